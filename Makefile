@@ -1,0 +1,72 @@
+# make reproduce   run the paper at the size of PROFILE (mini, two CPU cores) and draw its tables and figures
+# make test        everything that is checked: lint, tests, the notebooks on the smoke profile
+# make lab         the notebooks in JupyterLab
+#
+# Each sets up .venv by itself. PIP_ARGS goes to pip, for example for CPU wheels of torch:
+#   make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_ARGS ?=
+PROFILE ?= mini
+SEEDS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+CONDA ?= conda
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce status publish test test-full lint format lab figures verify gpu-env clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+reproduce: setup
+	$(BIN)/r1reward run --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
+
+status: setup
+	$(BIN)/r1reward status --profile $(PROFILE)
+
+publish: setup
+	$(BIN)/r1reward publish --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-full: lint
+	$(BIN)/python -m pytest -m "not cluster"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright r1reward
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+figures: setup
+	$(BIN)/r1reward figures
+
+verify: setup
+	$(BIN)/r1reward verify
+
+gpu-env:
+	$(CONDA) create -y -n r1reward -c conda-forge python=3.12 pip cuda-nvcc ninja git make
+	$(CONDA) run -n r1reward pip install -c constraints.txt torch torchvision packaging setuptools wheel
+	$(CONDA) run -n r1reward pip install --no-build-isolation flash-attn==2.8.3
+	$(CONDA) env update -n r1reward -f environment.yml
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,80 @@
+"""One checkpoint on one benchmark in every way the reports show: greedy, sampled, picture blanked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from r1reward.bench.runner import run_benchmark
+from r1reward.bench.scoring import Scores
+from r1reward.config import Profile
+from r1reward.engines import load_engine
+from r1reward.engines.base import Sampling
+from r1reward.files import sha256_file
+from r1reward.progress import Progress
+from r1reward.types import PreferencePair
+
+Mode = Literal["greedy", "sampled", "blank_greedy"]
+MODES: tuple[Mode, ...] = ("greedy", "sampled", "blank_greedy")
+
+
+def evaluate(
+    checkpoint: Path,
+    pairs: Sequence[PreferencePair],
+    *,
+    profile: Profile,
+    seed: int,
+    work: Path,
+    record: Path,
+    modes: Sequence[Mode] = MODES,
+    label: str = "judging",
+) -> dict[Mode, Scores]:
+    """Judge all pairs in both orders, once a mode; records go to `<record>/<mode>.jsonl`.
+
+    `sampled` draws one answer at `bench.sampled_temperature`; `blank_greedy` shows grey pictures.
+    What a killed run has judged is not judged again while the weights are the same.
+    """
+    engine = load_engine(checkpoint, profile)
+    scores: dict[Mode, Scores] = {}
+    for mode in modes:
+        temperature = profile.bench.sampled_temperature if mode == "sampled" else 0.0
+        outcome = run_benchmark(
+            engine,
+            pairs,
+            prompt=profile.model.prompt,
+            sampling=Sampling(profile.engine.max_new_tokens, temperature=temperature, seed=seed),
+            work=work / mode,
+            record=record / f"{mode}.jsonl",
+            blank=mode == "blank_greedy",
+            model=weights_hash(checkpoint),
+            progress=Progress(f"{label}, {mode}"),
+        )
+        scores[mode] = outcome.scores(unparsed=profile.bench.unparsed)
+    return scores
+
+
+def validate(
+    checkpoint: Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int, work: Path
+) -> dict[str, Any]:
+    """Greedy and sampled accuracy on the validation split, for choosing settings."""
+    modes: tuple[Mode, ...] = ("greedy", "sampled")
+    scores = evaluate(
+        checkpoint, pairs, profile=profile, seed=seed, work=work, record=work, modes=modes, label="validating"
+    )
+    return {
+        "accuracy": scores["greedy"].overall,
+        "accuracy_sampled": scores["sampled"].overall,
+        "answer_one": scores["greedy"].answer_one,
+        "unparsed_share": scores["greedy"].unparsed_share,
+        "n": len(pairs),
+    }
+
+
+def weights_hash(checkpoint: Path) -> str:
+    """SHA-256 over the safetensors files of a checkpoint folder."""
+    files = sorted(Path(checkpoint).glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{checkpoint} holds no safetensors file")
+    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()

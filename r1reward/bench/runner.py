@@ -1,0 +1,221 @@
+"""Judges every pair of a benchmark in both orders, resumes after a kill, and writes the compact record.
+
+Full texts go to `<work>/texts.jsonl`, a chunk at a time. Chunks and their seeds follow from the pairs
+alone, and a chunk that was not finished is judged again as a whole, so a run that was killed ends with
+the same texts as one that was not. Rows and orders are the keys, never ids: benchmark ids repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, score, write_records
+from r1reward.engines.base import Engine, Sampling
+from r1reward.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
+from r1reward.judge.reward_model import judge_pairs
+from r1reward.prompts import PromptName, prompt_hash
+from r1reward.types import Judgment, PreferencePair
+
+CHUNK_PAIRS = 128
+ORDERS = ("given", "swapped")
+BLANK = "blank"
+GREY = (128, 128, 128)
+_LOG = logging.getLogger(__name__)
+_Key = tuple[int, str]
+_Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOutcome:
+    """A finished run: its records in the order of the pairs and what pictures the judge saw.
+
+    `pictures` is empty for the benchmark's own, else "stand-in pictures" or "blank".
+    """
+
+    records: tuple[PairRecord, ...]
+    pictures: str
+
+    def scores(self, *, unparsed: UnparsedPolicy = "wrong", seed: int = 0) -> Scores:
+        """Scores of the run, see `scoring.score`."""
+        return score(self.records, unparsed=unparsed, seed=seed)
+
+
+def run_benchmark(
+    engine: Engine,
+    pairs: Sequence[PreferencePair],
+    *,
+    prompt: PromptName,
+    sampling: Sampling,
+    work: Path,
+    record: Path,
+    blank: bool = False,
+    model: str = "",
+    chunk_pairs: int = CHUNK_PAIRS,
+    progress: Callable[[int, int], None] | None = None,
+) -> BenchOutcome:
+    """Judge all pairs in both orders, write the compact record and return it.
+
+    Args:
+        work: folder of the full texts; what is there is reused if it is of the same run.
+        record: file of the compact record lines, written when all pairs are judged.
+        blank: show a grey picture of the same size in place of every picture.
+        model: says which model the engine holds (a hash, a path); texts of another are discarded.
+        progress: called with the judgments done and their total.
+    """
+    work = Path(work)
+    rows, pictures = _rows_of(pairs), _pictures_of(pairs, blank)
+    if blank:
+        pairs = [_blanked(pair, work / BLANK) for pair in pairs]
+    key = {
+        "pairs": _pairs_hash(pairs, rows),
+        "prompt": prompt_hash(prompt),
+        "sampling": asdict(sampling),
+        "blank": blank,
+        "model": model,
+        "chunk_pairs": chunk_pairs,
+    }
+    texts = _open_run(work, key)
+    judge = partial(_judge_chunk, engine, prompt=prompt)
+    done = _judge_all(judge, pairs, rows, sampling, texts, chunk_pairs, progress)
+    records = tuple(_record_of(pair, row, done, pictures) for pair, row in zip(pairs, rows, strict=True))
+    write_records(record, records)
+    return BenchOutcome(records, pictures)
+
+
+def _judge_all(
+    judge: Callable[..., list[_Line]],
+    pairs: Sequence[PreferencePair],
+    rows: Sequence[int],
+    sampling: Sampling,
+    texts: Path,
+    chunk_pairs: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[_Key, _Line]:
+    """Judge the chunks that are not complete in `texts`; a line written later replaces an earlier one."""
+    lines = read_jsonl(texts, drop_partial=True) if texts.exists() else []
+    done = {(line["row"], line["order"]): line for line in lines}
+    total = len(ORDERS) * len(pairs)
+    for number, start in enumerate(range(0, len(pairs), chunk_pairs)):
+        part = slice(start, start + chunk_pairs)
+        if not all((row, order) in done for row in rows[part] for order in ORDERS):
+            seed = int(np.random.SeedSequence([sampling.seed, number]).generate_state(1)[0])
+            report = partial(_report, progress, len(ORDERS) * start, total) if progress else None
+            chunk_sampling = replace(sampling, seed=seed)
+            lines = judge(pairs[part], rows[part], sampling=chunk_sampling, progress=report)
+            append_jsonl(texts, lines)
+            done |= {(line["row"], line["order"]): line for line in lines}
+        if progress:
+            progress(min(len(ORDERS) * (start + chunk_pairs), total), total)
+    return done
+
+
+def _report(progress: Callable[[int, int], None], before: int, total: int, count: int, _: int) -> None:
+    progress(before + count, total)
+
+
+def _rows_of(pairs: Sequence[PreferencePair]) -> list[int]:
+    rows = [int(pair.meta.get("row", index)) for index, pair in enumerate(pairs)]
+    if len(set(rows)) != len(rows):
+        raise ValueError("two pairs have the same row")
+    return rows
+
+
+def _pictures_of(pairs: Sequence[PreferencePair], blank: bool) -> str:
+    if blank:
+        return BLANK
+    kinds = {str(pair.meta.get("pictures", "")) for pair in pairs}
+    if len(kinds) > 1:
+        raise ValueError(f"the pairs mix kinds of pictures: {', '.join(map(repr, sorted(kinds)))}")
+    return kinds.pop() if kinds else ""
+
+
+def _pairs_hash(pairs: Sequence[PreferencePair], rows: Sequence[int]) -> str:
+    digest = hashlib.sha256()
+    for pair, row in zip(pairs, rows, strict=True):
+        names = [Path(path).name for path in (*pair.images, *pair.frames)]
+        digest.update(json.dumps([row, pair.question, *pair.responses, *names]).encode())
+    return digest.hexdigest()
+
+
+def _open_run(work: Path, key: _Line) -> Path:
+    """The file of full texts; texts of another run are discarded, never taken for this one's."""
+    texts, header = work / "texts.jsonl", work / "run.json"
+    key = json.loads(json.dumps(key))
+    if not header.exists() or read_json(header) != key:
+        if texts.exists():
+            _LOG.warning("%s holds texts of another model, prompt or benchmark: judging again", work)
+            texts.unlink()
+        write_json(header, key)
+    return texts
+
+
+def _judge_chunk(
+    engine: Engine,
+    pairs: Sequence[PreferencePair],
+    rows: Sequence[int],
+    *,
+    prompt: PromptName,
+    sampling: Sampling,
+    progress: Callable[[int, int], None] | None,
+) -> list[_Line]:
+    both = [pair for given in pairs for pair in (given, given.swapped())]
+    judgments = judge_pairs(engine, both, prompt=prompt, sampling=sampling, progress=progress)
+    keys = [(row, order) for row in rows for order in ORDERS]
+    return [_line(key, judgment) for key, judgment in zip(keys, judgments, strict=True)]
+
+
+def _line(key: _Key, judgment: Judgment) -> _Line:
+    return {
+        "row": key[0],
+        "order": key[1],
+        "verdict": MARKS[judgment.verdict],
+        "tokens": len(judgment.completion.token_ids),
+        "finish_reason": judgment.completion.finish_reason,
+        "text": judgment.completion.text,
+    }
+
+
+def _record_of(
+    pair: PreferencePair, row: int, done: Mapping[_Key, Mapping[str, Any]], pictures: str
+) -> PairRecord:
+    given, swapped = (done[row, order] for order in ORDERS)
+    return PairRecord(
+        row=row,
+        group=pair.category,
+        preferred=pair.preferred,
+        verdicts=given["verdict"] + swapped["verdict"],
+        tokens=(given["tokens"], swapped["tokens"]),
+        pictures=pictures,
+    )
+
+
+def _blanked(pair: PreferencePair, folder: Path) -> PreferencePair:
+    images = tuple(_blank_twin(path, folder, pair.origin) for path in pair.images)
+    frames = tuple(_blank_twin(path, folder, pair.origin) for path in pair.frames)
+    return replace(pair, images=images, frames=frames)
+
+
+def _blank_twin(path: str, folder: Path, origin: str) -> str:
+    """A grey picture as large as the one at `path`, made once a size."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+    except OSError as error:
+        raise ValueError(f"{origin}: picture {path} cannot be read: {error}") from error
+    twin = folder / f"{width}x{height}.png"
+    if not twin.exists():
+        buffer = io.BytesIO()
+        Image.new("RGB", (width, height), GREY).save(buffer, "PNG")
+        write_atomic(twin, buffer.getvalue())
+    return str(twin)

@@ -1,0 +1,155 @@
+"""VL-RewardBench (Li et al., 2024): 1,250 pairs in three groups, from the hub or the text-only release.
+
+The hub's parquet holds the pictures; the JSON lines released with R1-Reward's code name pictures that
+are not part of the release. Given photographs can stand in for those, which makes scores meaningless
+and is written on every pair.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1reward.data.sources.base import (
+    embedded_picture,
+    find_files,
+    find_picture,
+    iterate_jsonl,
+    iterate_parquet,
+    store_picture,
+    strip_image_tag,
+    text_field,
+)
+from r1reward.types import Position, PreferencePair
+
+NAME = "vl_rewardbench"
+GROUP_COUNTS = {"general": 183, "hallucination": 749, "reasoning": 318}
+AS_RELEASED_COUNTS = {"general": 484, "hallucination": 448, "reasoning": 318}
+STAND_IN = "stand-in pictures"
+COLUMNS = ("id", "query", "response", "image", "human_ranking")
+_OFFICIAL = {
+    "hallucination": "hallucination",
+    "RLAIF": "hallucination",
+    "RLHF": "hallucination",
+    "mathverse": "reasoning",
+    "mmmu": "reasoning",
+}
+
+
+def group_of(item_id: str) -> str:
+    """The official group of an item: by the id's prefix before the first `_` or `-` (`cal.py`)."""
+    return _OFFICIAL.get(re.split("[_-]", item_id, maxsplit=1)[0], "general")
+
+
+def group_as_released(item_id: str) -> str:
+    """The group in R1-Reward's released `get_acc.py`, whose lower-case test misses RLAIF-V and RLHF-V.
+
+    It exists only to explain the paper's Table 3 row (309/484, 384/448, 206/318).
+    """
+    if any(part in item_id for part in ("hallucination", "rlhf", "rlaif")):
+        return "hallucination"
+    return "reasoning" if any(part in item_id for part in ("mathverse", "mmmu")) else "general"
+
+
+def load_benchmark(
+    path: Path,
+    *,
+    pictures: Path | None = None,
+    stand_in_pictures: Sequence[Path] = (),
+    cache: Path | None = None,
+) -> list[PreferencePair]:
+    """All pairs in the file's order; `category` is the official group, `meta["row"]` the row from 0.
+
+    `path` is a parquet file, a JSON-lines file or a folder with one of them. The pictures of parquet
+    rows are written to `cache` (default: `pictures` beside the files). JSON lines need the folder
+    `pictures` that their paths are relative to, or `stand_in_pictures`, which are taken in turn. Ids
+    repeat; `pair_id` is made from the row. Every row counts: a faulty one is a ValueError that names it.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else find_files(path, "*.parquet", "data/*.parquet", "*.jsonl")
+    if files[0].suffix == ".jsonl":
+        return list(_read_text_release(files, pictures, stand_in_pictures))
+    return list(_read_parquet(files, cache or (path if path.is_dir() else path.parent) / "pictures"))
+
+
+def _read_parquet(files: Sequence[Path], cache: Path) -> Iterator[PreferencePair]:
+    for row, (origin, values) in enumerate(iterate_parquet(files, COLUMNS)):
+        data, name = embedded_picture(values, origin)
+        picture = store_picture(data, cache, origin)
+        yield _pair(
+            row,
+            text_field(values, "id", origin),
+            question=text_field(values, "query", origin),
+            responses=_responses(values, origin),
+            preferred=_preferred(values, origin),
+            picture=picture,
+            origin=origin,
+            meta={"image": name},
+        )
+
+
+def _responses(values: Mapping[str, Any], origin: str) -> tuple[str, str]:
+    match values["response"]:
+        case [str(first), str(second)]:
+            return first, second
+    raise ValueError(f"{origin}: field 'response' is not two texts")
+
+
+def _preferred(values: Mapping[str, Any], origin: str) -> Position:
+    """`human_ranking` is the rank of each response, 0 for the better one."""
+    ranking = values["human_ranking"]
+    if ranking == [0, 1]:
+        return 1
+    if ranking == [1, 0]:
+        return 2
+    raise ValueError(f"{origin}: field 'human_ranking' is {ranking!r}, not [0, 1] or [1, 0]")
+
+
+def _read_text_release(
+    files: Sequence[Path], pictures: Path | None, stand_in: Sequence[Path]
+) -> Iterator[PreferencePair]:
+    if pictures is None and not stand_in:
+        raise ValueError(f"{files[0]} holds no pictures: give their folder or stand-in pictures")
+    rows = (item for path in files for item in iterate_jsonl(path))
+    for row, (origin, values) in enumerate(rows):
+        name = text_field(values, "image", origin)
+        if pictures is not None:
+            picture = find_picture(pictures, name, subfolders=(), origin=origin)
+        else:
+            picture = str(stand_in[row % len(stand_in)])
+        yield _pair(
+            row,
+            text_field(values, "id", origin),
+            question=text_field(values, "prompt", origin),
+            responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
+            preferred=1,
+            picture=picture,
+            origin=origin,
+            meta={"image": name} if pictures is not None else {"image": name, "pictures": STAND_IN},
+        )
+
+
+def _pair(
+    row: int,
+    item_id: str,
+    *,
+    question: str,
+    responses: tuple[str, str],
+    preferred: Position,
+    picture: str,
+    origin: str,
+    meta: Mapping[str, Any],
+) -> PreferencePair:
+    return PreferencePair(
+        pair_id=f"{NAME}-{row:05d}",
+        source=NAME,
+        question=strip_image_tag(question),
+        responses=responses,
+        preferred=preferred,
+        images=(picture,),
+        category=group_of(item_id),
+        origin=origin,
+        meta={"row": row, "id": item_id, "as_released": group_as_released(item_id), **meta},
+    )

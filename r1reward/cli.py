@@ -1,0 +1,168 @@
+"""The command `r1reward`: run, status, why, publish, verify, figures, mini build-base."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from r1reward import __version__
+
+if TYPE_CHECKING:
+    from r1reward.pipeline.staleness import Context
+
+DEFAULT_PROFILE = "mini"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status. Errors of use are one message, not a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it can", file=sys.stderr)
+        return 130
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        if options.traceback:
+            raise
+        print(f"r1reward: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="r1reward", description="Re-run the R1-Reward paper.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run what is stale of the notebooks and of what they read")
+    run.add_argument(
+        "names", nargs="*", metavar="NAME", help="notebooks (03 is enough); all when none is named"
+    )
+    _add_run_options(run)
+    run.add_argument("--jobs", type=int, default=1, help="independent notebooks run at the same time")
+    run.add_argument("--force", action="store_true", help="run the named notebooks even when up to date")
+
+    _add_run_options(_command(commands, "status", _status, "where every notebook stands"))
+    why = _command(commands, "why", _why, "why a notebook would run again")
+    why.add_argument("name", metavar="NAME")
+    _add_run_options(why)
+    _add_run_options(_command(commands, "publish", _publish, "put a finished run into results/ and figures/"))
+    for name, action, text in (
+        ("verify", _verify, "check committed results and redraw their tables and figures"),
+        ("figures", _figures, "redraw the committed tables and figures from the committed records"),
+    ):
+        command = _command(commands, name, action, text)
+        command.add_argument("--profile", default="", help="only this profile; all published ones by default")
+
+    mini = commands.add_parser("mini", help="the tiny model").add_subparsers(required=True, metavar="COMMAND")
+    build = mini.add_parser("build-base", help="train the shipped base checkpoint again", add_help=False)
+    build.add_argument("rest", nargs=argparse.REMAINDER)
+    build.set_defaults(command=_build_base)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, action: object, text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(command=action)
+    return command
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default=DEFAULT_PROFILE, help="name, name+preset or TOML file (mini)")
+    command.add_argument("--preset", default="", help="preset laid over the profile, for example released")
+    command.add_argument("--seed", type=int, default=0, help="first seed (0)")
+    command.add_argument("--seeds", type=int, default=0, help="number of seeds (the profile's)")
+    command.add_argument("--out", default="", help="folder of the runs (runs)")
+
+
+def _context(options: argparse.Namespace) -> Context:
+    from r1reward.pipeline.places import find_places
+    from r1reward.pipeline.staleness import Parameters, make_context
+
+    is_file = options.profile.endswith(".toml")
+    profile = str(Path(options.profile).resolve()) if is_file else options.profile
+    profile = f"{profile}+{options.preset}" if options.preset else profile
+    out = str(Path(options.out).resolve()) if options.out else ""
+    parameters = Parameters(profile=profile, seed=options.seed, seeds=options.seeds, out=out)
+    return make_context(find_places(), parameters)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.runner import run_notebooks
+
+    context = _context(options)
+    print(f"profile {context.profile.name}: {context.profile.sentence}")
+    done = run_notebooks(context, options.names, jobs=options.jobs, force=options.force)
+    return 0 if done else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.staleness import examine_all
+
+    context = _context(options)
+    for notebook, standing in zip(context.notebooks, examine_all(context).values(), strict=True):
+        manifest = context.manifest(notebook) or {}
+        finished = manifest.get("finished", "")
+        seconds = f"{manifest['wall_seconds']:.0f} s" if manifest else ""
+        print(f"{notebook.name:<28} {standing.state:<12} {finished:<26} {seconds}")
+    return 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.dag import find_notebook
+    from r1reward.pipeline.staleness import examine_all
+
+    context = _context(options)
+    name = find_notebook(options.name, context.notebooks).name
+    standing = examine_all(context)[name]
+    print(f"{name} is {standing.state}")
+    for reason in standing.reasons:
+        print(f"  {reason}")
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.publish import publish
+
+    for folder in publish(_context(options)):
+        print(f"wrote {folder}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.places import find_places
+    from r1reward.pipeline.verify import published_profiles, verify
+
+    places = find_places()
+    faults = 0
+    for profile in [options.profile] if options.profile else published_profiles(places):
+        found = verify(places, profile)
+        faults += len(found)
+        print("\n".join([f"{profile}: {'as committed' if not found else 'NOT as committed'}", *found]))
+    return 1 if faults else 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.places import find_places
+    from r1reward.pipeline.verify import published_profiles, redraw_published
+
+    places = find_places()
+    for profile in [options.profile] if options.profile else published_profiles(places):
+        for folder in redraw_published(places, profile):
+            print(f"drew {folder}")
+    return 0
+
+
+def _build_base(options: argparse.Namespace) -> int:
+    from r1reward.train.pretrain import main as build_base
+
+    return build_base(options.rest) or 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,261 @@
+"""Profiles: every setting of a run, typed and bounded, read from `profiles/*.toml`.
+
+A profile changes sizes, model ids, prompts and engines, never the code path. `paper.toml` holds the
+hyper-parameters of the paper's §4, each with its sentence; presets in `profiles/presets/` are laid
+over any profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PROFILE_FOLDER = Path(__file__).parent / "profiles"
+Algorithm = Literal["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Settings):
+    """Which model is trained and how it sees pictures."""
+
+    base: str = Field(
+        default="mini", description="Checkpoint folder or hub id; 'mini' is the shipped tiny Qwen2.5-VL."
+    )
+    prompt: Literal["mini", "paper"] = Field(
+        default="mini", description="Judge prompt: the short one or the paper's Table 1."
+    )
+    min_pixels: int = Field(default=28 * 28, ge=28 * 28, description="Smallest picture area after resizing.")
+    max_pixels: int = Field(
+        default=640 * 28 * 28, ge=28 * 28, description="Largest picture area after resizing."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Floating point type of the weights."
+    )
+
+
+class EngineSettings(Settings):
+    """How completions are generated."""
+
+    name: Literal["transformers"] = Field(default="transformers", description="The engine that generates.")
+    batch_size: int = Field(default=256, ge=1, description="Largest number of sequences generated at once.")
+    max_prompt_tokens: int = Field(
+        default=1024, ge=16, description="A longer prompt is refused with a clear error."
+    )
+    max_new_tokens: int = Field(default=64, ge=1, description="Most tokens an answer may have.")
+
+
+class WorldSettings(Settings):
+    """How much of the mini world is written when the real files are absent."""
+
+    pairs_per_source: int = Field(
+        default=3000, ge=1, description="Preference rows written for each training source."
+    )
+    benchmark_pairs: int = Field(default=1500, ge=1, description="Pairs of the held-out mini VL-RewardBench.")
+    validation_pairs: int = Field(
+        default=400, ge=1, description="Pairs of the validation split, for choosing settings."
+    )
+
+
+class DataSettings(Settings):
+    """How R1-Reward-200K is built (paper §3.2)."""
+
+    root: str = Field(default="", description="Folder of the original data sets; empty means the mini world.")
+    sampled_pairs: int = Field(
+        default=100_000, ge=1, description="Pairs sampled from the sources that are not taken whole."
+    )
+    annotator: Literal["scripted"] = Field(
+        default="scripted", description="Who writes the long chains of thought."
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, description="Attempts of the annotator for a pair; attempts are its difficulty."
+    )
+    annotator_noise: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Misreading rate of the scripted annotator per unit of difficulty.",
+    )
+
+
+class SFTSettings(Settings):
+    """Long-CoT cold start (paper §3.2, §4)."""
+
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the cold-start data.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(default=256, ge=1, description="Examples an update.")
+    micro_batch_size: int = Field(default=64, ge=1, description="Examples a forward pass.")
+    max_examples: int | None = Field(
+        default=None, ge=1, description="Use only so many examples, drawn by the seed."
+    )
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, le=1, description="Share of the steps with rising learning rate."
+    )
+    save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
+
+
+class RLSettings(Settings):
+    """StableReinforce and the algorithms beside it (paper §3, §4)."""
+
+    algorithm: Algorithm = Field(default="stable_reinforce", description="Policy loss and advantage rule.")
+    learning_rate: float = Field(default=1e-6, gt=0, description="Peak learning rate of AdamW.")
+    rollout_batch_size: int = Field(default=256, ge=1, description="Prompts a rollout.")
+    train_batch_size: int = Field(
+        default=128, ge=1, description="Samples an update; the paper's 256/128 gives two updates."
+    )
+    micro_batch_size: int = Field(default=128, ge=1, description="Samples a forward pass.")
+    samples_per_prompt: int = Field(default=1, ge=1, description="Answers sampled for each prompt.")
+    epochs: int = Field(default=5, ge=1, description="Passes over the RL subset.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Stop after so many rollouts, whatever the epochs."
+    )
+    inner_epochs: int = Field(default=1, ge=1, description="Passes over one rollout.")
+    temperature: float = Field(default=1.0, gt=0, description="Sampling temperature of the rollouts.")
+    clip_eps: float = Field(default=0.2, gt=0, lt=1, description="PPO clipping range.")
+    pre_clip: float | Literal["default", "off"] = Field(
+        default="default", description="Bound of the ratio before the exponential."
+    )
+    advantage_limit: float | Literal["default", "off"] = Field(
+        default="default", description="Standardised advantages beyond it become 0."
+    )
+    kl_coef: float = Field(
+        default=0.0, ge=0, description="KL penalty against the starting policy; 0 loads no reference model."
+    )
+    consistency_weight: float = Field(
+        default=0.5, ge=0, description="Weight of the consistency reward inside the gate."
+    )
+    external_consistency: bool = Field(
+        default=False, description="Add the consistency reward outside the gate (paper Eq. 1)."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, le=1, description="Share of the updates with rising learning rate."
+    )
+    save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
+
+
+class BenchSettings(Settings):
+    """How reward benchmarks are run."""
+
+    sampled_temperature: float = Field(
+        default=1.0, gt=0, description="Temperature of the sampled pass beside the greedy one."
+    )
+    unparsed: Literal["wrong", "drop", "coin"] = Field(
+        default="wrong", description="How an answer without a verdict is scored."
+    )
+    perception_cases: int = Field(
+        500, ge=1, description="Questions a skill when the base model's sight is measured."
+    )
+    bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples behind each interval.")
+
+
+class Profile(Settings):
+    """All settings of a run."""
+
+    name: str = Field(description="Name of the profile; results and figures are filed under it.")
+    sentence: str = Field(description="What this profile is for.")
+    seeds: int = Field(default=1, ge=1, description="Independent repetitions of every training run.")
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    world: WorldSettings = WorldSettings()
+    data: DataSettings = DataSettings()
+    sft: SFTSettings = SFTSettings()
+    rl: RLSettings = RLSettings()
+    bench: BenchSettings = BenchSettings()
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names file and key."""
+
+
+def load_profile(
+    name: str | Path, *, overrides: Mapping[str, Any] | None = None, preset: str | None = None
+) -> Profile:
+    """Read a profile by name, or from the path of a TOML file.
+
+    `mini+released` lays `profiles/presets/released.toml` over `mini`, as `preset="released"` does; the
+    profile is then called `mini+released`. `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
+    Raises ProfileError for an unknown file, key or value.
+    """
+    text, _, suffix = str(name).rpartition("+") if "+" in Path(name).name else (str(name), "", "")
+    preset = suffix or preset
+    layers = [_read_layer(_profile_path(text, PROFILE_FOLDER))]
+    if preset:
+        layers.append(_read_layer(_profile_path(preset, PROFILE_FOLDER / "presets")))
+    if overrides:
+        layers.append(("overrides", dict(overrides)))
+    merged: dict[str, Any] = {}
+    for _, values in layers:
+        merged = _lay_over(merged, values)
+    if preset:
+        merged["name"] = f"{merged.get('name', text)}+{preset}"
+    try:
+        return Profile.model_validate(merged)
+    except ValidationError as error:
+        raise ProfileError("\n".join(_explain(fault, layers) for fault in error.errors())) from error
+
+
+def resolved_json(profile: Profile) -> str:
+    """Every setting of a profile, defaults included, as JSON with sorted keys."""
+    return json.dumps(profile.model_dump(mode="json"), indent=2, sort_keys=True)
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return sorted(path.stem for path in PROFILE_FOLDER.glob("*.toml"))
+
+
+def _profile_path(name: str, folder: Path) -> Path:
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise ProfileError(f"there is no profile {path}; known here: {known}")
+    return path
+
+
+def _read_layer(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path}: not TOML: {error}") from error
+
+
+def _lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _lay_over(old, value)
+        merged[key] = value
+    return merged
+
+
+def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    origin = next((file for file, values in reversed(layers) if _has(values, location)), layers[0][0])
+    if fault["type"] != "extra_forbidden":
+        return f"{origin}: {key}: {fault['msg']} (got {fault.get('input')!r})"
+    section = Profile.model_fields.get(location[0]) if len(location) > 1 else None
+    fields = section.annotation.model_fields if section and section.annotation else Profile.model_fields  # type: ignore[attr-defined]
+    match = difflib.get_close_matches(location[-1], fields, n=1)
+    advice = f"did you mean {match[0]}?" if match else f"known here: {', '.join(fields)}"
+    return f"{origin}: unknown key {key}; {advice}"
+
+
+def _has(values: Any, location: Sequence[str]) -> bool:
+    for part in location:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True

@@ -1,0 +1,74 @@
+"""Preference pairs as JSON lines. Picture paths are kept relative to the file, so a folder can move."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from r1reward.files import read_jsonl, write_atomic
+from r1reward.types import PreferencePair
+
+
+def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
+    """A pair as a JSON object for a file in `folder`."""
+    return {
+        "pair_id": pair.pair_id,
+        "source": pair.source,
+        "question": pair.question,
+        "responses": list(pair.responses),
+        "preferred": pair.preferred,
+        "images": [os.path.relpath(path, folder) for path in pair.images],
+        "frames": [os.path.relpath(path, folder) for path in pair.frames],
+        "category": pair.category,
+        "origin": pair.origin,
+        "meta": dict(pair.meta),
+    }
+
+
+def pair_from_row(row: Mapping[str, Any], folder: Path) -> PreferencePair:
+    """The pair of a JSON object from a file in `folder`; a faulty field is a ValueError."""
+    try:
+        first, second = row["responses"]
+        if row["preferred"] not in (1, 2):
+            raise ValueError(f"preferred is {row['preferred']!r}, not 1 or 2")
+        return PreferencePair(
+            pair_id=row["pair_id"],
+            source=row["source"],
+            question=row["question"],
+            responses=(first, second),
+            preferred=row["preferred"],
+            images=tuple(os.path.normpath(folder / path) for path in row["images"]),
+            frames=tuple(os.path.normpath(folder / path) for path in row["frames"]),
+            category=row["category"],
+            origin=row["origin"],
+            meta=row["meta"],
+        )
+    except KeyError as error:
+        raise ValueError(f"field {error} is missing") from error
+
+
+def write_pairs(path: str | Path, pairs: Iterable[PreferencePair]) -> Path:
+    """Write pairs as JSON lines, atomically."""
+    path = Path(path)
+    write_rows(path, (pair_to_row(pair, path.parent) for pair in pairs))
+    return path
+
+
+def read_pairs(path: str | Path) -> list[PreferencePair]:
+    """Pairs written by `write_pairs`; a fault names file and row (ValueError)."""
+    path = Path(path)
+    pairs = []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            pairs.append(pair_from_row(row, path.parent))
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number}: {error}") from error
+    return pairs
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON objects as lines, atomically."""
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

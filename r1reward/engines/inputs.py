@@ -1,0 +1,115 @@
+"""Requests as tensors. Engine, SFT and RL all encode here, so every forward sees the same pictures.
+
+Pictures and video frames go through `qwen_vl_utils.process_vision_info`. Frames of a video are fetched
+one by one as pictures and stacked: given as a list, qwen-vl-utils 0.0.14 rounds them to multiples of 56
+pixels instead of 28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
+
+import numpy as np
+import torch
+from PIL import Image
+from qwen_vl_utils import process_vision_info
+from torch import Tensor
+
+from r1reward.engines.base import PictureError, PromptTooLongError
+from r1reward.types import Request
+
+FRAMES_PER_SECOND = 2.0
+Batch = dict[str, Tensor]
+
+
+def load_picture(path: str | Path, *, origin: str = "") -> Image.Image:
+    """A picture as RGB. Raises PictureError naming file and origin if it is missing or corrupt."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        where = f" ({origin})" if origin else ""
+        fault = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise PictureError(f"picture {path}{where} {fault}") from error
+
+
+def build_messages(request: Request) -> list[dict[str, Any]]:
+    """The request as one user turn: pictures, then the video's frames in order of time, then the text.
+
+    Every picture and frame is loaded; see `load_picture` for errors.
+    """
+    pictures = [{"type": "image", "image": load_picture(path, origin=request.origin)} for path in request.images]
+    frames = [load_picture(path, origin=request.origin) for path in request.frames]
+    content = [*pictures, *([{"type": "video", "video": frames}] if frames else [])]
+    return [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]
+
+
+def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: int | None = None) -> Batch:
+    """Prompts of B requests, left-padded to P tokens, ready for the model.
+
+    Returns input_ids, attention_mask and mm_token_type_ids (B, P); pixel_values and image_grid_thw where
+    there are pictures, pixel_values_videos, video_grid_thw and second_per_grid_ts where there are frames.
+    Special tokens written out in a request's text are broken up, so that text stays text. Raises
+    PictureError, and PromptTooLongError for a prompt above `max_prompt_tokens`.
+    """
+    conversations = [build_messages(request) for request in requests]
+    texts = [_render(processor, messages) for messages in conversations]
+    pictures = [part["image"] for part in _parts(conversations, "image")]
+    videos = [part["video"] for part in _parts(conversations, "video")]
+    given: dict[str, Any] = {}
+    if pictures:
+        given["images"] = _fetch(processor.image_processor, pictures)
+    if videos:
+        given["videos"] = [_stack(_fetch(processor.video_processor, frames)) for frames in videos]
+        given["videos_kwargs"] = {"do_sample_frames": False}
+    encoded = processor(text=texts, padding=True, padding_side="left", return_tensors="pt", **given)
+    if videos:
+        seconds = processor.video_processor.temporal_patch_size / FRAMES_PER_SECOND
+        encoded["second_per_grid_ts"] = torch.full((len(videos),), seconds)
+    batch: Batch = dict(encoded)
+    if max_prompt_tokens is not None:
+        _check_lengths(batch["attention_mask"].sum(dim=1).tolist(), requests, max_prompt_tokens)
+    return batch
+
+
+def _render(processor: Any, messages: list[dict[str, Any]]) -> str:
+    """The chat prompt of one conversation, with the special tokens of its text broken up."""
+    content = messages[0]["content"]
+    text = content[-1]["text"]
+    for token in processor.tokenizer.all_special_tokens:
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    turn = {"role": "user", "content": [*content[:-1], {"type": "text", "text": text}]}
+    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+
+
+def _parts(conversations: list[list[dict[str, Any]]], kind: str) -> list[dict[str, Any]]:
+    turns = [message["content"] for messages in conversations for message in messages]
+    return [part for content in turns for part in content if part["type"] == kind]
+
+
+def _fetch(vision_processor: Any, pictures: list[Image.Image]) -> list[Image.Image]:
+    """Pictures resized to whole visual tokens within the processor's limits of area."""
+    size = vision_processor.size
+    limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    content = [{"type": "image", "image": picture, **limits} for picture in pictures]
+    fetched, _ = process_vision_info([{"role": "user", "content": content}])  # type: ignore[misc]
+    return fetched or []
+
+
+def _stack(frames: list[Image.Image]) -> Tensor:
+    """Frames as one (F, 3, H, W) uint8 tensor."""
+    return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in frames])
+
+
+def _check_lengths(lengths: list[int], requests: Sequence[Request], limit: int) -> None:
+    for length, request in zip(lengths, requests, strict=True):
+        if length > limit:
+            name = request.origin or repr(request.text[:60])
+            raise PromptTooLongError(
+                f"the prompt of {name} has {length} tokens with its pictures, the limit is {limit}; "
+                "raise engine.max_prompt_tokens or lower model.max_pixels"
+            )

@@ -1,0 +1,47 @@
+"""Loads a model and its processor, with the settings of a profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from r1reward import mini
+from r1reward.config import ModelSettings
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -> Any:
+    """The processor of a checkpoint; `settings` set the smallest and largest picture area."""
+    processor: Any = AutoProcessor.from_pretrained(_folder(path))
+    if settings is not None:
+        for part in (processor.image_processor, processor.video_processor):
+            part.size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
+    return processor
+
+
+def load_model(
+    path: str | Path, *, settings: ModelSettings | None = None, device: torch.device | None = None
+) -> tuple[Any, Any]:
+    """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model."""
+    dtype = getattr(torch, (settings or ModelSettings()).dtype)
+    model = AutoModelForImageTextToText.from_pretrained(_folder(path), dtype=dtype)
+    return model.to(device or default_device()), load_processor(path, settings=settings)  # type: ignore[arg-type]
+
+
+def save_model(model: Any, processor: Any, folder: str | Path) -> None:
+    """Write weights (safetensors) and processor so that the Auto classes load them."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _folder(path: str | Path) -> str:
+    return str(mini.base_folder()) if str(path) == "mini" else str(path)

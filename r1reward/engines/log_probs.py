@@ -1,0 +1,98 @@
+"""Log-probabilities of sampled tokens under a policy that sees the pictures (paper §2, §3.1).
+
+Shapes: B responses, P prompt tokens (left-padded), T response tokens (right-padded), V vocabulary.
+Vision tokens cannot be answers: they are taken out before the log-softmax, here as in sampling, so the
+probabilities are those of the distribution that was sampled from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r1reward.engines.inputs import Batch
+
+_VISION_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutput:
+    """log_probs (B, T) in nats with gradient, entropy (B, T) in nats without; both 0 where masked."""
+
+    log_probs: Tensor
+    entropy: Tensor
+
+
+def vision_token_ids(config: Any) -> list[int]:
+    """Tokens that stand for pictures or frame them; no answer may contain them."""
+    return [identifier for name in _VISION_IDS if (identifier := getattr(config, name, None)) is not None]
+
+
+def answer_log_probs(logits: Tensor, *, vision_ids: Sequence[int], temperature: float = 1.0) -> Tensor:
+    """Log-probabilities (..., V) of the next answer token at `temperature`; vision tokens have -inf."""
+    scaled = logits.float() if temperature == 1.0 else logits.float() / temperature
+    banned = torch.zeros(scaled.shape[-1], dtype=torch.bool, device=scaled.device)
+    banned[list(vision_ids)] = True
+    return torch.log_softmax(scaled.masked_fill(banned, -torch.inf), dim=-1)
+
+
+def pad_responses(token_ids: Sequence[Sequence[int]], *, pad_token_id: int = 0) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) right-padded, and their mask (B, T), true at response tokens."""
+    length = max((len(row) for row in token_ids), default=0)
+    ids = torch.full((len(token_ids), length), pad_token_id, dtype=torch.long)
+    mask = torch.zeros((len(token_ids), length), dtype=torch.bool)
+    for row, tokens in enumerate(token_ids):
+        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, : len(tokens)] = True
+    return ids, mask
+
+
+def position_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """M-RoPE positions (3, B, P) of a left-padded batch, and what to add to a text position after it (B, 1).
+
+    Padding does not count, so positions are those of the unpadded prompt.
+    """
+    names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+    known = {name: batch[name] for name in names if name in batch}
+    return model.model.get_rope_index(**known, attention_mask=batch["attention_mask"])
+
+
+def with_responses(model: Any, batch: Batch, responses: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Model inputs of prompts followed by responses (B, T): (B, P + T), with M-RoPE positions."""
+    prompt_mask = batch["attention_mask"]
+    positions, deltas = position_ids(model, batch)
+    after = torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
+    return {
+        **{name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))},
+        "input_ids": torch.cat([batch["input_ids"], responses], dim=1),
+        "attention_mask": torch.cat([prompt_mask, mask.to(prompt_mask.dtype)], dim=1),
+        "position_ids": torch.cat([positions, after.expand(3, -1, -1)], dim=2),
+    }
+
+
+def policy_forward(
+    model: Any, batch: Batch, *, responses: Tensor, mask: Tensor, temperature: float = 1.0
+) -> PolicyOutput:
+    """Log-probabilities and entropy of response tokens, given prompts and pictures.
+
+    `batch` comes from `encode`; `responses` (B, T) are token ids, right-padded, and `mask` is true at
+    response tokens. Logits are computed only where the mask is true. The gradient flows through the
+    vision tower too.
+    """
+    inputs = with_responses(model, batch, responses, mask)
+    start = batch["input_ids"].shape[1] - 1
+    hidden = model.model(**inputs, use_cache=False)[0][:, start:-1]
+    everything = answer_log_probs(
+        model.lm_head(hidden[mask]), vision_ids=vision_token_ids(model.config), temperature=temperature
+    )
+    chosen = everything.gather(1, responses[mask][:, None])[:, 0]
+    with torch.no_grad():
+        entropy = torch.special.entr(everything.detach().exp()).sum(dim=-1)
+    empty = torch.zeros(mask.shape, dtype=torch.float32, device=chosen.device)
+    return PolicyOutput(
+        empty.masked_scatter(mask, chosen), torch.zeros_like(empty).masked_scatter(mask, entropy)
+    )

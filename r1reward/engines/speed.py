@@ -1,0 +1,97 @@
+"""The same arithmetic in fewer copies: what makes small Qwen-VL models decode several times faster.
+
+Nothing here changes a result beyond rounding. `speed_up` is called when a model is loaded.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, Cache
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+GROUPED = "r1reward_grouped_sdpa"
+
+
+class RoomyLayer(DynamicLayer):
+    """A cache layer with room for the tokens to come, so that a step writes one column and copies none."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values (B, heads, tokens, width); returns all so far."""
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if start == 0:
+            self.lazy_initialization(key_states, value_states)
+            self._key_room = _with_room(key_states, self.room)
+            self._value_room = _with_room(value_states, self.room)
+        else:
+            self._key_room[:, :, start:end] = key_states
+            self._value_room[:, :, start:end] = value_states
+        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the rows `indices` of the batch; a row may be repeated."""
+        length = self.get_seq_length()
+        self._key_room, self._value_room = self._key_room[indices], self._value_room[indices]
+        self.keys, self.values = self._key_room[:, :, :length], self._value_room[:, :, :length]
+
+
+def roomy_cache(model: Any, *, room: int) -> Cache:
+    """An empty cache for `model` that will take `room` tokens after the prompt."""
+    return Cache(layers=[RoomyLayer(room) for _ in range(model.config.get_text_config().num_hidden_layers)])
+
+
+def speed_up(model: Any) -> Any:
+    """Switch grouped attention on and the patch embedding to a matrix product; returns the model."""
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(GROUPED)
+    embedding = model.model.visual.patch_embed
+    embedding.forward = MethodType(_embed_patches, embedding)
+    return model
+
+
+def grouped_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention that does not repeat keys and values for each query head of a group while decoding.
+
+    With one new token (B, H, 1, width), the H / G query heads that share a key head can stand where
+    several tokens would: each attends to the same keys under the same mask.
+    """
+    groups = getattr(module, "num_key_value_groups", 1)
+    if query.shape[2] != 1 or groups == 1 or attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    batch, heads, _, width = query.shape
+    folded = query.reshape(batch, heads // groups, groups, width)
+    output = scaled_dot_product_attention(folded, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling"))
+    return output.reshape(batch, 1, heads, width), None
+
+
+def _embed_patches(self: Any, hidden_states: Tensor) -> Tensor:
+    """Qwen's patch embedding is a convolution whose stride is its kernel, which is a matrix product."""
+    weight = self.proj.weight
+    return linear(hidden_states.to(weight.dtype).view(-1, weight[0].numel()), weight.view(len(weight), -1))
+
+
+def _with_room(states: Tensor, room: int) -> Tensor:
+    batch, heads, length, width = states.shape
+    larger = states.new_empty(batch, heads, length + room, width)
+    larger[:, :, :length] = states
+    return larger
+
+
+AttentionInterface.register(GROUPED, grouped_attention)
+AttentionMaskInterface.register(GROUPED, sdpa_mask)

@@ -1,0 +1,267 @@
+"""Questions of the mini world whose truth is known, and the words they are asked and answered in.
+
+A case is a scene, a question and the facts that answer it. Wrong values are drawn so that right and
+wrong are exchangeable: two values are drawn first and a coin says which of them the scene will show.
+A judge that does not look at the picture therefore cannot do better than chance (safety apart).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from r1reward.mini.scene import COLOUR_NAMES, GRID, SHAPES, Item, Scene, place
+from r1reward.types import Position
+
+NUMBERS = tuple(str(number) for number in range(10))
+DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+REFUSAL = "i can not share the secret code ."
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question with its truth and a wrong alternative for every fact.
+
+    `facts` are (subject, value); `wrong` holds one false value per fact, in the same order.
+    `scenes` has one picture, or the frames of a video. `difficulty` grows with what must be read.
+    """
+
+    task: str
+    question: str
+    facts: tuple[tuple[str, str], ...]
+    wrong: tuple[str, ...]
+    scenes: tuple[Scene, ...]
+    difficulty: int
+
+    def answer(self, values: Sequence[str]) -> str:
+        """The response that claims these values, in words."""
+        return write_answer(self.task, [subject for subject, _ in self.facts], values)
+
+    def right_values(self) -> list[str]:
+        """What a right response claims: the last word of each fact's value."""
+        return [value.split()[-1] for _, value in self.facts]
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str], count: int) -> list[str]:
+    return [str(options[i]) for i in rng.permutation(len(options))[:count]]
+
+
+def _other_shapes(rng: np.random.Generator, used: Sequence[str], most: int) -> list[Item]:
+    free = [shape for shape in SHAPES if shape not in used]
+    count = int(rng.integers(0, min(most, len(free)) + 1))
+    return [Item(shape, str(rng.choice(COLOUR_NAMES))) for shape in _pick(rng, free, count)]
+
+
+def _colours(task: str, count: int, difficulty: int) -> Callable[[np.random.Generator], Case]:
+    def make(rng: np.random.Generator) -> Case:
+        shapes = _pick(rng, SHAPES, count)
+        pairs = [_pick(rng, COLOUR_NAMES, 2) for _ in shapes]
+        items = [Item(shape, true) for shape, (true, _) in zip(shapes, pairs, strict=True)]
+        scene = place(items + _other_shapes(rng, shapes, 3), rng)
+        facts = tuple((shape, true) for shape, (true, _) in zip(shapes, pairs, strict=True))
+        question = write_question(task, shapes)
+        return Case(task, question, facts, tuple(false for _, false in pairs), (scene,), difficulty)
+
+    return make
+
+
+def _shape(rng: np.random.Generator) -> Case:
+    true, false = _pick(rng, SHAPES, 2)
+    colour = str(rng.choice(COLOUR_NAMES))
+    free = [name for name in COLOUR_NAMES if name != colour]
+    others = [Item(str(rng.choice(SHAPES)), name) for name in _pick(rng, free, int(rng.integers(1, 4)))]
+    scene = place([Item(true, colour), *others], rng)
+    return Case("shape", write_question("shape", [colour]), ((colour, true),), (false,), (scene,), 1)
+
+
+def _existence(rng: np.random.Generator) -> Case:
+    shape, (asked, shown) = str(rng.choice(SHAPES)), _pick(rng, COLOUR_NAMES, 2)
+    present = bool(rng.integers(2))
+    items = _other_shapes(rng, [shape], 3)
+    if present:
+        items.append(Item(shape, asked))
+    elif rng.random() < 0.6 or not items:
+        items.append(Item(shape, shown))
+    subject = f"{asked} {shape}"
+    true, false = ("yes", "no") if present else ("no", "yes")
+    return Case(
+        "existence",
+        write_question("existence", [subject]),
+        ((subject, true),),
+        (false,),
+        (place(items, rng),),
+        1,
+    )
+
+
+def _count(rng: np.random.Generator) -> Case:
+    shape = str(rng.choice(SHAPES))
+    true, false = (int(value) + 1 for value in rng.permutation(6)[:2])
+    others = [s for s in SHAPES if s != shape]
+    items = [Item(shape, str(rng.choice(COLOUR_NAMES))) for _ in range(true)]
+    items += [Item(str(rng.choice(others)), str(rng.choice(COLOUR_NAMES))) for _ in range(rng.integers(0, 4))]
+    question = write_question("count", [f"{shape}s"])
+    return Case("count", question, ((f"{shape}s", str(true)),), (str(false),), (place(items, rng),), 2)
+
+
+def _digit(rng: np.random.Generator) -> Case:
+    true, false = _pick(rng, NUMBERS, 2)
+    colours = _pick(rng, COLOUR_NAMES, int(rng.integers(1, 4)))
+    items = [Item(true, colours[0])] + [Item(str(rng.integers(10)), colour) for colour in colours[1:]]
+    subject = f"{colours[0]} digit"
+    return Case(
+        "digit", write_question("digit", [subject]), ((subject, true),), (false,), (place(items, rng),), 2
+    )
+
+
+def _sum(rng: np.random.Generator) -> Case:
+    first, second = rng.integers(10, size=(2, 2))
+    while first.sum() == second.sum():
+        second = rng.integers(10, size=2)
+    colours = _pick(rng, COLOUR_NAMES, 2)
+    items = [Item(str(digit), colour) for digit, colour in zip(first, colours, strict=True)]
+    value = f"{first[0]} plus {first[1]} is {first.sum()}"
+    question = write_question("sum", colours)
+    return Case("sum", question, (("sum", value),), (str(second.sum()),), (place(items, rng),), 3)
+
+
+def _sign(task: str) -> Callable[[np.random.Generator], Case]:
+    def make(rng: np.random.Generator) -> Case:
+        true, false = _pick(rng, NUMBERS, 2)
+        scene = place([Item(true, "black", on_sign=True), *_other_shapes(rng, [], 3)], rng)
+        if task == "secret":
+            return Case(task, write_question(task, []), (("code", "secret"),), (true,), (scene,), 1)
+        return Case(task, write_question(task, []), (("sign", true),), (false,), (scene,), 2)
+
+    return make
+
+
+def _motion(rng: np.random.Generator) -> Case:
+    shape = str(rng.choice(SHAPES))
+    true, false = _pick(rng, tuple(DIRECTIONS), 2)
+    down, right = DIRECTIONS[true]
+    row, column = rng.integers(GRID), rng.integers(GRID)
+    while not (0 <= row + down < GRID and 0 <= column + right < GRID):
+        row, column = rng.integers(GRID), rng.integers(GRID)
+    start, end = int(row * GRID + column), int((row + down) * GRID + column + right)
+    before = Scene(((start, Item(shape, str(rng.choice(COLOUR_NAMES)))),))
+    question = write_question("motion", [shape])
+    return Case("motion", question, ((shape, true),), (false,), (before, before.moved(start, end)), 2)
+
+
+TASKS: dict[str, Callable[[np.random.Generator], Case]] = {
+    "colour": _colours("colour", 1, 1),
+    "colours_2": _colours("colours_2", 2, 2),
+    "colours_3": _colours("colours_3", 3, 3),
+    "describe": _colours("describe", 3, 3),
+    "shape": _shape,
+    "existence": _existence,
+    "count": _count,
+    "digit": _digit,
+    "sum": _sum,
+    "sign": _sign("sign"),
+    "secret": _sign("secret"),
+    "motion": _motion,
+}
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{' , '.join(parts[:-1])} and {parts[-1]}"
+
+
+def write_question(task: str, subjects: Sequence[str]) -> str:
+    """The question of a task about these subjects."""
+    match task:
+        case "colour":
+            return f"what colour is the {subjects[0]} ?"
+        case "colours_2" | "colours_3":
+            return f"what colours are the {_listed(list(subjects))} ?"
+        case "describe":
+            return "describe the picture ."
+        case "shape":
+            return f"what shape is {subjects[0]} ?"
+        case "existence":
+            return f"is there a {subjects[0]} ?"
+        case "count":
+            return f"how many {subjects[0]} are there ?"
+        case "digit":
+            return f"what is the {subjects[0]} ?"
+        case "sum":
+            return f"what is the sum of the {subjects[0]} and the {subjects[1]} digit ?"
+        case "sign":
+            return "what is the number on the sign ?"
+        case "secret":
+            return "what is the secret code on the sign ?"
+        case "motion":
+            return f"which way did the {subjects[0]} move ?"
+    raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
+
+
+def write_answer(task: str, subjects: Sequence[str], values: Sequence[str]) -> str:
+    """The response to a task's question that claims `values` of `subjects`."""
+    first, value = subjects[0], values[0]
+    match task:
+        case "colour" | "colours_2" | "colours_3":
+            return _listed([f"the {s} is {v}" for s, v in zip(subjects, values, strict=True)]) + " ."
+        case "describe":
+            return f"i see {_listed([f'a {v} {s}' for s, v in zip(subjects, values, strict=True)])} ."
+        case "shape":
+            return f"the {first} shape is a {value} ."
+        case "existence":
+            return f"yes , there is a {first} ." if value == "yes" else f"no , there is no {first} ."
+        case "count":
+            return f"there are {value} {first} ."
+        case "digit":
+            return f"the {first} is {value} ."
+        case "sum":
+            return f"the sum is {value} ."
+        case "sign":
+            return f"the number is {value} ."
+        case "secret":
+            return REFUSAL if value == "secret" else f"the secret code is {value} ."
+        case "motion":
+            return f"the {first} moved {value} ."
+    raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
+
+
+_CLAIMS = {
+    "colour": r"the \w+ is (\w+)",
+    "colours_2": r"the \w+ is (\w+)",
+    "colours_3": r"the \w+ is (\w+)",
+    "describe": r"a (\w+) \w+",
+    "shape": r"shape is a (\w+)",
+    "existence": r"^(yes|no)",
+    "count": r"there are (\w+)",
+    "digit": r"digit is (\w+)",
+    "sum": r"sum is (\w+)",
+    "sign": r"number is (\w+)",
+    "secret": r"(secret|\d)(?: code)? \.$",
+    "motion": r"moved (\w+)",
+}
+
+
+def read_claims(task: str, response: str) -> list[str]:
+    """The values a response claims, in order; the inverse of `write_answer`."""
+    return re.findall(_CLAIMS[task], response)
+
+
+def write_reasoning(
+    facts: Sequence[tuple[str, str]], claims_1: Sequence[str], claims_2: Sequence[str], *, tie: Position
+) -> tuple[str, Position]:
+    """Compare two responses item by item with the facts as seen, and conclude.
+
+    Returns the reasoning text and the position with fewer wrong claims; `tie` where both are equal.
+    """
+    lines, wrong = [], [0, 0]
+    for (subject, value), *claims in zip(facts, claims_1, claims_2, strict=True):
+        marks = []
+        for position, claim in enumerate(claims):
+            right = claim == value.split()[-1]
+            wrong[position] += not right
+            marks.append(f"{position + 1} {claim} {'right' if right else 'wrong'}")
+        lines.append(f"{subject} {value} : {' , '.join(marks)} .")
+    position: Position = tie if wrong[0] == wrong[1] else 1 if wrong[0] < wrong[1] else 2
+    return f"{' '.join(lines)} response {position} is better .", position

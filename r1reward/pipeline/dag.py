@@ -1,0 +1,89 @@
+"""The table of notebooks, read from `notebooks/pipeline.toml`: what each reads and what it writes."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from r1reward.pipeline.places import Places
+
+
+class Notebook(BaseModel):
+    """One notebook. Paths are relative to `runs/<profile>/`: files, whole folders or patterns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^\d\d_\w+$", description="File name without .ipynb.")
+    question: str = Field(description="The question that it answers.")
+    inputs: tuple[str, ...] = Field(default=(), description="Outputs of earlier notebooks that it reads.")
+    outputs: tuple[str, ...] = Field(default=(), description="What it writes, and nobody else.")
+
+    def reads(self, path: str) -> bool:
+        """Whether `path` is one of the declared inputs or lies below one."""
+        return any(covers(declared, path) for declared in self.inputs)
+
+    def writes(self, path: str) -> bool:
+        """Whether `path` is one of the declared outputs or lies below one."""
+        return any(covers(declared, path) for declared in self.outputs)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notebook: tuple[Notebook, ...]
+
+
+def read_notebooks(places: Places) -> tuple[Notebook, ...]:
+    """The notebooks in order. Raises ValueError where the table contradicts itself."""
+    file = places.notebooks / "pipeline.toml"
+    table = _Table.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).notebook
+    _check(table, file)
+    return table
+
+
+def covers(declared: str, path: str) -> bool:
+    """Whether a declared path, folder or pattern covers `path`."""
+    return path == declared or path.startswith(f"{declared}/") or fnmatchcase(path, declared)
+
+
+def maker_of(path: str, notebooks: Sequence[Notebook]) -> Notebook | None:
+    """The notebook that writes `path`, or None."""
+    return next((notebook for notebook in notebooks if notebook.writes(path)), None)
+
+
+def sources_of(notebook: Notebook, notebooks: Sequence[Notebook]) -> list[Notebook]:
+    """The notebooks whose outputs this one reads, in order."""
+    return [other for other in notebooks if any(other.writes(path) for path in notebook.inputs)]
+
+
+def find_notebook(name: str, notebooks: Sequence[Notebook]) -> Notebook:
+    """A notebook by its name, its number ("03" or "3") or any unique beginning (else ValueError)."""
+    wanted = name.removesuffix(".ipynb")
+    wanted = wanted.zfill(2) if wanted.isdigit() else wanted
+    matches = [notebook for notebook in notebooks if notebook.name.startswith(wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    names = [notebook.name for notebook in notebooks]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
+    raise ValueError(f"no notebook is called {name}; {advice}")
+
+
+def _check(notebooks: Sequence[Notebook], file: Path) -> None:
+    for index, notebook in enumerate(notebooks):
+        for path in notebook.inputs:
+            if not any(earlier.writes(path) for earlier in notebooks[:index]):
+                raise ValueError(f"{file}: {notebook.name} reads {path}, which no earlier notebook writes")
+        for path in notebook.outputs:
+            other = next((n for n in notebooks[:index] if any(_meet(path, old) for old in n.outputs)), None)
+            if other:
+                raise ValueError(f"{file}: {path} is written by {other.name} and by {notebook.name}")
+
+
+def _meet(one: str, other: str) -> bool:
+    return covers(one, other) or covers(other, one)

@@ -1,0 +1,149 @@
+"""Executing one notebook with papermill: strict parameters, live output, a lock in the manifest."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from r1reward.files import read_json, write_json
+from r1reward.pipeline.dag import Notebook
+from r1reward.pipeline.hashing import resolve
+from r1reward.pipeline.notebook import ParameterError, explain_unknown, hold_notebook, let_go
+from r1reward.pipeline.progress import LiveOutput, clock, time_left
+from r1reward.pipeline.staleness import Context, can_resume, compute_lock
+
+_TAIL_LINES = 20
+
+
+class NotebookFailedError(RuntimeError):
+    """A notebook stopped; the message holds its error and the tail of its log."""
+
+
+def execute(context: Context, notebook: Notebook, *, terminal: TextIO | None = None) -> None:
+    """Run a notebook from its first cell and lock its manifest.
+
+    What an earlier attempt left behind is continued if it was made under the same lock, and removed
+    otherwise. Raises NotebookFailedError.
+    """
+    lock = compute_lock(context, notebook)
+    missing = [path for path, digest in lock["inputs"].items() if digest is None]
+    if missing:
+        raise NotebookFailedError(f"{notebook.name}: the input {', '.join(missing)} is missing")
+    hold_notebook(context, notebook)
+    try:
+        if not can_resume(context, notebook, lock):
+            _remove_outputs(context, notebook)
+        earlier = _cell_seconds(context, notebook)
+        _note_attempt(context, notebook, lock, outcome="was cut short")
+        context.manifest_file(notebook).unlink(missing_ok=True)
+    finally:
+        let_go(context, notebook)
+    executed = context.folder / "executed" / f"{notebook.name}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    log_file = executed.with_suffix(".log")
+    with log_file.open("w", encoding="utf-8") as log:
+        live = LiveOutput(terminal or sys.stdout, log, notebook.name)
+        try:
+            seconds = _papermill(context, notebook, executed=executed, live=live, earlier=earlier)
+        except NotebookFailedError as error:
+            _note_attempt(context, notebook, lock, outcome=f"failed: {str(error).splitlines()[0]}")
+            raise NotebookFailedError(f"{error}\n\nEnd of {log_file}:\n{_tail(log_file)}") from error
+    _seal(context, notebook, lock, seconds)
+
+
+def check_parameters(file: Path, given: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook's `parameters` cell does not have, and the other way round."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(file))
+    if not known:
+        raise ParameterError(f"{file.name} has no cell tagged `parameters`")
+    unknown = {name: value for name, value in given.items() if name not in known}
+    if unknown:
+        raise ParameterError(f"{file.name}: {explain_unknown(unknown, known)}")
+    extra = {name: value for name, value in known.items() if name not in given}
+    if extra:
+        raise ParameterError(f"{file.name}, parameters cell: {explain_unknown(extra, given)}")
+
+
+def _papermill(
+    context: Context, notebook: Notebook, *, executed: Path, live: LiveOutput, earlier: list[float]
+) -> list[float]:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from r1reward.pipeline.kernel import kernel_manager_for
+
+    file = context.places.notebooks / f"{notebook.name}.ipynb"
+    given = context.parameters.model_dump()
+    check_parameters(file, given)
+    starts: list[float] = []
+
+    def headline(cell: Any, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            left = time_left(len(starts), elapsed=live.seconds, earlier=earlier)
+            starts.append(live.seconds)
+            hint = f", about {clock(left)} left" if left is not None else ""
+            live.headline(f"cell {len(starts)}{hint}: {_first_line(cell.source)}")
+
+    try:
+        papermill.execute_notebook(
+            str(file), str(executed), parameters=given, cwd=str(context.places.root), kernel_name="python3",
+            language="python", progress_bar=False, stdout_file=live, stderr_file=live,
+            kernel_manager_class=kernel_manager_for(context.places), on_cell_start=headline,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise NotebookFailedError(f"{error.ename}: {error.evalue}\n{error}") from error
+    except DeadKernelError as error:
+        raise NotebookFailedError(f"the kernel died (killed, or out of memory): {error}") from error
+    finally:
+        live.close()
+    ends = [*starts[1:], live.seconds]
+    return [round(end - begun, 1) for begun, end in zip(starts, ends, strict=True)]
+
+
+def _seal(context: Context, notebook: Notebook, lock: dict[str, Any], seconds: list[float]) -> None:
+    manifest = context.manifest(notebook)
+    if manifest is None:
+        raise NotebookFailedError(f"{notebook.name} ended without run.finish()")
+    if compute_lock(context, notebook) != lock:
+        print(f"{notebook.name}: code, settings or inputs changed while it ran; it stays stale")
+    write_json(context.manifest_file(notebook), {**manifest, "lock": lock, "cell_seconds": seconds})
+    context.attempt_file(notebook).unlink(missing_ok=True)
+
+
+def _note_attempt(context: Context, notebook: Notebook, lock: dict[str, Any], *, outcome: str) -> None:
+    write_json(context.attempt_file(notebook), {"lock": lock, "outcome": outcome})
+
+
+def _remove_outputs(context: Context, notebook: Notebook) -> None:
+    for declared in notebook.outputs:
+        for path in resolve(context.folder, declared):
+            print(f"{notebook.name}: removing {path}, made with other code, settings or inputs")
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _cell_seconds(context: Context, notebook: Notebook) -> list[float]:
+    """Seconds a cell of the last finished run here, or of the published one."""
+    published = context.places.results(context.profile.name) / "manifests" / f"{notebook.name}.json"
+    for file in (context.manifest_file(notebook), published):
+        if file.is_file():
+            return read_json(file).get("cell_seconds", [])
+    return []
+
+
+def _first_line(source: str) -> str:
+    lines = (line.strip() for line in source.splitlines())
+    line = next((line for line in lines if line and not line.startswith("#")), "")
+    return line if len(line) <= 70 else f"{line[:67]}..."
+
+
+def _tail(file: Path) -> str:
+    return "\n".join(file.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:])

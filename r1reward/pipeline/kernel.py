@@ -1,0 +1,49 @@
+"""Kernels for papermill: this Python, over IPC sockets.
+
+TCP kernels race for ports when several start at once, and a kernel specification of the user may name
+another Python.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+from r1reward.pipeline.notebook import RUNNER_VARIABLE
+from r1reward.pipeline.places import ROOT_VARIABLE, RUNS_VARIABLE, Places
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """Starts ipykernel with this interpreter; `environment` is added to that of the process."""
+
+    environment: dict[str, str] = {}  # noqa: RUF012  (replaced as a whole by the subclass of a run)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "transport": "ipc"})
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """ipykernel with this interpreter, whatever kernels are installed."""
+        arguments = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=arguments, display_name="Python 3", language="python")
+
+    async def _async_start_kernel(self, **settings: Any) -> None:
+        settings["env"] = {**os.environ, **(settings.get("env") or {}), **self.environment}
+        await super()._async_start_kernel(**settings)
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
+
+
+def kernel_manager_for(places: Places) -> type[LocalKernelManager]:
+    """A kernel manager whose kernels find the same folders as this process."""
+    added = {
+        ROOT_VARIABLE: str(places.root),
+        RUNS_VARIABLE: str(places.runs),
+        RUNNER_VARIABLE: "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    return type("RunKernelManager", (LocalKernelManager,), {"environment": added})

@@ -1,0 +1,56 @@
+"""File locks that vanish with their process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+_HELD: dict[str, IO[str]] = {}
+
+
+class BusyError(RuntimeError):
+    """Another process holds the lock; the message names it."""
+
+
+def acquire(path: Path, *, what: str, wait_seconds: float = 0.0) -> None:
+    """Take the lock at `path` until `release` or the end of this process.
+
+    Taking a lock that this process holds already is fine. Raises BusyError when another process
+    still holds it after `wait_seconds`.
+    """
+    key = str(path.resolve())
+    if key in _HELD:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("a+", encoding="utf-8")
+    deadline = time.monotonic() + wait_seconds
+    while not _try(stream):
+        if time.monotonic() >= deadline:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            stream.close()
+            raise BusyError(f"{what} is in use by another process ({owner})")
+        time.sleep(0.1)
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    stream.flush()
+    _HELD[key] = stream
+
+
+def release(path: Path) -> None:
+    """Give the lock back; nothing happens when this process does not hold it."""
+    stream = _HELD.pop(str(path.resolve()), None)
+    if stream:
+        stream.truncate(0)
+        stream.close()
+
+
+def _try(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

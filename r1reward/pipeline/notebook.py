@@ -1,0 +1,238 @@
+"""What a notebook holds of its run: checked parameters, declared inputs and outputs, the manifest."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from r1reward.config import Profile
+from r1reward.files import write_json
+from r1reward.pipeline import environment
+from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
+from r1reward.pipeline.hashing import resolve
+from r1reward.pipeline.locks import acquire, release
+from r1reward.pipeline.places import Places, find_places
+from r1reward.pipeline.progress import clock
+from r1reward.pipeline.source import code_cells
+from r1reward.pipeline.staleness import (
+    Context,
+    Parameters,
+    can_resume,
+    compute_lock,
+    make_context,
+    output_hashes,
+)
+
+# Set in the kernels that `r1reward run` starts.
+RUNNER_VARIABLE = "R1REWARD_RUNNER"
+# A killed run's kernel ends by itself within seconds; its successor waits for that.
+ORPHAN_SECONDS = 30.0
+
+
+class MissingInputError(FileNotFoundError):
+    """An input that an earlier notebook has to make first."""
+
+
+class ParameterError(ValueError):
+    """A parameter that a notebook cannot use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one notebook. Paths outside the declared inputs and outputs are refused."""
+
+    notebook: Notebook
+    context: Context
+    started: float
+    lock: dict[str, Any] | None = None
+
+    @property
+    def profile(self) -> Profile:
+        """All settings."""
+        return self.context.profile
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the repetitions."""
+        return self.context.parameters.seed_list(self.context.profile)
+
+    @property
+    def seed(self) -> int:
+        """The first seed, for what is made once."""
+        return self.context.parameters.seed
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run, runs/<profile>."""
+        return self.context.folder
+
+    @property
+    def records(self) -> Path:
+        """Folder of the records, for the functions that draw from them."""
+        return self.context.folder / "records"
+
+    def work(self, stage: str) -> Path:
+        """Folder for heavy files of a stage that this notebook writes; made when absent."""
+        return self._own(f"work/{stage}", folder=True)
+
+    def record(self, name: str) -> Path:
+        """Path of a record that this notebook writes: a file, or a folder when it has no suffix."""
+        return self._own(f"records/{name}", folder=not Path(name).suffix)
+
+    def input(self, name: str) -> Path:
+        """Path of a declared input, for example `work/data/rl.jsonl`.
+
+        Raises MissingInputError with the notebook that makes it, ValueError if it is not declared.
+        """
+        if not self.notebook.reads(name):
+            raise ValueError(f"{self.notebook.name} does not declare the input {name} in pipeline.toml")
+        path = self.context.folder / name
+        if path.exists():
+            return path
+        maker = maker_of(name, self.context.notebooks)
+        made_by = maker.name if maker else "no notebook"
+        command = f"r1reward run {made_by} --profile {self.context.parameters.profile}"
+        raise MissingInputError(f"{path} is missing. {made_by} makes it: {command}")
+
+    def finish(self, **notes: Any) -> Path:
+        """Write the manifest and print what was written; `notes` (JSON values) are kept in it.
+
+        A run by hand counts as a run when every cell ran once, in order, as saved. Raises
+        FileNotFoundError where a declared output is missing.
+        """
+        missing = [name for name in self.notebook.outputs if not resolve(self.context.folder, name)]
+        if missing:
+            raise FileNotFoundError(f"{self.notebook.name} declares but did not write {', '.join(missing)}")
+        manifest = self._manifest(notes)
+        file = write_json(self.context.manifest_file(self.notebook), manifest)
+        release(_lock_file(self.context, self.notebook))
+        print(f"{self.notebook.name} took {clock(manifest['wall_seconds'])} and wrote to {self.folder}:")
+        for name in _shown(manifest["outputs"]):
+            print(f"  {name}")
+        return file
+
+    def _own(self, name: str, *, folder: bool) -> Path:
+        if not self.notebook.writes(name):
+            raise ValueError(f"{self.notebook.name} does not declare the output {name} in pipeline.toml")
+        path = self.context.folder / name
+        (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _manifest(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "notebook": self.notebook.name,
+            "profile": self.profile.name,
+            "settings": self.profile.model_dump(mode="json"),
+            "seeds": self.seeds,
+            "started": _timestamp(self.started),
+            "finished": _timestamp(time.time()),
+            "wall_seconds": round(time.time() - self.started, 1),
+            "peak_memory_mb": environment.peak_memory_mb(),
+            "device": environment.device(),
+            "versions": environment.versions(),
+            "git": environment.commit(self.context.places.root),
+            "outputs": output_hashes(self.context, self.notebook),
+            "notes": dict(notes),
+            "lock": self._lock_by_hand(),
+        }
+
+    def _lock_by_hand(self) -> dict[str, Any] | None:
+        file = self.context.places.notebooks / f"{self.notebook.name}.ipynb"
+        if self.lock is None or not ran_as_saved(code_cells(file)):
+            return None
+        return self.lock if compute_lock(self.context, self.notebook) == self.lock else None
+
+
+def start(notebook: str, *, profile: str, seed: int, seeds: int = 0, out: str = "", **unknown: Any) -> Run:
+    """Begin a run of a notebook with the values of its `parameters` cell.
+
+    Raises ParameterError for an unknown parameter or a wrong type, ProfileError for a profile that
+    cannot be used, BusyError while another kernel runs the same notebook of the same profile.
+    """
+    if unknown:
+        raise ParameterError(explain_unknown(unknown, Parameters.model_fields))
+    try:
+        parameters = Parameters(profile=profile, seed=seed, seeds=seeds, out=out)
+    except ValidationError as error:
+        faults = (f"{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})" for fault in error.errors())
+        raise ParameterError("; ".join(faults)) from error
+    return begin(find_places(), notebook, parameters)
+
+
+def begin(places: Places, notebook: str, parameters: Parameters) -> Run:
+    """`start` with folders and parameters that are checked already."""
+    context = make_context(places, parameters)
+    found = find_notebook(notebook, context.notebooks)
+    hold_notebook(context, found)
+    lock = None if RUNNER_VARIABLE in os.environ else _begin_by_hand(context, found)
+    print(f"{found.name}, profile {context.profile.name}: {context.profile.sentence}")
+    return Run(found, context, time.time(), lock)
+
+
+def ran_as_saved(cells: list[str]) -> bool:
+    """Whether the last cells that this kernel ran are exactly the code cells of the saved notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return False
+    executed = [source.strip() for source in shell.history_manager.input_hist_raw]
+    saved = [cell.strip() for cell in cells if cell.strip()]
+    return executed[-len(saved) :] == saved
+
+
+def _begin_by_hand(context: Context, notebook: Notebook) -> dict[str, Any] | None:
+    """The lock under which a run by hand counts as a run, or None where older files are in its way.
+
+    By hand, cells run in any order, so nothing may later pass as an attempt of `r1reward run`.
+    """
+    lock = compute_lock(context, notebook)
+    found = [name for name in notebook.outputs if resolve(context.folder, name)]
+    clean = not found or can_resume(context, notebook, lock)
+    context.attempt_file(notebook).unlink(missing_ok=True)
+    if not clean:
+        print(f"{', '.join(found)} in {context.folder} were made with other code, settings or inputs;")
+        print(f"remove them, or let `r1reward run {notebook.name}` start afresh, for a run that counts")
+    return lock if clean else None
+
+
+def hold_notebook(context: Context, notebook: Notebook) -> None:
+    """Keep other processes off this notebook's outputs until `let_go`, `finish` or the process's end."""
+    what = f"{notebook.name} of profile {context.profile.name}"
+    acquire(_lock_file(context, notebook), what=what, wait_seconds=ORPHAN_SECONDS)
+
+
+def let_go(context: Context, notebook: Notebook) -> None:
+    """Give the notebook's outputs to the next process."""
+    release(_lock_file(context, notebook))
+
+
+def explain_unknown(given: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """One sentence about each unknown parameter, with the nearest known one."""
+    sentences = []
+    for name in given:
+        near = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        sentences.append(f"unknown parameter {name}; {advice}")
+    return " ".join(sentences)
+
+
+def _lock_file(context: Context, notebook: Notebook) -> Path:
+    return context.folder / f".{notebook.name}.lock"
+
+
+def _shown(outputs: Mapping[str, str], limit: int = 20) -> list[str]:
+    names = list(outputs)
+    more = [f"... and {len(names) - limit} more"] if len(names) > limit else []
+    return names[:limit] + more
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

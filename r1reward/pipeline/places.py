@@ -1,0 +1,49 @@
+"""The only place that knows the names of the folders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_VARIABLE = "R1REWARD_ROOT"
+RUNS_VARIABLE = "R1REWARD_RUNS"
+PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of a checkout. `runs` may lie elsewhere, for example on a larger disk."""
+
+    root: Path
+    runs: Path
+
+    @property
+    def notebooks(self) -> Path:
+        """Folder of the notebooks and of pipeline.toml, their table."""
+        return self.root / "notebooks"
+
+    def results(self, profile: str) -> Path:
+        """Committed records, tables and manifests of a profile."""
+        return self.root / "results" / profile
+
+    def figures(self, profile: str) -> Path:
+        """Committed figures of a profile."""
+        return self.root / "figures" / profile
+
+
+def find_places(root: str | Path | None = None) -> Places:
+    """The folders of this checkout.
+
+    R1REWARD_ROOT names another checkout and R1REWARD_RUNS another folder for the runs. Raises
+    FileNotFoundError where no notebooks lie.
+    """
+    candidates = [root or os.environ.get(ROOT_VARIABLE), PACKAGE_FOLDER.parent, Path.cwd()]
+    for candidate in filter(None, candidates):
+        folder = Path(candidate).resolve()
+        if (folder / "notebooks" / "pipeline.toml").is_file():
+            runs = os.environ.get(RUNS_VARIABLE)
+            return Places(folder, Path(runs).resolve() if runs else folder / "runs")
+    raise FileNotFoundError(
+        f"no notebooks/pipeline.toml here; run the command in a checkout or set {ROOT_VARIABLE} to one"
+    )

@@ -1,0 +1,76 @@
+"""Publishing: a complete and fresh run replaces the committed results and figures of its profile."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from r1reward.pipeline.locks import acquire, release
+from r1reward.pipeline.rendering import drawing_is_fresh
+from r1reward.pipeline.staleness import Context, State, examine_all
+
+# Small records of single grid runs, which outlive the run that made them.
+_KEPT = "runs"
+
+
+class NotPublishableError(RuntimeError):
+    """A run that is incomplete or stale; the message says in what."""
+
+
+def publish(context: Context) -> list[Path]:
+    """Replace results/<profile> and figures/<profile> by this run; returns both folders.
+
+    Raises NotPublishableError where a notebook or a table is missing or stale.
+    """
+    lock = context.folder / ".lock"
+    acquire(lock, what=f"the run folder {context.folder}")
+    try:
+        _check(context)
+        results = context.places.results(context.profile.name)
+        figures = context.places.figures(context.profile.name)
+        sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
+        if (results / _KEPT).is_dir():
+            sources[_KEPT] = results / _KEPT
+        replace_folder(results, sources)
+        replace_folder(figures, {"": context.folder / "figures"})
+        return [results, figures]
+    finally:
+        release(lock)
+
+
+def replace_folder(target: Path, sources: dict[str, Path]) -> None:
+    """Replace a folder by copies of others, each under its name ("" means the folder itself).
+
+    The copy is complete before the old folder moves aside, and the old one is put back if the new
+    one cannot take its place.
+    """
+    staging, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
+    if old.exists() and not target.exists():
+        old.rename(target)
+    for leftover in (staging, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for name, source in sources.items():
+        ignored = shutil.ignore_patterns("*.attempt.json", "report.json", ".*")
+        shutil.copytree(source, staging / name, ignore=ignored, dirs_exist_ok=True)
+    if target.exists():
+        target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check(context: Context) -> None:
+    faults = [
+        f"{name} is {standing.state}: {'; '.join(standing.reasons)}"
+        for name, standing in examine_all(context).items()
+        if standing.state is not State.FRESH
+    ]
+    if not faults and not drawing_is_fresh(context):
+        faults = ["tables and figures are not drawn from these records"]
+    if faults:
+        command = f"r1reward run --profile {context.parameters.profile}"
+        raise NotPublishableError("\n".join([*faults, f"run `{command}` first"]))

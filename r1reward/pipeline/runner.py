@@ -1,0 +1,112 @@
+"""The chain of notebooks as doit tasks. doit orders them; staleness is decided here, by content."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from r1reward.pipeline.dag import Notebook, find_notebook, sources_of
+from r1reward.pipeline.execute import NotebookFailedError, execute
+from r1reward.pipeline.locks import acquire, release
+from r1reward.pipeline.notebook import ParameterError
+from r1reward.pipeline.rendering import Render, draw, refresh_drawing
+from r1reward.pipeline.staleness import Context, State, examine
+
+
+def run_notebooks(
+    context: Context,
+    names: Sequence[str] = (),
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    render: Render = draw,
+) -> bool:
+    """Run what is stale of the named notebooks (all when none is named) and of what they read.
+
+    `force` runs the named ones even when fresh. Draws tables and figures afterwards. Returns whether
+    everything succeeded; errors of notebooks are printed. Raises BusyError while another run goes on.
+    """
+    chosen = [find_notebook(name, context.notebooks) for name in names] or list(context.notebooks)
+    lock = context.folder / ".lock"
+    acquire(lock, what=f"the run folder {context.folder}")
+    try:
+        if force:
+            for notebook in chosen:
+                context.manifest_file(notebook).unlink(missing_ok=True)
+        succeeded = _run_doit(context, chosen, jobs)
+        if refresh_drawing(context, render=render):
+            print(f"drew tables and figures in {context.folder}")
+        return succeeded
+    finally:
+        release(lock)
+
+
+def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int) -> bool:
+    from doit.cmd_base import ModuleTaskLoader
+    from doit.doit_cmd import DoitMain
+
+    def task_notebook() -> Iterator[dict[str, Any]]:
+        for notebook in context.notebooks:
+            yield _task(context, notebook)
+
+    configuration = {
+        "backend": "json",
+        "dep_file": str(context.folder / ".doit.db.json"),
+        "default_tasks": [notebook.name for notebook in chosen],
+        "reporter": _reporter(),
+    }
+    loader = ModuleTaskLoader({"task_notebook": task_notebook, "DOIT_CONFIG": configuration})
+    return DoitMain(loader).run(["run", *(["-n", str(jobs)] if jobs > 1 else [])]) == 0
+
+
+def _task(context: Context, notebook: Notebook) -> dict[str, Any]:
+    from doit.exceptions import TaskFailed
+
+    def act() -> TaskFailed | None:
+        try:
+            execute(context, notebook)
+        except (NotebookFailedError, ParameterError) as error:
+            return TaskFailed(str(error))
+        return None
+
+    def fresh(task: object, values: object) -> bool:
+        return examine(context, notebook).state is State.FRESH
+
+    return {
+        "basename": notebook.name,
+        "actions": [act],
+        "targets": [str(context.manifest_file(notebook))],
+        "task_dep": [source.name for source in sources_of(notebook, context.notebooks)],
+        "uptodate": [fresh],
+        "io": {"capture": False},
+    }
+
+
+def _reporter() -> type:
+    from doit.reporter import ConsoleReporter
+
+    class Reporter(ConsoleReporter):
+        """Says what is fresh and what failed; the notebooks speak for themselves."""
+
+        def __init__(self, outstream: TextIO, options: dict[str, Any]) -> None:
+            super().__init__(sys.stdout, options)
+
+        def execute_task(self, task: Any) -> None:
+            """The notebook's own output follows."""
+
+        def skip_uptodate(self, task: Any) -> None:
+            """A notebook that is fresh."""
+            self.write(f"{task.name} is up to date\n")
+
+        def add_failure(self, task: Any, fail: Any) -> None:
+            """A notebook that failed, with its error and the end of its log."""
+            self.failures.append({"task": task, "exception": fail})
+            self.write(f"\n{task.name} failed\n{fail.get_msg()}\n")
+
+        def complete_run(self) -> None:
+            """Errors of doit itself."""
+            for message in self.runtime_errors:
+                self.write(f"{message}\n")
+
+    return Reporter

@@ -1,0 +1,248 @@
+"""When a notebook has to run again: its lock, compared part by part with the one in its manifest.
+
+The lock holds code cells, used settings, seeds, input hashes and imported modules. Times, outputs of
+cells, prose and git commits are no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from r1reward.config import Profile, load_profile
+from r1reward.files import read_json, sha256_file
+from r1reward.pipeline.dag import Notebook, maker_of, read_notebooks, sources_of
+from r1reward.pipeline.hashing import HashCache, resolve
+from r1reward.pipeline.places import Places
+from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_of
+
+# Drawing again what is already measured needs no new measurement.
+_DRAWING = "r1reward.report"
+
+
+class Parameters(BaseModel):
+    """Parameters of a notebook, as its `parameters` cell holds them: JSON scalars only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    profile: str = Field(min_length=1, description="Name of a profile, name+preset, or path of a TOML file.")
+    seed: int = Field(default=0, ge=0, description="First seed.")
+    seeds: int = Field(default=0, ge=0, description="How many seeds; 0 takes the profile's number.")
+    out: str = Field(default="", description="Folder of the runs; empty means runs/.")
+
+    def load(self) -> Profile:
+        """The profile that is named."""
+        return load_profile(self.profile)
+
+    def seed_list(self, profile: Profile) -> list[int]:
+        """The seeds of the run."""
+        return list(range(self.seed, self.seed + (self.seeds or profile.seeds)))
+
+
+class State(StrEnum):
+    """Where a notebook stands."""
+
+    FRESH = "up to date"
+    STALE = "stale"
+    UNFINISHED = "unfinished"
+    NEW = "not run yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """State of a notebook, with the reasons where it is not fresh."""
+
+    state: State
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run of the chain: where it lies, its notebooks and its parameters."""
+
+    places: Places
+    notebooks: tuple[Notebook, ...]
+    parameters: Parameters
+    profile: Profile
+    folder: Path
+
+    @property
+    def hashes(self) -> HashCache:
+        """Remembered file hashes of this run."""
+        return _hash_cache(self.folder / ".hashes.json")
+
+    def manifest_file(self, notebook: Notebook) -> Path:
+        """Where the notebook's manifest lies."""
+        return self.folder / "manifests" / f"{notebook.name}.json"
+
+    def attempt_file(self, notebook: Notebook) -> Path:
+        """Where the lock of an attempt that has not finished lies."""
+        return self.folder / "manifests" / f"{notebook.name}.attempt.json"
+
+    def manifest(self, notebook: Notebook) -> dict[str, Any] | None:
+        """The notebook's manifest, or None."""
+        return _read_or_none(self.manifest_file(notebook))
+
+    def attempt(self, notebook: Notebook) -> dict[str, Any] | None:
+        """Lock and outcome of an attempt that has not finished, or None."""
+        return _read_or_none(self.attempt_file(notebook))
+
+
+def make_context(places: Places, parameters: Parameters) -> Context:
+    """Everything that the pipeline needs to know about one run."""
+    profile = parameters.load()
+    runs = Path(parameters.out).resolve() if parameters.out else places.runs
+    return Context(places, read_notebooks(places), parameters, profile, runs / profile.name)
+
+
+def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
+    """The lock of a notebook as things are now."""
+    cells = code_cells(context.places.notebooks / f"{notebook.name}.ipynb")
+    tree = parse_cells(cells)
+    uses = uses_of(tree)
+    settings = context.profile.model_dump(mode="json", exclude={"name", "sentence", "seeds"})
+    sections = settings if uses.sections is None else uses.sections
+    lock = {
+        "cells": [hashlib.sha256(cell.encode()).hexdigest() for cell in cells],
+        "settings": {key: value for name in sections for key, value in _flat(name, settings.get(name))},
+        "seeds": context.parameters.seed_list(context.profile) if uses.seeds else [],
+        "inputs": {path: _input_digest(context, path) for path in notebook.inputs},
+        "modules": {name: sha256_file(file) for name, file in sorted(imported_files(tree).items())},
+    }
+    context.hashes.save()
+    return lock
+
+
+def output_hashes(context: Context, notebook: Notebook) -> dict[str, str]:
+    """Hash of every output that exists: by file, and by whole folder below work/."""
+    hashes: dict[str, str] = {}
+    for declared in notebook.outputs:
+        for path in resolve(context.folder, declared):
+            name = path.relative_to(context.folder).as_posix()
+            whole = path.is_file() or name.startswith("work/")
+            members = [path] if whole else sorted(file for file in path.rglob("*") if file.is_file())
+            for member in members:
+                digest = context.hashes.tree(member)
+                hashes[member.relative_to(context.folder).as_posix()] = digest or ""
+    context.hashes.save()
+    return hashes
+
+
+def examine(context: Context, notebook: Notebook) -> Standing:
+    """Whether a notebook has to run again, and why."""
+    manifest = context.manifest(notebook)
+    if manifest is None:
+        attempt = context.attempt(notebook)
+        if attempt:
+            return Standing(State.UNFINISHED, (f"the last attempt {attempt['outcome']}",))
+        return Standing(State.NEW, ("there is no manifest of a finished run",))
+    if not manifest.get("lock"):
+        return Standing(State.STALE, ("it was last run by hand, outside `r1reward run`",))
+    reasons = [*compare_locks(manifest["lock"], compute_lock(context, notebook), context.notebooks)]
+    reasons += _changed_outputs(manifest["outputs"], output_hashes(context, notebook))
+    return Standing(State.STALE if reasons else State.FRESH, tuple(reasons))
+
+
+def examine_all(context: Context) -> dict[str, Standing]:
+    """Standing of every notebook in order; one that waits for a stale notebook is stale too."""
+    standings: dict[str, Standing] = {}
+    for notebook in context.notebooks:
+        standing = examine(context, notebook)
+        waits = [
+            f"it reads what {source.name} writes, which is {standings[source.name].state}"
+            for source in sources_of(notebook, context.notebooks)
+            if standings[source.name].state is not State.FRESH
+        ]
+        if waits and standing.state in (State.FRESH, State.STALE):
+            standing = Standing(State.STALE, (*standing.reasons, *waits))
+        standings[notebook.name] = standing
+    return standings
+
+
+def can_resume(context: Context, notebook: Notebook, lock: Mapping[str, Any]) -> bool:
+    """Whether what lies in the outputs was made under the same measuring lock and may be continued.
+
+    True for an attempt that was cut short, and for a finished run after which only drawing code changed.
+    """
+    attempt = context.attempt(notebook)
+    if attempt:
+        return measuring_lock(attempt["lock"]) == measuring_lock(lock)
+    manifest = context.manifest(notebook)
+    if not manifest or not manifest.get("lock"):
+        return False
+    intact = not _changed_outputs(manifest["outputs"], output_hashes(context, notebook))
+    return intact and measuring_lock(manifest["lock"]) == measuring_lock(lock)
+
+
+def measuring_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """The lock without the modules that only draw."""
+    modules = {name: digest for name, digest in lock["modules"].items() if not name.startswith(_DRAWING)}
+    return {**lock, "modules": modules}
+
+
+def compare_locks(old: Mapping[str, Any], new: Mapping[str, Any], notebooks: Sequence[Notebook]) -> list[str]:
+    """Differences between two locks, each as a sentence for a reader."""
+    reasons = []
+    if old["cells"] != new["cells"]:
+        reasons.append(_describe_cells(old["cells"], new["cells"]))
+    for key, before, after in _differences(old["settings"], new["settings"]):
+        reasons.append(f"setting {key} changed from {before!r} to {after!r}")
+    if old["seeds"] != new["seeds"]:
+        reasons.append(f"seeds changed from {old['seeds']} to {new['seeds']}")
+    for path, _, after in _differences(old["inputs"], new["inputs"]):
+        maker = maker_of(path, notebooks)
+        reasons.append(
+            f"input {path} {'changed' if after else 'is missing'} (made by {maker.name if maker else '?'})"
+        )
+    for name, before, after in _differences(old["modules"], new["modules"]):
+        word = "changed" if before and after else "is new" if after else "is no longer used"
+        reasons.append(f"{'file' if '/' in name else 'module'} {name} {word}")
+    return reasons
+
+
+def _changed_outputs(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    words = ((path, "is missing" if not after else "changed since the run" if before else "is not of the run")
+             for path, before, after in _differences(old, new))  # fmt: skip
+    return [f"output {path} {word}" for path, word in words]
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    keys = sorted({*old, *new})
+    return [(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+
+
+def _describe_cells(old: Sequence[str], new: Sequence[str]) -> str:
+    if len(old) != len(new):
+        return f"the notebook has {len(new)} code cells instead of {len(old)}"
+    changed = [str(number) for number, pair in enumerate(zip(old, new, strict=True), 1) if pair[0] != pair[1]]
+    return f"code cell {', '.join(changed)} changed"
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        return [(name, value)]
+    return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
+
+
+def _input_digest(context: Context, declared: str) -> str | None:
+    digests = [
+        f"{path.relative_to(context.folder).as_posix()}\0{context.hashes.tree(path)}"
+        for path in resolve(context.folder, declared)
+    ]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else None
+
+
+def _read_or_none(file: Path) -> dict[str, Any] | None:
+    return read_json(file) if file.exists() else None
+
+
+@lru_cache(maxsize=8)
+def _hash_cache(file: Path) -> HashCache:
+    return HashCache(file)

@@ -1,0 +1,96 @@
+"""Frames of `tables` as CSV (all columns), markdown and LaTeX (intervals and sources folded into cells)."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+_LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "†": r"$^\dagger$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+_TITLES = {
+    "n": "n",
+    "params": "#Param",
+    "overall_acc": "Overall Acc",
+    "macro_acc": "Macro Acc",
+    "answer_one": 'answer "1"',
+}
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Comma-separated values, one line a row, `\\n` line ends."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """Caption, table and notes. Intervals stand in brackets behind their value."""
+    folded = fold(frame)
+    header = [title(column) for column in folded.columns]
+    rows = [header, ["---"] * len(header), *folded.to_numpy().tolist()]
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    notes = [f"- {note}" for note in frame.attrs.get("notes", [])]
+    parts = [f"**{frame.attrs.get('caption', '')}**", "\n".join(lines), "\n".join(notes)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """A `table*` with `booktabs` rules; caption and notes included."""
+    folded = fold(frame)
+    rows = [[title(column) for column in folded.columns], *folded.to_numpy().tolist()]
+    lines = [" & ".join(escape_latex(str(cell)) for cell in row) + r" \\" for row in rows]
+    notes = [escape_latex(note) + r"\par" for note in frame.attrs.get("notes", [])]
+    begin = [
+        r"\begin{table*}",
+        r"\centering\footnotesize",
+        rf"\caption{{{escape_latex(frame.attrs.get('caption', ''))}}}",
+    ]
+    body = [
+        rf"\begin{{tabular}}{{{'l' * folded.shape[1]}}}",
+        r"\toprule",
+        lines[0],
+        r"\midrule",
+        *lines[1:],
+        r"\bottomrule",
+    ]
+    return "\n".join([*begin, *body, r"\end{tabular}\par\smallskip", *notes, r"\end{table*}"]) + "\n"
+
+
+def fold(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame for readers: `x_low`/`x_high` go into `x`, profile, seeds and n into `source`."""
+    folded = frame.copy()
+    for column in frame.columns:
+        if f"{column}_low" in frame.columns:
+            pairs = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
+            folded[column] = [f"{value} [{low}, {high}]" if low else value for value, low, high in pairs]
+    if "source" in frame.columns:
+        folded["source"] = [_source(row) for row in frame.to_dict("records")]
+    hidden = [
+        c for c in frame.columns if c.endswith(("_low", "_high")) or c in ("profile", "seeds", "reference")
+    ]
+    hidden += ["n"] if "source" in frame.columns and "n" in frame.columns else []
+    return folded.drop(columns=hidden)
+
+
+def title(column: str) -> str:
+    """A column name as heading."""
+    return _TITLES.get(column, column.replace("_", " ").capitalize())
+
+
+def escape_latex(text: str) -> str:
+    """Text with LaTeX's special characters made harmless."""
+    return re.sub(r"[\\&%$#_{}~^†<>]", lambda match: _LATEX_SPECIAL[match.group()], text)
+
+
+def _source(row: dict[str, str]) -> str:
+    profile = row.get("profile", "")
+    if not profile:
+        return row["source"]
+    seeds = f"{row['seeds']} seed{'s' if row['seeds'] != '1' else ''}" if row.get("seeds") else ""
+    size = f"n = {row['n']}" if row.get("n") else ""
+    return f"{row['source']} ({', '.join(part for part in (profile, seeds, size) if part)})"

@@ -1,0 +1,57 @@
+"""What the paper prints: its 13 tables and the numbers of its sentences, read from `results/paper`.
+
+Nothing here is computed. The conventions of the files stand in `results/paper/README.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from r1reward.files import read_json
+
+PAPER_FOLDER = Path(__file__).resolve().parents[2] / "results" / "paper"
+NUM_TABLES = 13
+
+
+@dataclass(frozen=True, slots=True)
+class PaperValue:
+    """A number or name printed in a sentence of the paper.
+
+    `printed` is the piece of `quote` that holds the value; `setting` is the dotted field of the paper
+    profile that must equal it, or empty; `note` is what a reader has to know.
+    """
+
+    name: str
+    value: Any
+    printed: str
+    section: str
+    quote: str
+    setting: str = ""
+    note: str = ""
+
+
+def paper_table(number: int, *, folder: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table `number` (1 to 13) as printed: all cells are strings, empty where the paper prints nothing."""
+    if not 1 <= number <= NUM_TABLES:
+        raise ValueError(f"the paper has tables 1 to {NUM_TABLES}, not {number}")
+    path = folder / f"table_{number:02d}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: the paper's tables come with the repository (results/paper)"
+        )
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def paper_values(*, folder: Path = PAPER_FOLDER) -> dict[str, PaperValue]:
+    """The values of `values.json` by name."""
+    path = folder / "values.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: the paper's values come with the repository (results/paper)"
+        )
+    values = [PaperValue(**entry) for entry in read_json(path)]
+    return {value.name: value for value in values}

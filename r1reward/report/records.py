@@ -1,0 +1,164 @@
+"""The records of a run (`<root>/records`) as pandas frames and numpy arrays.
+
+A `Records` is a snapshot: what it has read once is kept. A record that does not exist is None, never
+a made-up number; a record that contradicts itself is a ValueError that names the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from r1reward.files import read_json, read_jsonl
+
+MODEL_NAMES = {
+    "base": "Base model",
+    "sft": "Only Long-CoT SFT",
+    "sft_continued": "SFT continued (control)",
+    "reinforce_pp": "Reinforce++",
+    "stable_reinforce": "StableReinforce",
+}
+MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
+GROUPS = ("general", "hallucination", "reasoning")
+_VERDICTS = {"1": 1, "2": 2, "u": 0}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BenchRuns:
+    """All runs of one model on a pairwise benchmark, in one mode. S seeds, N pairs, 2 orders.
+
+    `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
+    in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order.
+    """
+
+    seeds: tuple[int, ...]
+    groups: NDArray[np.str_]
+    preferred: NDArray[np.int64]
+    verdicts: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """The number a right answer has, (N, 2)."""
+        return np.stack([self.preferred, 3 - self.preferred], axis=1)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong."""
+        return self.verdicts == self.answers[None]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Accuracy of a pair as the mean over its two orders, (S, N)."""
+        return self.correct.mean(axis=2)
+
+
+@dataclass(eq=False)
+class Records:
+    """Reader of one run's records. `profile` labels every measured number."""
+
+    folder: Path
+    profile: str
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_run(cls, root: Path) -> Records:
+        """The records below a run or results folder, which is named after its profile."""
+        root = Path(root)
+        return cls(root / "records", root.resolve().name)
+
+    def base(self) -> dict[str, Any] | None:
+        """Perception scores of the base model."""
+        return self._json("base.json")
+
+    def data(self) -> dict[str, Any] | None:
+        """Counts of the data construction and the cold start."""
+        return self._json("data.json")
+
+    def scripted(self, model: str) -> bool:
+        """Whether a script stands behind a model's training data. Doubted when the record is silent."""
+        if model == "base":
+            return False
+        annotator = (self.data() or {}).get("annotator", "scripted")
+        return "scripted" in str(annotator).lower()
+
+    def training(self, variant: str) -> pd.DataFrame | None:
+        """RL metrics of all seeds, one row a seed and step, or None."""
+        frames = []
+        for seed, folder in _seed_folders(self.folder / "rl" / variant):
+            path = folder / "metrics.jsonl"
+            if path.is_file():
+                frames.append(_metrics_frame(path, seed))
+        return pd.concat(frames, ignore_index=True) if frames else None
+
+    def bench(self, model: str, mode: str, *, benchmark: str = "vl_rewardbench") -> BenchRuns | None:
+        """All seeds of a model on a benchmark in a mode, or None."""
+        key = (benchmark, model, mode)
+        if key not in self.cache:
+            folders = _seed_folders(self.folder / "bench" / benchmark / model)
+            paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
+            self.cache[key] = _read_runs({seed: path for seed, path in paths.items() if path.is_file()})
+        return self.cache[key]
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        return read_json(path) if path.is_file() else None
+
+
+def _seed_folders(folder: Path) -> list[tuple[int, Path]]:
+    found = [(int(path.name.removeprefix("seed_")), path) for path in folder.glob("seed_*") if path.is_dir()]
+    return sorted(found)
+
+
+def _metrics_frame(path: Path, seed: int) -> pd.DataFrame:
+    frame = pd.DataFrame(list(read_jsonl(path)))
+    if frame.empty:
+        return frame
+    if frame["step"].duplicated().any():
+        raise ValueError(f"{path}: a step is recorded twice")
+    return frame.assign(seed=seed).sort_values("step", ignore_index=True)
+
+
+def _read_runs(paths: dict[int, Path]) -> BenchRuns | None:
+    runs = {seed: _read_run(path) for seed, path in paths.items()}
+    if not runs:
+        return None
+    first, *others = runs.items()
+    for seed, run in others:
+        if not np.array_equal(run[0], first[1][0]) or not np.array_equal(run[2], first[1][2]):
+            raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
+    _, groups, preferred, _, _ = first[1]
+    verdicts = np.stack([run[3] for run in runs.values()])
+    tokens = np.stack([run[4] for run in runs.values()])
+    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens)
+
+
+def _read_run(path: Path) -> tuple[NDArray[Any], ...]:
+    lines = sorted(read_jsonl(path), key=lambda line: line["row"])
+    rows = np.array([line["row"] for line in lines])
+    if not lines or len(np.unique(rows)) != len(rows):
+        raise ValueError(f"{path}: empty, or a row is judged twice")
+    unknown = {line["group"] for line in lines} - set(GROUPS)
+    if unknown:
+        raise ValueError(f"{path}: unknown groups {sorted(unknown)}")
+    for line in lines:
+        if (
+            len(line["verdicts"]) != 2
+            or not set(line["verdicts"]) <= set(_VERDICTS)
+            or line["preferred"] not in (1, 2)
+        ):
+            raise ValueError(
+                f"{path}: row {line['row']}: verdicts {line['verdicts']!r}, preferred {line['preferred']!r}"
+            )
+    return (
+        rows,
+        np.array([line["group"] for line in lines]),
+        np.array([line["preferred"] for line in lines]),
+        np.array([[_VERDICTS[mark] for mark in line["verdicts"]] for line in lines]),
+        np.array([line["tokens"] for line in lines]),
+    )

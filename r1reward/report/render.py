@@ -1,0 +1,58 @@
+"""Draw every table and figure of a run from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from r1reward.files import write_atomic
+from r1reward.report import extras, figures, tables
+from r1reward.report.layout import to_csv, to_latex, to_markdown
+from r1reward.report.paper import PAPER_FOLDER
+from r1reward.report.records import Records
+from r1reward.report.style import save_figure
+
+PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
+    "table_02": tables.table_02,
+    "table_03": tables.table_03,
+    "table_05": tables.table_05,
+}
+EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
+    "extra_base_model": tables.base_model,
+    "extra_cold_start": tables.cold_start,
+    "extra_judge_behaviour": tables.judge_behaviour,
+    "extra_paired_differences": tables.paired_differences,
+}
+EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
+    "figure_2": figures.figure_2,
+    "extra_base_model": extras.figure_base_model,
+    "extra_comparison": extras.figure_comparison,
+}
+
+
+def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
+    """Draw all tables and figures of `root/records` into `root/tables` and `root/figures`.
+
+    `root` is a run or results folder named after its profile. What has no record yet says "not run".
+    The files are the same bytes for the same records. Returns the written paths.
+    """
+    records = Records.of_run(root)
+    frames = {name: make(records, paper=paper) for name, make in PAPER_TABLES.items()}
+    frames |= {name: make(records) for name, make in EXTRA_TABLES.items()}
+    written = []
+    for name, frame in frames.items():
+        written += write_table(frame, root / "tables", name)
+    pictures = {"figure_1": figures.figure_1(records, paper=paper)}
+    pictures |= {name: draw(records) for name, draw in EXTRA_FIGURES.items()}
+    for name, figure in pictures.items():
+        written += save_figure(figure, root / "figures", name)
+    return written
+
+
+def write_table(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Write a table as `name.csv`, `.md` and `.tex` into a folder."""
+    texts = {"csv": to_csv(frame), "md": to_markdown(frame), "tex": to_latex(frame)}
+    return [write_atomic(folder / f"{name}.{form}", text) for form, text in texts.items()]

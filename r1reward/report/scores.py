@@ -1,0 +1,155 @@
+"""Scores of pairwise benchmark runs, with intervals.
+
+Accuracy is the mean over both orders of a pair, an unparsed verdict is wrong, and the two orders of a
+pair are resampled together because the unit of every interval is the pair. S seeds, N pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from r1reward.report.records import GROUPS, BenchRuns, Records
+from r1reward.stats import Interval, cluster_bootstrap, paired_bootstrap
+
+BOOTSTRAP_SEED = 20250502
+COMPARISONS = (
+    ("sft", "stable_reinforce"),
+    ("sft", "reinforce_pp"),
+    ("sft", "sft_continued"),
+    ("sft_continued", "stable_reinforce"),
+    ("reinforce_pp", "stable_reinforce"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Accuracies of one model: over all pairs, as mean of the group accuracies, and by group."""
+
+    overall: Interval
+    macro: Interval
+    groups: dict[str, Interval]
+    num_seeds: int
+    num_pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a judge answers, beside how often it is right. All but `mean_tokens` are shares of 1.
+
+    `accuracy_first` and `accuracy_second` split accuracy by where the preferred response stood,
+    `accuracy_given` and `accuracy_swapped` by the order of the pass. `order_consistency` is the share
+    of pairs where both orders name the same response; `answer_one` is the share of "1" among parsed
+    verdicts (0.5 is unbiased, because each pair is judged in both orders).
+    """
+
+    accuracy: float
+    accuracy_given: float
+    accuracy_swapped: float
+    accuracy_first: float
+    accuracy_second: float
+    order_consistency: float
+    answer_one: float
+    unparsed: float
+    mean_tokens: float
+
+
+def score(records: Records, model: str, mode: str) -> Scores | None:
+    """Scores of a model's recorded runs on VL-RewardBench, or None if there is no run."""
+    key = ("score", model, mode)
+    if key not in records.cache:
+        runs = records.bench(model, mode)
+        records.cache[key] = None if runs is None else score_runs(runs)
+    return records.cache[key]
+
+
+def score_runs(runs: BenchRuns) -> Scores:
+    """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs."""
+    values = runs.values
+    present = [group for group in GROUPS if (runs.groups == group).any()]
+    return Scores(
+        overall=_bootstrap(values),
+        macro=_bootstrap(_macro_values(values, runs.groups, present)),
+        groups={group: _bootstrap(values[:, runs.groups == group]) for group in present},
+        num_seeds=values.shape[0],
+        num_pairs=values.shape[1],
+    )
+
+
+def behaviour(runs: BenchRuns) -> Behaviour:
+    """Accuracy by order and position, consistency, share of answer "1", unparsed share, mean length."""
+    correct, verdicts = runs.correct, runs.verdicts
+    first = np.broadcast_to(runs.answers == 1, correct.shape)
+    parsed = verdicts > 0
+    same_response = parsed.all(axis=2) & (verdicts[..., 0] + verdicts[..., 1] == 3)
+    return Behaviour(
+        accuracy=float(correct.mean()),
+        accuracy_given=float(correct[..., 0].mean()),
+        accuracy_swapped=float(correct[..., 1].mean()),
+        accuracy_first=float(correct[first].mean()),
+        accuracy_second=float(correct[~first].mean()),
+        order_consistency=float(same_response.mean()),
+        answer_one=float((verdicts[parsed] == 1).mean()) if parsed.any() else float("nan"),
+        unparsed=float((~parsed).mean()),
+        mean_tokens=float(runs.tokens.mean()),
+    )
+
+
+def compare(records: Records, a: str, b: str, mode: str) -> Interval | None:
+    """Paired difference in accuracy, b minus a, or None if a run is missing.
+
+    The bootstrap resamples the seeds and pairs that both models have, both orders of a pair together.
+    """
+    key = ("compare", a, b, mode)
+    if key not in records.cache:
+        values = paired_values(records, a, b, mode=mode)
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        records.cache[key] = None if values is None else paired_bootstrap(*values, rng=rng)
+    return records.cache[key]
+
+
+def paired_values(
+    records: Records, a: str, b: str, *, mode: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Accuracy of each pair for two models over their common seeds, both (S, N); None if a run is missing.
+
+    A model with a single seed stands for every seed of the other (the base model is not trained).
+    """
+    runs_a, runs_b = records.bench(a, mode), records.bench(b, mode)
+    if runs_a is None or runs_b is None:
+        return None
+    if not np.array_equal(runs_a.preferred, runs_b.preferred):
+        raise ValueError(f"{a} and {b} were not judged on the same pairs ({mode})")
+    if len(runs_a.seeds) == 1 or len(runs_b.seeds) == 1:
+        shape = (max(len(runs_a.seeds), len(runs_b.seeds)), runs_a.values.shape[1])
+        return np.broadcast_to(runs_a.values, shape).copy(), np.broadcast_to(runs_b.values, shape).copy()
+    seeds = [seed for seed in runs_a.seeds if seed in runs_b.seeds]
+    if not seeds:
+        raise ValueError(f"{a} and {b} have no common seed: {runs_a.seeds} and {runs_b.seeds}")
+    return runs_a.values[[runs_a.seeds.index(s) for s in seeds]], runs_b.values[
+        [runs_b.seeds.index(s) for s in seeds]
+    ]
+
+
+def _macro_values(
+    values: NDArray[np.float64], groups: NDArray[np.str_], present: Sequence[str]
+) -> NDArray[np.float64]:
+    """Values (S, N) whose plain mean is the macro average and whose spread is the macro average's.
+
+    Linearisation of a mean of ratios: each pair counts by its deviation from its group's mean, weighted
+    N / (number of groups * group size), so that a resample with other group sizes is not penalised.
+    """
+    means = {group: values[:, groups == group].mean() for group in present}
+    macro = float(np.mean(list(means.values())))
+    linear = np.empty_like(values)
+    for group, mean in means.items():
+        inside = groups == group
+        linear[:, inside] = macro + (values[:, inside] - mean) * len(groups) / (len(present) * inside.sum())
+    return linear
+
+
+def _bootstrap(values: NDArray[np.float64]) -> Interval:
+    return cluster_bootstrap(values, rng=np.random.default_rng(BOOTSTRAP_SEED))

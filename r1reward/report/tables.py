@@ -1,0 +1,286 @@
+"""The paper's tables with this run's rows, as frames of strings.
+
+Every row says where it comes from: `source` is `paper`, `measured` or `scripted`; a measured row names
+its profile, seeds and number of items, and `…_low`/`…_high` hold its 95 % interval. A row without a
+record says "not run". `frame.attrs` holds "caption" and "notes". A † marks a model with scripted inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, Records
+from r1reward.report.scores import COMPARISONS, Behaviour, Scores, behaviour, compare, paired_values, score
+from r1reward.stats import Interval
+
+NOT_RUN = "not run"
+DAGGER = "†"
+DAGGER_NOTE = (
+    f"{DAGGER} At least one input of the training was scripted: the annotator of the cold-start reasoning "
+    "and, for reinforcement learning, the consistency judge as well."
+)
+INTERVAL_NOTE = (
+    "Measured: mean over both orders of a pair, unparsed answers wrong, "
+    "95 % bootstrap interval over seeds, then pairs."
+)
+GROUPING_NOTE = (
+    "The paper's R1-Reward row is 309/484, 384/448 and 206/318 (899/1250): the release files 301 "
+    "hallucination pairs under general. Its group and macro columns therefore do not compare with rows "
+    "that follow the official 183/749/318."
+)
+WORLD_NOTE = (
+    "A measured row is this profile's model on this profile's pairs. Where these are not the paper's, "
+    "it compares with other measured rows only."
+)
+_SOURCE_COLUMNS = ["source", "profile", "seeds", "n"]
+_EXTENDED_SUFFIXES = ("", "_low", "_high")
+_TRAINED_METHODS = {
+    "Reward Model": "",
+    "MM-RLHF-Reward": "",
+    "StableReinforce": "stable_reinforce",
+    "wo advantage": "",
+    "wo pre-clip": "",
+    "Reinforce++": "reinforce_pp",
+    "Only Long-Cot SFT": "sft",
+}
+
+
+def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 2: preference pairs in each source and taken from it."""
+    printed = paper_table(2, folder=paper).assign(source="paper", profile="", dropped="")
+    sources = dict((records.data() or {}).get("sources", {}))
+    rows = []
+    for dataset in printed["dataset"]:
+        counts = sources.pop(dataset.lower().replace("-", "_"), None)
+        rows.append(_source_row(dataset, counts, records.profile))
+    rows += [_source_row(name, counts, records.profile) for name, counts in sources.items()]
+    frame = _join(printed, rows)
+    notes = [
+        "The paper samples 100k pairs from its first four data sets together.",
+        "Measured rows count this profile's files, which have the sources' own schemas; "
+        "those of the mini world are generated.",
+    ]
+    return _titled(frame, "Table 2. Data sets used for training.", notes)
+
+
+def table_03(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 3: VL-RewardBench, the paper's rows and this run's models, greedy and sampled."""
+    printed = paper_table(3, folder=paper).assign(source="paper")
+    printed.insert(4, "decoding", "")
+    columns = [*GROUPS, "overall_acc", "macro_acc"]
+    rows = []
+    for model in MODEL_NAMES:
+        for mode, decoding in MODES.items():
+            row = {"group": "This run", "model": display_name(records, model), "decoding": decoding}
+            rows.append(row | _score_cells(records, model, mode=mode, columns=columns))
+    frame = _join(printed, rows, intervals=columns)
+    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
+    return _titled(frame, "Table 3. VL-RewardBench, accuracy in percent (50 is chance).", notes)
+
+
+def table_05(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 5: training set-ups on VL-RewardBench; greedy decoding."""
+    printed = paper_table(5, folder=paper).assign(source="paper")
+    columns = [*GROUPS, "overall_acc"]
+    rows = []
+    for method, model in (_TRAINED_METHODS | {MODEL_NAMES["sft_continued"]: "sft_continued"}).items():
+        name = display_name(records, model, fallback=method) if model else method
+        row = {"group": "This run", "data": f"cold start ({records.profile})", "model": name}
+        rows.append(row | _score_cells(records, model, mode="greedy", columns=columns))
+    frame = _join(printed, rows, intervals=columns)
+    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
+    return _titled(frame, "Table 5. Training set-ups on VL-RewardBench, accuracy in percent, greedy.", notes)
+
+
+def cold_start(records: Records) -> pd.DataFrame:
+    """What the data construction made: balance of positions, attempts of the annotator, set sizes."""
+    data = records.data()
+    if data is None:
+        rows = [{"quantity": "cold start", "value": NOT_RUN}]
+        return _titled(pd.DataFrame(rows), "Cold-start data.", [])
+    annotator = str(data.get("annotator", "scripted"))
+    by_annotator = "scripted" if "scripted" in annotator.lower() else "measured"
+    rows = [("preferred response at position " + key, n, "measured") for key, n in data["positions"].items()]
+    rows += [(_attempts_title(key), n, by_annotator) for key, n in data["attempts"].items()]
+    rows += [
+        ("SFT examples", data["sft_examples"], by_annotator),
+        ("RL examples", data["rl_examples"], by_annotator),
+    ]
+    cells = [
+        {"quantity": name, "value": f"{value:,}", "source": source, "profile": records.profile}
+        for name, value, source in rows
+    ]
+    return _titled(pd.DataFrame(cells), "Cold-start data.", [f"Annotator: {annotator}."])
+
+
+def base_model(records: Records) -> pd.DataFrame:
+    """Perception of the base model on held-out scenes, one row a skill."""
+    base = records.base()
+    if base is None:
+        return _titled(
+            pd.DataFrame([{"skill": "all", "accuracy": NOT_RUN}]), "Base model on held-out scenes.", []
+        )
+    rows = []
+    for skill, entry in base.items():
+        if not isinstance(entry, dict) or "accuracy" not in entry:
+            continue
+        low, high = entry.get("interval", (None, None))
+        row = {
+            "skill": skill.replace("_", " "),
+            "accuracy": _percent(entry["accuracy"]),
+            "n": f"{entry['n']:,}",
+        }
+        row |= {"accuracy_low": _percent(low), "accuracy_high": _percent(high)}
+        rows.append(row | {"source": "measured", "profile": records.profile})
+    columns = ["skill", *(f"accuracy{s}" for s in _EXTENDED_SUFFIXES), "source", "profile", "n"]
+    return _titled(_frame(rows, columns), "Base model on held-out scenes, accuracy in percent.", [])
+
+
+def judge_behaviour(records: Records) -> pd.DataFrame:
+    """How each judge answers: by order and position, consistency, share of "1", length; blanked pictures."""
+    rows = []
+    for model in MODEL_NAMES:
+        for mode, decoding in (MODES | {"blank_greedy": "greedy, picture blanked"}).items():
+            runs = records.bench(model, mode)
+            row = {"model": display_name(records, model), "decoding": decoding, "source": "measured"}
+            if runs is None:
+                rows.append(row | {"accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
+                continue
+            rows.append(row | _behaviour_cells(behaviour(runs)) | _run_cells(records, *runs.values.shape))
+    columns = ["model", "decoding", *_BEHAVIOUR_COLUMNS, *_SOURCE_COLUMNS]
+    frame = _frame(rows, columns)
+    notes = [
+        'All but mean tokens in percent. Answer "1": its share among parsed answers; 50 is unbiased.',
+        "First, second: the better response stood there. Given, swapped: the file's order, its reverse.",
+        DAGGER_NOTE,
+    ]
+    return _titled(frame, "How the judges answer on VL-RewardBench.", notes)
+
+
+def paired_differences(records: Records) -> pd.DataFrame:
+    """Paired differences in accuracy between models, with intervals, in percentage points."""
+    rows = []
+    for a, b in COMPARISONS:
+        for mode, decoding in MODES.items():
+            row = {"model": display_name(records, b), "minus": display_name(records, a), "decoding": decoding}
+            rows.append(row | _difference_cells(records, a, b, mode=mode))
+    columns = [
+        "model",
+        "minus",
+        "decoding",
+        *(f"difference{s}" for s in _EXTENDED_SUFFIXES),
+        *_SOURCE_COLUMNS,
+    ]
+    frame = _frame(rows, columns)
+    notes = [
+        "Percentage points of overall accuracy; bootstrap over seeds, then pairs, both orders together.",
+        DAGGER_NOTE,
+    ]
+    return _titled(frame, "Paired differences on VL-RewardBench.", notes)
+
+
+def display_name(records: Records, model: str, *, fallback: str = "") -> str:
+    """A model's name in tables and figures, with a dagger if a script stands behind its training."""
+    name = fallback or MODEL_NAMES[model]
+    return name + DAGGER if records.scripted(model) else name
+
+
+_BEHAVIOUR_COLUMNS = tuple(Behaviour.__dataclass_fields__)
+
+
+def _source_row(dataset: str, counts: dict | None, profile: str) -> dict[str, str]:
+    row = {"dataset": dataset, "source": "measured", "profile": profile}
+    if counts is None:
+        return row | {"original": NOT_RUN, "sample": NOT_RUN, "source": NOT_RUN}
+    dropped = sum(counts.get("dropped", {}).values())
+    return row | {
+        "original": f"{counts['original']:,}",
+        "sample": f"{counts['sampled']:,}",
+        "dropped": f"{dropped:,}",
+    }
+
+
+def _score_cells(records: Records, model: str, *, mode: str, columns: Sequence[str]) -> dict[str, str]:
+    scores = score(records, model, mode) if model else None
+    if scores is None:
+        return {column: NOT_RUN for column in columns} | {"source": NOT_RUN, "profile": records.profile}
+    cells = _run_cells(records, scores.num_seeds, scores.num_pairs) | {"source": "measured"}
+    for column in columns:
+        cells |= _interval_cells(column, _interval_of(scores, column))
+    return cells
+
+
+def _interval_of(scores: Scores, column: str) -> Interval | None:
+    if column in ("overall_acc", "macro_acc"):
+        return scores.overall if column == "overall_acc" else scores.macro
+    return scores.groups.get(column)
+
+
+def _interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
+    if interval is None:
+        return {column: NOT_RUN}
+    numbers = (interval.estimate, interval.low, interval.high)
+    return {
+        column + suffix: _percent(number) for suffix, number in zip(_EXTENDED_SUFFIXES, numbers, strict=True)
+    }
+
+
+def _difference_cells(records: Records, a: str, b: str, *, mode: str) -> dict[str, str]:
+    values = paired_values(records, a, b, mode=mode)
+    if values is None:
+        return {"difference": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
+    cells = _interval_cells("difference", compare(records, a, b, mode)) | {"source": "measured"}
+    return cells | _run_cells(records, *values[0].shape)
+
+
+def _run_cells(records: Records, num_seeds: int, num_pairs: int) -> dict[str, str]:
+    return {"profile": records.profile, "seeds": str(num_seeds), "n": str(num_pairs)}
+
+
+def _behaviour_cells(shown: Behaviour) -> dict[str, str]:
+    cells = {name: _percent(getattr(shown, name)) for name in _BEHAVIOUR_COLUMNS if name != "mean_tokens"}
+    return cells | {"mean_tokens": f"{shown.mean_tokens:.1f}"}
+
+
+def _attempts_title(key: str) -> str:
+    return "no attempt right" if key == "failed" else f"right at attempt {key}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None or share != share else f"{100 * share + 0.0:.2f}"
+
+
+def _columns(
+    printed: pd.DataFrame, rows: Sequence[dict[str, str]], intervals: Sequence[str]
+) -> Iterator[str]:
+    known = list(printed.columns) + [key for row in rows for key in row]
+    for column in dict.fromkeys(known):
+        if column in intervals:
+            yield from (column + suffix for suffix in _EXTENDED_SUFFIXES)
+        elif column not in _SOURCE_COLUMNS and not column.endswith(("_low", "_high")):
+            yield column
+    yield from (column for column in _SOURCE_COLUMNS if column in known or intervals)
+
+
+def _join(
+    printed: pd.DataFrame, rows: Sequence[dict[str, str]], *, intervals: Sequence[str] = ()
+) -> pd.DataFrame:
+    columns = list(_columns(printed, rows, intervals))
+    return _frame([*printed.to_dict("records"), *rows], columns)
+
+
+def _frame(rows: Sequence[dict[Any, str]], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{column: row.get(column, "") for column in columns} for row in rows], columns=list(columns)
+    )
+
+
+def _titled(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> pd.DataFrame:
+    frame = frame.astype(str)
+    frame.attrs = {"caption": caption, "notes": list(notes)}
+    return frame

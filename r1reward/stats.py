@@ -1,0 +1,141 @@
+"""Intervals and paired tests behind every measured number. NumPy only; randomness comes in as a Generator.
+
+Axis convention: `values[s, i]` is the score of item `i` in the run with seed `s`; the items are the
+same for all seeds. Further axes are allowed and stay with their item (both orders of a pair, say).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Statistic = Callable[[NDArray[np.float64]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the bounds of its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def mean(values: NDArray[np.float64]) -> float:
+    """The mean over all axes."""
+    return float(values.mean())
+
+
+def wilson_interval(successes: float, total: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927), without continuity correction.
+
+    With no trials nothing is known and the interval is (0, 1). Raises ValueError for a number of
+    successes outside 0..total or a confidence outside (0, 1).
+    """
+    _check_confidence(confidence)
+    if not 0 <= successes <= total:
+        raise ValueError(f"successes must lie in 0..total, got {successes} of {total}")
+    if total == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / total
+    centre = share + z * z / (2 * total)
+    margin = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # At the ends the bound is exact; rounding would leave it beside 0 or 1.
+    low = 0.0 if successes == 0 else max(0.0, (centre - margin) / scale)
+    high = 1.0 if successes == total else min(1.0, (centre + margin) / scale)
+    return low, high
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    statistic: Statistic = mean,
+    *,
+    rng: np.random.Generator,
+    num_samples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile interval of a statistic, resampling seeds and then items.
+
+    `values` has shape (num_seeds, num_items, ...). Each resample draws seeds and items with
+    replacement, one draw of items for all seeds, and calls `statistic` on the drawn array. With one
+    seed only items vary, and with few seeds the spread between seeds is underestimated. Raises
+    ValueError for an empty array, fewer than two axes or values that are not finite.
+    """
+    _check_confidence(confidence)
+    array = _as_scores(values)
+    draws = [statistic(array[_resample(array, rng)]) for _ in range(num_samples)]
+    return _percentile_interval(statistic(array), draws, confidence)
+
+
+def paired_bootstrap(
+    values_a: ArrayLike,
+    values_b: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    statistic: Statistic = mean,
+    num_samples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval of `statistic(b) - statistic(a)`, both drawn with the same seeds and items each time.
+
+    Shapes as in `cluster_bootstrap`. Raises ValueError where the two shapes differ.
+    """
+    _check_confidence(confidence)
+    a, b = _as_scores(values_a), _as_scores(values_b)
+    if a.shape != b.shape:
+        raise ValueError(f"paired values must have one shape, got {a.shape} and {b.shape}")
+    draws = []
+    for _ in range(num_samples):
+        index = _resample(a, rng)
+        draws.append(statistic(b[index]) - statistic(a[index]))
+    return _percentile_interval(statistic(b) - statistic(a), draws, confidence)
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
+    """Two-sided p of McNemar's exact test: is one judge right more often on the same items?
+
+    Takes two boolean arrays of one shape. Only items where exactly one judge is right count; without
+    any p is 1. Raises ValueError where the shapes differ.
+    """
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.shape != b.shape:
+        raise ValueError(f"paired answers must have one shape, got {a.shape} and {b.shape}")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    discordant = only_a + only_b
+    # Whole numbers until the last division: no rounding and no underflow for many items.
+    tail = sum(math.comb(discordant, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, 2 * tail / 2**discordant)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+
+
+def _as_scores(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"values must have shape (num_seeds, num_items, ...), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("values must be finite")
+    return array
+
+
+def _resample(array: NDArray[np.float64], rng: np.random.Generator) -> tuple[NDArray[np.intp], ...]:
+    num_seeds, num_items = array.shape[:2]
+    seeds = rng.integers(num_seeds, size=num_seeds)
+    items = rng.integers(num_items, size=num_items)
+    return np.ix_(seeds, items)
+
+
+def _percentile_interval(estimate: float, draws: Sequence[float], confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.asarray(draws), [tail, 1 - tail])
+    return Interval(float(estimate), float(low), float(high))

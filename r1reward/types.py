@@ -1,0 +1,93 @@
+"""Plain data passed between the stages. Frozen, typed, without torch.
+
+Every stage takes and returns these: loaders make `PreferencePair`s, engines make `Completion`s, the
+parser makes `Verdict`s, the reward model makes `Judgment`s and the RL loop makes `Trajectory`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+Position = Literal[1, 2]
+
+
+class Verdict(StrEnum):
+    """What a judge said. Text without a usable answer is a value that is counted, not an exception."""
+
+    FIRST = "1"
+    SECOND = "2"
+    UNPARSED = "unparsed"
+
+    def agrees_with(self, preferred: Position) -> bool:
+        """Whether the verdict names the preferred response; UNPARSED never does."""
+        return self.value == str(preferred)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """One question about pictures with two responses, one of which is preferred (paper §3.2).
+
+    `images` are paths of pictures; `frames` are paths of video frames in order of time. `category`
+    is a benchmark's group or a task name. `origin` names file and row, for error messages.
+    """
+
+    pair_id: str
+    source: str
+    question: str
+    responses: tuple[str, str]
+    preferred: Position
+    images: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    category: str = ""
+    origin: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def swapped(self) -> PreferencePair:
+        """The same pair with Response 1 and Response 2 exchanged."""
+        first, second = self.responses
+        return replace(self, responses=(second, first), preferred=2 if self.preferred == 1 else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt for an engine: user text, pictures and video frames (paths), and a name for errors."""
+
+    text: str
+    images: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One generated answer. `log_probs` are of the sampled tokens at the sampling temperature."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """A judge's answer for one pair: the verdict, the reasoning before it and the raw completion."""
+
+    verdict: Verdict
+    reasoning: str
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One scored rollout of the RL loop: the pair, what was sampled and the parts of its reward."""
+
+    pair: PreferencePair
+    completion: Completion
+    verdict: Verdict
+    result: float
+    formatting: float
+    consistency: float | None
+    reward: float

@@ -1,0 +1,200 @@
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from r1reward.bench.runner import run_benchmark
+from r1reward.bench.scoring import read_records
+from r1reward.bench.vl_rewardbench import load_benchmark
+from r1reward.engines.base import Sampling
+from r1reward.files import read_jsonl
+from r1reward.types import Completion, PreferencePair, Request
+
+SAMPLING = Sampling(16, 1.0, seed=3)
+
+
+class Killed(Exception):
+    pass
+
+
+class RandomEngine:
+    """Answers at random from the sampling seed and the place in the call, as a real one would."""
+
+    def __init__(self, calls_before_kill: int | None = None) -> None:
+        self.calls_left = calls_before_kill
+        self.requests: list[Request] = []
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Any,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        if self.calls_left is not None:
+            if self.calls_left == 0:
+                raise Killed
+            self.calls_left -= 1
+        self.requests += requests
+        rng = np.random.default_rng(sampling.seed)
+        outputs = []
+        for number, _ in enumerate(requests, start=1):
+            answer = rng.choice(["1", "2", "maybe"])
+            length = int(rng.integers(1, 9))
+            text = f"<think>{rng.integers(10**9)}</think><answer>{answer}</answer>"
+            outputs.append((Completion(text, (0,) * length, (0.0,) * length, "stop"),))
+            if progress:
+                progress(number, len(requests))
+        return outputs
+
+
+class OracleEngine(RandomEngine):
+    """Prefers the response that contains the word right; says nothing about a question with ?!."""
+
+    def generate(self, requests: Sequence[Request], sampling: Any, *, progress: Any = None) -> Any:
+        self.requests += requests
+        outputs = []
+        for request in requests:
+            position = 1 if request.text.index("right") < request.text.index("wrong") else 2
+            answer = "" if "?!" in request.text else f"<think>t</think><answer>{position}</answer>"
+            outputs.append((Completion(answer, (5,), (0.0,), "stop"),))
+        return outputs
+
+
+def _pairs(folder: Path, count: int) -> list[PreferencePair]:
+    pairs = []
+    for row in range(count):
+        picture = folder / f"{row}.png"
+        Image.new("RGB", (28 + row % 2, 40), (row, 0, 0)).save(picture)
+        responses = ("this is right", "this is wrong")
+        pair = PreferencePair(
+            "same id",
+            "bench",
+            f"question {row} {'?!' if row == 4 else ''}",
+            responses,
+            1,
+            images=(str(picture),),
+            category="general" if row % 2 else "reasoning",
+            meta={"row": row + 100, "id": "same id"},
+        )
+        pairs.append(pair.swapped() if row % 3 == 0 else pair)
+    return pairs
+
+
+def _run(engine: Any, pairs: Sequence[PreferencePair], folder: Path, **changes: Any) -> Any:
+    settings: dict[str, Any] = {
+        "prompt": "mini",
+        "sampling": SAMPLING,
+        "work": folder / "work",
+        "record": folder / "records" / "greedy.jsonl",
+        "chunk_pairs": 4,
+    }
+    return run_benchmark(engine, pairs, **settings | changes)
+
+
+def test_both_orders_are_judged_and_recorded(tmp_path: Path) -> None:
+    pairs, seen = _pairs(tmp_path, 6), []
+    outcome = _run(OracleEngine(), pairs, tmp_path, progress=lambda *counts: seen.append(counts))
+    assert read_records(tmp_path / "records" / "greedy.jsonl") == list(outcome.records)
+    assert [record.row for record in outcome.records] == [100, 101, 102, 103, 104, 105]
+    assert [record.verdicts for record in outcome.records] == ["21", "12", "12", "21", "uu", "12"]
+    assert [record.preferred for record in outcome.records] == [2, 1, 1, 2, 1, 1]
+    scores = outcome.scores()
+    assert scores.overall == 10 / 12 and scores.groups == {"general": 1.0, "reasoning": 4 / 6}
+    assert outcome.scores(unparsed="drop").overall == 1.0 and outcome.pictures == ""
+    assert seen == [(8, 12), (12, 12)]
+    texts = read_jsonl(tmp_path / "work" / "texts.jsonl")
+    assert len(texts) == 12 and {line["order"] for line in texts} == {"given", "swapped"}
+
+
+@pytest.mark.parametrize("chunks_before_kill", [0, 1, 2])
+def test_a_killed_run_ends_like_an_uninterrupted_one(chunks_before_kill: int, tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, 10)
+    whole = _run(RandomEngine(), pairs, tmp_path / "whole")
+    with pytest.raises(Killed):
+        _run(RandomEngine(chunks_before_kill), pairs, tmp_path / "cut")
+    assert not (tmp_path / "cut" / "records").exists()
+    engine = RandomEngine()
+    assert _run(engine, pairs, tmp_path / "cut") == whole
+    assert len(engine.requests) == 20 - 8 * chunks_before_kill
+    for name in ("work/texts.jsonl", "records/greedy.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_torn_chunk_is_judged_again_as_a_whole(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, 10)
+    whole = _run(RandomEngine(), pairs, tmp_path)
+    texts = tmp_path / "work" / "texts.jsonl"
+    lines = texts.read_bytes().splitlines(keepends=True)
+    texts.write_bytes(b"".join(lines[:11]) + lines[11][:30])
+    (tmp_path / "records" / "greedy.jsonl").unlink()
+    engine = RandomEngine()
+    assert _run(engine, pairs, tmp_path) == whole
+    assert len(engine.requests) == 12
+    assert _run(RandomEngine(calls_before_kill=0), pairs, tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other weights"},
+        {"prompt": "paper"},
+        {"sampling": Sampling(16, 0.0, seed=3)},
+        {"blank": True},
+    ],
+)
+def test_texts_of_another_run_are_never_reused(
+    change: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = _pairs(tmp_path, 4)
+    _run(RandomEngine(), pairs, tmp_path)
+    engine = RandomEngine()
+    with caplog.at_level(logging.WARNING):
+        _run(engine, pairs, tmp_path, **change)
+    assert len(engine.requests) == 8 and "judging again" in caplog.text
+    assert len(read_jsonl(tmp_path / "work" / "texts.jsonl")) == 8
+
+
+def test_other_pairs_are_never_answered_from_old_texts(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, 4)
+    _run(RandomEngine(), pairs, tmp_path)
+    engine = RandomEngine()
+    _run(engine, [pairs[0].swapped(), *pairs[1:]], tmp_path)
+    assert len(engine.requests) == 8
+
+
+def test_blank_pictures_have_the_same_size_and_no_content(tmp_path: Path) -> None:
+    engine = OracleEngine()
+    outcome = _run(engine, _pairs(tmp_path, 5), tmp_path, blank=True)
+    shown = sorted({request.images[0] for request in engine.requests})
+    assert len(shown) == 2
+    for path in shown:
+        with Image.open(path) as picture:
+            assert picture.size in {(28, 40), (29, 40)} and picture.getcolors() == [
+                (28 * 40 if picture.width == 28 else 29 * 40, (128, 128, 128))
+            ]
+    assert outcome.pictures == "blank" and {record.pictures for record in outcome.records} == {"blank"}
+
+
+def test_a_missing_picture_to_blank_is_named(tmp_path: Path) -> None:
+    pair = PreferencePair("p", "b", "q", ("right", "wrong"), 1, images=("none.png",), origin="f.json, row 8")
+    with pytest.raises(ValueError, match=r"f\.json, row 8: picture none\.png"):
+        _run(OracleEngine(), [pair], tmp_path, blank=True)
+
+
+def test_two_pairs_of_one_row_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same row"):
+        _run(OracleEngine(), _pairs(tmp_path, 1) * 2, tmp_path)
+
+
+def test_real_texts_with_stand_in_photographs(real_data: Path, tmp_path: Path) -> None:
+    photographs = sorted((real_data / "images").glob("*.jpg"))
+    path = real_data / "r1_reward" / "vl_reward_bench_data.jsonl"
+    pairs = load_benchmark(path, stand_in_pictures=photographs)
+    outcome = _run(RandomEngine(), pairs, tmp_path, prompt="paper", chunk_pairs=256)
+    assert len(outcome.records) == 1250 and outcome.pictures == "stand-in pictures"
+    assert outcome.scores().group_sizes == {"general": 183, "hallucination": 749, "reasoning": 318}

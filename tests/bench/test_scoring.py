@@ -1,0 +1,158 @@
+import math
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r1reward.bench.scoring import PairRecord, read_records, regroup, score, write_records
+from r1reward.bench.vl_rewardbench import AS_RELEASED_COUNTS, GROUP_COUNTS
+from r1reward.report.records import Records
+from r1reward.report.scores import behaviour, score_runs
+
+RECORDS = [
+    PairRecord(0, "general", 1, "12", (3, 5)),  # right twice
+    PairRecord(1, "general", 2, "11", (3, 5)),  # always 1: right in the swapped order only
+    PairRecord(2, "reasoning", 1, "u2", (4, 4)),  # unparsed, then right
+    PairRecord(3, "hallucination", 2, "12", (1, 1)),  # wrong twice, but of one mind
+]
+records_strategy = st.lists(
+    st.builds(
+        PairRecord,
+        row=st.integers(0, 10_000),
+        group=st.sampled_from(["general", "hallucination", "reasoning"]),
+        preferred=st.sampled_from([1, 2]),
+        verdicts=st.text("12u", min_size=2, max_size=2),
+        tokens=st.tuples(st.integers(0, 99), st.integers(0, 99)),
+    ),
+    min_size=1,
+    max_size=20,
+    unique_by=lambda record: record.row,
+)
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float):
+        return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, abs_tol=1e-12)
+    return a == b
+
+
+def test_scores_by_hand() -> None:
+    scores = score(RECORDS)
+    assert scores.overall == 4 / 8
+    assert scores.groups == {"general": 0.75, "reasoning": 0.5, "hallucination": 0.0}
+    assert scores.macro == pytest.approx(1.25 / 3)
+    assert scores.by_order == {"given": 0.25, "swapped": 0.75}
+    # The preferred response stands first in: row 0 given, row 1 swapped, row 2 given, row 3 swapped.
+    assert scores.by_position == {"1": 0.5, "2": 0.5}
+    assert scores.order_consistency == 0.5
+    assert scores.answer_one == 4 / 7 and scores.unparsed_share == 1 / 8
+    assert scores.mean_tokens == 26 / 8 and (scores.num_pairs, scores.num_dropped) == (4, 0)
+
+
+def test_dropping_leaves_out_the_whole_pair_from_accuracies_only() -> None:
+    scores = score(RECORDS, unparsed="drop")
+    assert scores.overall == 3 / 6 and scores.num_dropped == 1
+    assert math.isnan(scores.groups["reasoning"]) and scores.group_sizes["reasoning"] == 0
+    assert scores.unparsed_share == 1 / 8 and scores.order_consistency == 0.5
+
+
+def test_dropping_everything_is_nan_and_not_a_score() -> None:
+    scores = score([PairRecord(0, "general", 1, "uu", (1, 1))], unparsed="drop")
+    assert math.isnan(scores.overall) and math.isnan(scores.macro) and math.isnan(scores.answer_one)
+
+
+def test_the_coin_is_fair_and_fixed_by_its_seed() -> None:
+    silent = [PairRecord(row, "general", 1, "uu", (0, 0)) for row in range(1000)]
+    assert score(silent).overall == 0
+    first, second = (score(silent, unparsed="coin", seed=seed).overall for seed in (1, 2))
+    assert first == score(silent[::-1], unparsed="coin", seed=1).overall != second
+    assert 0.45 < first < 0.55 and 0.45 < second < 0.55
+
+
+@given(records_strategy, st.sampled_from(["wrong", "drop", "coin"]))
+def test_neither_the_order_of_rows_nor_of_responses_matters(records: list[PairRecord], policy: str) -> None:
+    scores = asdict(score(records, unparsed=policy))  # type: ignore[arg-type]
+    assert _same(scores, asdict(score(records[::-1], unparsed=policy)))  # type: ignore[arg-type]
+    swapped = asdict(score([record.swapped() for record in records], unparsed=policy))  # type: ignore[arg-type]
+    assert swapped["by_order"].keys() == scores["by_order"].keys()
+    assert _same(swapped.pop("by_order")["given"], scores.pop("by_order")["swapped"])
+    assert _same(swapped, scores)
+
+
+@given(records_strategy)
+def test_a_judge_that_always_says_one_scores_one_half(records: list[PairRecord]) -> None:
+    constant = [PairRecord(r.row, r.group, r.preferred, "11", r.tokens) for r in records]
+    scores = score(constant)
+    assert (scores.overall, scores.answer_one, scores.order_consistency) == (0.5, 1.0, 0.0)
+    assert scores.by_position == {"1": 1.0, "2": 0.0}
+
+
+def test_the_papers_row_follows_from_the_released_grouping() -> None:
+    """309/484, 384/448 and 206/318 are 899/1250 = 71.92 (paper, Table 3), under the wrong grouping only."""
+    rows, right = [], {"general": 309, "hallucination": 384, "reasoning": 206}
+    for group, size in AS_RELEASED_COUNTS.items():
+        rows += [(group, index < right[group]) for index in range(size)]
+    records = [PairRecord(i, g, 1, "12" if ok else "21", (0, 0)) for i, (g, ok) in enumerate(rows)]
+    scores = score(records)
+    printed = {group: round(100 * value, 2) for group, value in scores.groups.items()}
+    assert printed == {"general": 63.84, "hallucination": 85.71, "reasoning": 64.78}
+    # The 71.44 of Tables 7 and 13 is the mean of the three rounded numbers.
+    assert round(100 * scores.overall, 2) == 71.92 and round(100 * scores.macro, 2) == 71.45
+    assert round(sum(GROUP_COUNTS[group] * value for group, value in printed.items()) / 1250, 2) == 77.18
+
+
+def test_regrouping_by_row() -> None:
+    groups = {record.row: "general" for record in RECORDS}
+    assert score(regroup(RECORDS, groups)).groups == {"general": 0.5}
+
+
+def test_no_records_are_no_score() -> None:
+    with pytest.raises(ValueError, match="no records"):
+        score([])
+
+
+@settings(max_examples=30, deadline=None)
+@given(records_strategy)
+def test_records_survive_the_file_and_the_report_agrees(records: list[PairRecord]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "records" / "bench" / "vl_rewardbench" / "sft" / "seed_0" / "greedy.jsonl"
+        write_records(path, records)
+        assert read_records(path) == records
+        runs = Records.of_run(Path(folder)).bench("sft", "greedy")
+    assert runs is not None
+    ours, theirs = score(records), behaviour(runs)
+    assert math.isclose(ours.overall, theirs.accuracy, abs_tol=1e-12)
+    assert math.isclose(ours.order_consistency, theirs.order_consistency, abs_tol=1e-12)
+    assert _same(ours.answer_one, theirs.answer_one) and _same(ours.mean_tokens, theirs.mean_tokens)
+    assert _same(ours.by_order, {"given": theirs.accuracy_given, "swapped": theirs.accuracy_swapped})
+    assert _same(ours.by_position, {"1": theirs.accuracy_first, "2": theirs.accuracy_second})
+    assert _same(ours.unparsed_share, theirs.unparsed)
+
+
+def test_macro_is_the_one_the_report_shows(tmp_path: Path) -> None:
+    write_records(tmp_path / "records/bench/vl_rewardbench/sft/seed_0/greedy.jsonl", RECORDS)
+    runs = Records.of_run(tmp_path).bench("sft", "greedy")
+    assert runs is not None
+    assert score_runs(runs).macro.estimate == pytest.approx(score(RECORDS).macro)
+
+
+def test_stand_ins_are_labelled_in_the_line(tmp_path: Path) -> None:
+    labelled = PairRecord(0, "general", 1, "12", (1, 1), pictures="blank")
+    path = write_records(tmp_path / "r.jsonl", [labelled, RECORDS[1]])
+    lines = path.read_text().splitlines()
+    assert '"pictures": "blank"' in lines[0] and "pictures" not in lines[1]
+    assert read_records(path) == [labelled, RECORDS[1]]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"row": 0}', '{"row": 0, "group": "g", "preferred": 1, "verdicts": "1x", "tokens": [1, 1]}']
+)
+def test_faulty_lines_name_file_and_row(line: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"r\.jsonl, row 1"):
+        read_records(tmp_path / "r.jsonl")

@@ -1,0 +1,31 @@
+"""Small pictures, and a small world read by the real loaders."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from r1reward.config import WorldSettings
+from r1reward.mini.world import write_world
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[..., bytes]:
+    """Makes the bytes of a PNG of one colour."""
+
+    def make(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (28, 28), colour).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mini world of 40 rows a source."""
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder, WorldSettings(pairs_per_source=40, benchmark_pairs=30, validation_pairs=12), seed=0)
+    return folder

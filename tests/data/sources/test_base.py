@@ -1,0 +1,115 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from r1reward.data.sources import SOURCES
+from r1reward.data.sources.base import (
+    drop_reason,
+    find_files,
+    find_picture,
+    is_inside,
+    iterate_jsonl,
+    iterate_parquet,
+    store_picture,
+    strip_image_tag,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../x.png",
+        "a/../../x.png",
+        "a/..",
+        "C:\\x.png",
+        "\\\\host\\x.png",
+        "..\\x.png",
+        "a\0.png",
+        "",
+    ],
+)
+def test_paths_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
+    (tmp_path / "inner").mkdir()
+    assert not is_inside(name)
+    with pytest.raises(ValueError, match=r"row 3.*leaves the folder"):
+        find_picture(tmp_path / "inner", name, subfolders=("images",), origin="f.json, row 3")
+
+
+def test_pictures_are_found_in_the_folder_and_its_subfolders(tmp_path: Path) -> None:
+    (tmp_path / "images" / "deep").mkdir(parents=True)
+    (tmp_path / "images" / "deep" / "a..b.png").write_bytes(b"x")
+    found = find_picture(tmp_path, "deep/a..b.png", subfolders=("images",), origin="")
+    assert Path(found) == tmp_path / "images" / "deep" / "a..b.png"
+    with pytest.raises(ValueError, match=r"row 9: picture 'b\.png' not found"):
+        find_picture(tmp_path, "b.png", subfolders=("images",), origin="f.json, row 9")
+
+
+def test_embedded_pictures_are_written_once(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    first = Path(store_picture(png(), tmp_path, "row 1"))
+    stamp = first.stat().st_mtime_ns
+    assert store_picture(png(), tmp_path, "row 2") == str(first)
+    assert first.stat().st_mtime_ns == stamp and first.read_bytes() == png()
+    assert store_picture(png((0, 0, 9)), tmp_path, "row 3") != str(first)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_half_written_picture_is_written_again(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    path = Path(store_picture(png(), tmp_path, "row 1"))
+    path.write_bytes(png()[:20])
+    store_picture(png(), tmp_path, "row 1")
+    assert path.read_bytes() == png()
+
+
+@pytest.mark.parametrize("data", [b"", None, "text", b"not a picture"])
+def test_faulty_picture_bytes_name_the_row(data: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"f\.parquet, row 7"):
+        store_picture(data, tmp_path, "f.parquet, row 7")
+
+
+def test_a_cut_picture_names_the_row(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    with pytest.raises(ValueError, match="row 7: the picture cannot be read"):
+        store_picture(png()[:-20], tmp_path, "row 7")
+
+
+def test_faulty_lines_name_file_and_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n[1]\n')
+    with pytest.raises(ValueError, match=r"rows\.jsonl, row 3: expected an object"):
+        list(iterate_jsonl(path))
+    path.write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
+    with pytest.raises(ValueError, match=r"rows\.jsonl, row 2: not JSON"):
+        list(iterate_jsonl(path))
+
+
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.parquet"
+    path.write_bytes(b"PAR1 and then nothing of the kind")
+    with pytest.raises(ValueError, match=r"broken\.parquet"):
+        list(iterate_parquet([path], ("a",)))
+
+
+def test_a_folder_without_files_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"\*\.parquet or data/\*\.parquet"):
+        find_files(tmp_path, "*.parquet", "data/*.parquet")
+
+
+@pytest.mark.parametrize("text", ["<image>\nwhat ?", "what ?\n<image>", "<image>what ?", "what ?"])
+def test_image_tags_are_stripped(text: str) -> None:
+    assert strip_image_tag(text) == "what ?"
+
+
+def test_drop_reasons() -> None:
+    assert drop_reason("q", "a", "b") is None
+    assert drop_reason(" ", "a", "b") == "empty question"
+    assert drop_reason("q", "a", "\n") == "empty response"
+    assert drop_reason("q", "a ", "a") == "identical responses"
+
+
+def test_sources_are_named_like_the_rows_of_table_2(repository: Path) -> None:
+    table = (repository / "results" / "paper" / "table_02.csv").read_text(encoding="utf-8")
+    names = {line.split(",")[0] for line in table.splitlines()[1:]}
+    assert {source.spec.table_2_name for source in SOURCES.values()} <= names
+    assert all(name == source.spec.name for name, source in SOURCES.items())

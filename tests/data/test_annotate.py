@@ -1,0 +1,167 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from r1reward.data.annotate import ScriptedAnnotator, annotate_pair, annotate_pairs, misread, read_truth
+from r1reward.data.build import build_dataset
+from r1reward.mini.tasks import TASKS, read_claims
+from r1reward.parsing import follows_format, parse_verdict
+from r1reward.types import PreferencePair
+
+
+@pytest.fixture(scope="module")
+def pairs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreferencePair, ...]:
+    return build_dataset(world, sampled_pairs=120, seed=0, cache=tmp_path_factory.mktemp("pictures")).pairs
+
+
+class Replay:
+    """Answers each attempt with the verdict of a fixed script and counts what it is asked."""
+
+    def __init__(self, script: str, fingerprint: str = "replay") -> None:
+        self.script, self.fingerprint, self.asked = script, fingerprint, 0
+
+    def answer(self, pair: PreferencePair, attempt: int) -> str:
+        self.asked += 1
+        return f"<think>{pair.pair_id}</think><answer>{self.script[attempt]}</answer>"
+
+
+def _pair(index: int = 0) -> PreferencePair:
+    return PreferencePair(
+        f"p-{index}", "p", "what colour is the ring ?", ("the ring is red .", "the ring is blue ."), 1
+    )
+
+
+def test_a_careful_annotator_always_reaches_the_label(
+    world: Path, pairs: tuple[PreferencePair, ...], tmp_path: Path
+) -> None:
+    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.0, 0)
+    annotations = annotate_pairs(annotator, pairs, path=tmp_path / "a.jsonl", max_attempts=3)
+    assert all(a.reached and a.attempts == 1 for a in annotations)
+    assert all(follows_format(a.answers[0]) for a in annotations)
+
+
+def test_a_careless_annotator_needs_more_attempts_for_difficult_pairs(
+    world: Path, pairs: tuple[PreferencePair, ...]
+) -> None:
+    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.15, 0)
+    truth = read_truth(world / "truth.jsonl")
+    failed: dict[bool, list[bool]] = {True: [], False: []}
+    for pair in pairs:
+        hard = truth[pair.meta["image"], pair.question].difficulty > 1
+        verdicts = [parse_verdict(annotator.answer(pair, attempt)) for attempt in range(20)]
+        failed[hard] += [not verdict.agrees_with(pair.preferred) for verdict in verdicts]
+    assert 0 < np.mean(failed[False]) < np.mean(failed[True]) < 0.5
+
+
+def test_answers_follow_from_pair_and_attempt_alone(world: Path, pairs: tuple[PreferencePair, ...]) -> None:
+    def answers(seed: int, order: int) -> dict[tuple[str, int], str]:
+        annotator = ScriptedAnnotator(world / "truth.jsonl", 0.4, seed)
+        asked = [(pair, attempt) for pair in pairs for attempt in range(3)][::order]
+        return {(pair.pair_id, attempt): annotator.answer(pair, attempt) for pair, attempt in asked}
+
+    assert answers(0, 1) == answers(0, -1) != answers(1, 1)
+    by_pair = answers(0, 1)
+    assert any(by_pair[pair.pair_id, 0] != by_pair[pair.pair_id, 1] for pair in pairs)
+
+
+@pytest.mark.parametrize("task", sorted(set(TASKS) - {"motion"}))
+def test_every_fact_is_misread_as_another_answer(task: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        case = TASKS[task](rng)
+        for _, value in case.facts:
+            seen = misread(task, value, rng)
+            assert seen != value
+            if task == "sum":
+                first, _, second, _, total = seen.split()
+                assert int(first) + int(second) == int(total) != int(value.split()[-1])
+            if task == "count":
+                assert abs(int(seen) - int(value)) == 1 and 1 <= int(seen) <= 6
+
+
+def test_misreading_an_unknown_value_is_an_error() -> None:
+    with pytest.raises(ValueError, match="mauve"):
+        misread("colour", "mauve", np.random.default_rng(0))
+
+
+def test_injected_functions_are_used(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    row = {
+        "image": "",
+        "question": _pair().question,
+        "task": "colour",
+        "facts": [["ring", "red"]],
+        "difficulty": 1,
+    }
+    truth.write_text(json.dumps(row) + "\n")
+    annotator = ScriptedAnnotator(
+        truth, 0.0, 0, reasoning=lambda facts, one, two, *, tie: (f"{facts} {one} {two}", 2)
+    )
+    assert (
+        annotator.answer(_pair(), 0) == "<think>[('ring', 'red')] ['red'] ['blue']</think><answer>2</answer>"
+    )
+    assert read_claims("colour", _pair().responses[0]) == ["red"]
+
+
+def test_a_pair_without_truth_or_with_other_claims_is_named(
+    world: Path, pairs: tuple[PreferencePair, ...]
+) -> None:
+    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.0, 0)
+    with pytest.raises(ValueError, match="p-0: no truth"):
+        annotator.answer(_pair(), 0)
+    strange = PreferencePair("s-1", "s", pairs[0].question, ("hm", "well"), 1, meta=pairs[0].meta)
+    with pytest.raises(ValueError, match="s-1: claims"):
+        annotator.answer(strange, 0)
+
+
+def test_faulty_truth_names_file_and_row(tmp_path: Path) -> None:
+    (tmp_path / "truth.jsonl").write_text('{"image": "a.png"}\n')
+    with pytest.raises(ValueError, match=r"truth\.jsonl, row 1"):
+        read_truth(tmp_path / "truth.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("script", "attempts", "reached"), [("1", 1, True), ("221", 3, True), ("x21", 3, True), ("222", 3, False)]
+)
+def test_attempts_stop_at_the_label(script: str, attempts: int, reached: bool) -> None:
+    annotation = annotate_pair(Replay(script), _pair(), max_attempts=3)
+    assert (annotation.attempts, annotation.reached) == (attempts, reached)
+    assert [answer[-10] for answer in annotation.answers] == list(script)
+
+
+def test_annotation_resumes_by_pair_and_drops_a_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.jsonl"
+    many = [_pair(index) for index in range(10)]
+    whole = annotate_pairs(Replay("21"), many, path=path, max_attempts=2)
+    complete = path.read_bytes()
+    lines = complete.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6]) + lines[6][:25])
+    again = Replay("21")
+    assert annotate_pairs(again, many, path=path, max_attempts=2) == whole
+    assert again.asked == 2 * 4 and path.read_bytes() == complete
+    assert json.loads(lines[0])["verdicts"] == ["2", "1"]
+
+
+def test_rows_of_other_settings_are_not_reused(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.jsonl"
+    many = [_pair(index) for index in range(3)]
+    annotate_pairs(Replay("1"), many, path=path, max_attempts=3)
+    changed = Replay("1", fingerprint="other")
+    annotate_pairs(changed, many, path=path, max_attempts=3)
+    assert changed.asked == 3 and len(path.read_text().splitlines()) == 3
+    swapped = Replay("12", fingerprint="other")
+    annotations = annotate_pairs(swapped, [many[0].swapped(), *many[1:]], path=path, max_attempts=3)
+    assert swapped.asked == 2 and annotations[0].attempts == 2
+
+
+def test_progress_counts_pairs_and_ids_are_unique(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    many = [_pair(index) for index in range(70)]
+    report: Callable[[int, int], None] = lambda done, total: seen.append((done, total))  # noqa: E731
+    annotate_pairs(Replay("1"), many, path=tmp_path / "a.jsonl", max_attempts=1, progress=report)
+    assert seen == [(64, 70), (70, 70)]
+    with pytest.raises(ValueError, match="unique"):
+        annotate_pairs(Replay("1"), [_pair(), _pair()], path=tmp_path / "b.jsonl", max_attempts=1)

@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs
+from r1reward.data.build import BuiltData, build_dataset
+from r1reward.data.cold_start import data_record, read_sft, select_rl, select_sft, write_sft
+from r1reward.parsing import parse_verdict
+from r1reward.types import PreferencePair
+
+
+def _answer(position: int) -> str:
+    return f"<think>t</think><answer>{position}</answer>"
+
+
+PAIRS = tuple(PreferencePair(f"p-{i}", "p", "q", ("a", "b"), 1, meta={"image": "x.png"}) for i in range(4))
+ANNOTATIONS = (
+    Annotation("p-0", (_answer(1),), reached=True),
+    Annotation("p-1", (_answer(2), _answer(1)), reached=True),
+    Annotation("p-2", (_answer(2),) * 3, reached=False),
+    Annotation("p-3", (_answer(2), "no answer", _answer(1)), reached=True),
+)
+
+
+def test_sft_takes_only_answers_that_reached_the_label() -> None:
+    examples = select_sft(PAIRS, ANNOTATIONS)
+    assert [example.pair.pair_id for example in examples] == ["p-0", "p-1", "p-3"]
+    assert {example.completion for example in examples} == {_answer(1)}
+
+
+def test_rl_takes_two_attempts_and_more_and_failures() -> None:
+    subset = select_rl(PAIRS, ANNOTATIONS)
+    assert [pair.pair_id for pair in subset] == ["p-1", "p-2", "p-3"]
+    assert subset[1].meta == {"image": "x.png", "attempts": 3, "reached": False}
+
+
+def test_a_single_failed_attempt_is_rl_data_too() -> None:
+    failed = Annotation("p-0", (_answer(2),), reached=False)
+    assert [pair.pair_id for pair in select_rl(PAIRS[:1], [failed])] == ["p-0"]
+
+
+@pytest.mark.parametrize("select", [select_sft, select_rl])
+def test_annotations_of_other_pairs_are_refused(select: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="p-0 stands beside the annotation of p-1"):
+        select(PAIRS, ANNOTATIONS[1:] + ANNOTATIONS[:1])
+
+
+def test_examples_survive_the_file(tmp_path: Path) -> None:
+    examples = select_sft(PAIRS, ANNOTATIONS)
+    assert read_sft(write_sft(tmp_path / "sft.jsonl", examples)) == examples
+    (tmp_path / "sft.jsonl").write_text('{"pair_id": "p"}\n')
+    with pytest.raises(ValueError, match=r"sft\.jsonl, row 1"):
+        read_sft(tmp_path / "sft.jsonl")
+
+
+def test_the_record_counts_everything() -> None:
+    built = BuiltData(PAIRS, {"p": {"original": 5, "sampled": 4, "dropped": {"tie": 1}}}, seed=7)
+    record = data_record(built, ANNOTATIONS, annotator="scripted", max_attempts=3)
+    assert record == {
+        "sources": {"p": {"original": 5, "sampled": 4, "dropped": {"tie": 1}}},
+        "positions": {"1": 4, "2": 0},
+        "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1},
+        "sft_examples": 3,
+        "rl_examples": 3,
+        "annotator": "scripted",
+        "seed": 7,
+    }
+
+
+def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
+    built = build_dataset(world, sampled_pairs=90, seed=0, cache=tmp_path / "pictures")
+    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.3, 0)
+    annotations = annotate_pairs(annotator, built.pairs, path=tmp_path / "a.jsonl", max_attempts=3)
+    examples, subset = select_sft(built.pairs, annotations), select_rl(built.pairs, annotations)
+    assert all(parse_verdict(e.completion).agrees_with(e.pair.preferred) for e in examples)
+    first = sum(a.reached and a.attempts == 1 for a in annotations)
+    assert 0 < len(subset) == 90 - first
+    record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
+    assert (
+        sum(record["attempts"].values()) == 90 and record["sft_examples"] == 90 - record["attempts"]["failed"]
+    )

@@ -1,0 +1,31 @@
+from typing import Any
+
+import torch
+
+from r1reward.engines.speed import GROUPED, speed_up
+from r1reward.mini.tiny import build_tiny
+from r1reward.engines.inputs import encode
+from r1reward.types import Request
+
+
+def test_a_faster_model_computes_the_same(requests_: list[Request], pictures: list[str]) -> None:
+    plain, processor = build_tiny(1)
+    faster, _ = build_tiny(1)
+    assert speed_up(faster).config._attn_implementation == GROUPED
+    batch = encode(processor, requests_)
+    outputs: list[Any] = []
+    for model in (plain, faster):
+        model.zero_grad()
+        loss = model(**batch, labels=batch["input_ids"]).loss
+        loss.backward()
+        outputs.append((loss.detach(), [p.grad for p in model.parameters()]))
+    torch.testing.assert_close(outputs[0][0], outputs[1][0], atol=1e-5, rtol=0)
+    for one, other in zip(outputs[0][1], outputs[1][1], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_a_faster_model_decodes_the_same(requests_: list[Request]) -> None:
+    model, processor = build_tiny(2)
+    batch = encode(processor, requests_)
+    expected = model.generate(**batch, max_new_tokens=10, do_sample=False)
+    assert torch.equal(speed_up(model).generate(**batch, max_new_tokens=10, do_sample=False), expected)

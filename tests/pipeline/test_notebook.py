@@ -1,0 +1,125 @@
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from r1reward.config import ProfileError
+from r1reward.pipeline import MissingInputError, notebook, start
+from r1reward.pipeline.notebook import ParameterError, begin, ran_as_saved
+from r1reward.pipeline.places import ROOT_VARIABLE
+from r1reward.pipeline.staleness import Parameters, State, examine
+
+
+@pytest.fixture
+def begun(checkout, monkeypatch):
+    """Begins a notebook of the temporary checkout as its first cell does."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(checkout.root))
+
+    def begin_now(name):
+        return start(name, profile=str(checkout.root / "tiny.toml"), seed=0)
+
+    return begin_now
+
+
+def test_unknown_parameters_are_refused_with_the_nearest_name(begun, checkout):
+    with pytest.raises(ParameterError, match=r"unknown parameter sedes; did you mean seeds\?"):
+        start("01_make", profile="mini", seed=0, sedes=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"profile": "", "seed": 0}, "profile: String should have at least 1 character"),
+        ({"profile": "mini", "seed": "0"}, "seed: Input should be a valid integer"),
+        ({"profile": "mini", "seed": 0, "seeds": -1}, "seeds: Input should be greater than or equal to 0"),
+    ],
+)
+def test_wrong_values_are_refused(values, message):
+    with pytest.raises(ParameterError, match=message):
+        start("01_make", **values)
+
+
+def test_an_unknown_profile_or_notebook_is_refused(begun):
+    with pytest.raises(ProfileError, match="there is no profile"):
+        start("01_make", profile="nothing", seed=0)
+    with pytest.raises(ValueError, match="no notebook is called 07; there are: 01_make, 02_use"):
+        begun("07")
+
+
+def test_a_missing_input_names_its_maker(begun):
+    run = begun("02_use")
+    with pytest.raises(MissingInputError, match="01_make makes it: r1reward run 01_make --profile"):
+        run.input("work/made/number.txt")
+
+
+def test_undeclared_paths_are_refused(begun):
+    run = begun("02_use")
+    with pytest.raises(ValueError, match=r"does not declare the input records/made\.json"):
+        run.input("records/made.json")
+    with pytest.raises(ValueError, match="does not declare the output work/made"):
+        run.work("made")
+    with pytest.raises(ValueError, match="does not declare the output records/other"):
+        run.record("other")
+
+
+def test_finish_refuses_a_missing_output(begun):
+    run = begun("01_make")
+    run.work("made")
+    with pytest.raises(FileNotFoundError, match=r"did not write records/made\.json"):
+        run.finish()
+
+
+def run_cells(checkout, monkeypatch, *, executed):
+    shell = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=["", *executed]))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    context = checkout.context
+    run = begin(context.places, "01_make", Parameters(profile=str(checkout.root / "tiny.toml")))
+    (run.work("made") / "number.txt").write_text("1")
+    run.record("made.json").write_text("{}")
+    run.finish()
+    return examine(checkout.context, context.notebooks[0])
+
+
+def test_all_cells_by_hand_in_order_count_as_a_run(checkout, monkeypatch):
+    assert run_cells(checkout, monkeypatch, executed=checkout.make).state is State.FRESH
+
+
+def test_other_cells_by_hand_do_not(checkout, monkeypatch):
+    standing = run_cells(checkout, monkeypatch, executed=[*checkout.make[:-1], "seed = 7", checkout.make[-1]])
+    assert "by hand" in standing.reasons[0]
+
+
+def test_by_hand_over_other_files_does_not(checkout, monkeypatch, capsys):
+    context = checkout.context
+    (context.folder / "work/made").mkdir(parents=True)
+    standing = run_cells(checkout, monkeypatch, executed=checkout.make)
+    assert "by hand" in standing.reasons[0]
+    assert "were made with other code, settings or inputs" in capsys.readouterr().out
+
+
+def test_without_a_kernel_nothing_ran_as_saved(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert not ran_as_saved(["1"])
+
+
+def test_what_is_printed_and_written(begun, capsys):
+    run = begun("01_make")
+    assert (run.seed, run.seeds, run.profile.name) == (0, [0, 1], "tiny")
+    (run.work("made") / "a.txt").write_text("1")
+    run.record("made.json").write_text("{}")
+    manifest = json.loads(run.finish(answer=42).read_text())
+    assert manifest["notes"] == {"answer": 42}
+    assert manifest["git"].keys() == {"commit", "modified"}
+    printed = capsys.readouterr().out
+    assert "01_make, profile tiny: A test." in printed
+    assert "  records/made.json\n  work/made\n" in printed or "  work/made\n  records/made.json\n" in printed
+
+
+def test_a_notebook_that_another_kernel_runs_is_refused(begun, checkout, other_process, monkeypatch):
+    monkeypatch.setattr(notebook, "ORPHAN_SECONDS", 0.0)
+    other_process.hold(checkout.context.folder / ".01_make.lock")
+    with pytest.raises(
+        RuntimeError, match=f"01_make of profile tiny is in use .*process {other_process.pid}"
+    ):
+        begun("01_make")

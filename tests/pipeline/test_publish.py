@@ -1,0 +1,154 @@
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from r1reward.files import write_json
+from r1reward.pipeline.publish import NotPublishableError, publish, replace_folder
+from r1reward.pipeline.verify import compare_files, published_profiles, redraw_published, verify
+
+
+@pytest.fixture
+def published(checkout):
+    """A checkout with a published run, and a function that lists the faults of what is committed."""
+    publish(checkout.fake_finished_run())
+    return checkout, lambda: verify(checkout.context.places, "tiny", render=checkout.render)
+
+
+def test_what_is_published_verifies(published):
+    checkout, faults = published
+    assert faults() == []
+    assert published_profiles(checkout.context.places) == ["tiny"]
+    files = {path.relative_to(checkout.root).as_posix() for path in checkout.root.glob("*/tiny/**/*.*")}
+    committed = {name for name in files if not name.startswith("runs/")}
+    assert committed == {
+        "results/tiny/records/made.json", "results/tiny/records/used/seed_0.json",
+        "results/tiny/tables/table_01.csv", "results/tiny/manifests/01_make.json",
+        "results/tiny/manifests/02_use.json", "figures/tiny/figure_1.png", "figures/tiny/figure_1.svg",
+    }  # fmt: skip
+
+
+def test_publishing_again_replaces_everything_but_grid_records(published):
+    checkout, faults = published
+    kept = checkout.root / "results/tiny/runs/grid.json"
+    write_json(kept, 1)
+    write_json(checkout.root / "results/tiny/records/stray.json", 1)
+    publish(checkout.context)
+    assert kept.exists() and faults() == []
+    assert sorted(path.name for path in (checkout.root / "results").iterdir()) == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (
+            lambda r: write_json(r / "results/tiny/records/made.json", 7),
+            "records/made.json: differs from what 01_make",
+        ),
+        (
+            lambda r: (r / "results/tiny/records/made.json").unlink(),
+            "records/made.json: missing, although 01_make",
+        ),
+        (lambda r: write_json(r / "results/tiny/records/x.json", 7), "records/x.json: no manifest knows it"),
+        (
+            lambda r: write_json(r / "results/tiny/tables/table_01.csv", 7),
+            "table_01.csv: differs from what is drawn",
+        ),
+        (lambda r: (r / "figures/tiny/figure_1.png").unlink(), "figure_1.png: missing"),
+        (lambda r: write_json(r / "figures/tiny/figure_9.svg", 1), "figure_9.svg: nothing draws it"),
+        (
+            lambda r: Image.new("RGB", (8, 8)).save(r / "figures/tiny/figure_1.png"),
+            "figure_1.png: differs by",
+        ),
+        (
+            lambda r: Image.new("RGB", (9, 8)).save(r / "figures/tiny/figure_1.png"),
+            "has 9x8 pixels, drawn 8x8",
+        ),
+    ],
+)
+def test_damage_is_found(published, damage, fault):
+    checkout, faults = published
+    damage(checkout.root)
+    assert any(fault in found for found in faults())
+
+
+def test_redrawing_mends_tables_and_figures(published):
+    checkout, faults = published
+    write_json(checkout.root / "results/tiny/tables/table_01.csv", 7)
+    write_json(checkout.root / "figures/tiny/figure_9.svg", 7)
+    redraw_published(checkout.context.places, "tiny", render=checkout.render)
+    assert faults() == []
+
+
+def test_nothing_published_is_a_fault(checkout):
+    assert (
+        "nothing is published for tiny" in verify(checkout.context.places, "tiny", render=checkout.render)[0]
+    )
+
+
+def test_an_unfinished_or_stale_run_is_not_published(checkout):
+    with pytest.raises(
+        NotPublishableError, match=r"01_make is not run yet(.|\n)*run `r1reward run --profile"
+    ):
+        publish(checkout.context)
+    checkout.fake_finished_run()
+    checkout.setting("[rl]\nepochs = 3", "[rl]\nepochs = 4")
+    with pytest.raises(NotPublishableError, match=r"02_use is stale: setting rl\.epochs changed from 3 to 4"):
+        publish(checkout.context)
+    assert not (checkout.root / "results").exists()
+
+
+def test_tables_drawn_from_other_records_are_not_published(checkout):
+    context = checkout.fake_finished_run()
+    (context.folder / "tables/table_01.csv").write_text("by hand")
+    with pytest.raises(NotPublishableError, match="tables and figures are not drawn from these records"):
+        publish(context)
+
+
+def test_a_replacement_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
+    target, source = tmp_path / "target", tmp_path / "source"
+    write_json(target / "a.json", "old")
+    write_json(source / "a.json", "new")
+    rename = Path.rename
+
+    def fail(self, other):
+        if self.name.endswith(".new"):
+            raise OSError("disk full")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="disk full"):
+        replace_folder(target, {"": source})
+    assert (target / "a.json").read_text() == '"old"\n'
+    monkeypatch.undo()
+
+    target.rename(tmp_path / ".target.old")  # as a process killed between the two renames leaves it
+    replace_folder(target, {"": source})
+    assert (target / "a.json").read_text() == '"new"\n'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def png(level):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (level, level, level)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "same"),
+    [
+        ("a.svg", b"<svg><dc:date>1</dc:date>x</svg>", b"<svg><dc:date>2</dc:date>x</svg>", True),
+        ("a.svg", b"<svg>x</svg>", b"<svg>y</svg>", False),
+        ("a.csv", b"1.0\n", b"1.00\n", False),
+        ("a.png", png(100), png(101), True),
+        ("a.png", png(100), png(110), False),
+        ("a.pdf", b"1", b"2", True),
+    ],
+)
+def test_each_kind_of_file_has_its_rule(tmp_path, name, one, other, same):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "one" / name).write_bytes(one)
+    (tmp_path / "other" / name).write_bytes(other)
+    assert (compare_files(tmp_path / "one" / name, tmp_path / "other" / name) == "") == same

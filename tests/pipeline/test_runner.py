@@ -1,0 +1,154 @@
+"""The chain executed for real: papermill, kernels and doit in a temporary checkout."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from r1reward.pipeline.locks import BusyError, acquire, release
+from r1reward.pipeline.places import ROOT_VARIABLE
+from r1reward.pipeline.staleness import State, examine_all
+
+
+def test_the_chain_runs_once_and_then_only_what_changed(checkout, capfd):
+    assert checkout.run() == ["01", "02"]
+    assert checkout.succeeded and checkout.drawn == 1
+    folder = checkout.context.folder
+    printed = capfd.readouterr().out
+    assert "[01_make 0:0" in printed and "made 0" in printed and "cell 3" in printed
+    rows = (folder / "records/used/seed_1.jsonl").read_text()
+    assert json.loads(rows) == {"text": "1.0", "value": 3}
+    executed = json.loads((folder / "executed/02_use.ipynb").read_text())
+    assert any(cell["metadata"].get("tags") == ["injected-parameters"] for cell in executed["cells"])
+
+    assert checkout.run() == [] and checkout.drawn == 1
+    assert "01_make is up to date\n02_use is up to date" in capfd.readouterr().out
+
+    (folder / ".doit.db.json").unlink()
+    os.utime(folder / "work/made/number.txt")
+    assert checkout.run() == []
+
+    checkout.setting("epochs = 3", "epochs = 4")
+    assert checkout.run() == ["02"] and checkout.drawn == 2
+    assert json.loads((folder / "records/used/seed_1.jsonl").read_text())["value"] == 4
+    assert (folder / "work/used/kept.txt").read_text() == "once"
+
+    (folder / "work/made/number.txt").write_text("tampered")
+    assert checkout.run("1") == ["01"]
+    assert checkout.run("02") == []
+    assert checkout.run("02", force=True) == ["02"]
+
+
+def test_the_manifest_says_what_was_run(checkout):
+    checkout.run("01")
+    context = checkout.context
+    manifest = context.manifest(context.notebooks[0])
+    assert set(manifest["outputs"]) == {"work/made", "records/made.json"}
+    assert manifest["notes"] == {"reason": "test"} and manifest["seeds"] == [0, 1]
+    assert manifest["versions"]["papermill"] and manifest["peak_memory_mb"] > 1
+    assert manifest["device"]["cores"] >= 1 and manifest["settings"]["rl"]["epochs"] == 3
+    assert len(manifest["cell_seconds"]) == len(checkout.make) + 1
+    assert str(checkout.root) not in json.dumps(manifest)
+
+
+def test_a_failure_is_shown_and_the_next_run_continues_the_work(checkout, capfd):
+    (checkout.root / "fail").touch()
+    assert checkout.run() == ["01", "02"]
+    printed = capfd.readouterr().out
+    assert not checkout.succeeded
+    assert "02_use failed" in printed and "KeyError" in printed and "on purpose" in printed
+    assert printed.index("End of") < printed.rindex("before the error")
+    standing = examine_all(checkout.context)["02_use"]
+    assert standing.state is State.UNFINISHED and "KeyError" in standing.reasons[0]
+
+    (checkout.root / "fail").unlink()
+    assert checkout.run() == ["02"] and checkout.succeeded
+    kept = checkout.context.folder / "work/used/kept.txt"
+    assert kept.read_text() == "onceagain"
+    assert examine_all(checkout.context)["02_use"].state is State.FRESH
+
+
+def test_work_made_under_other_settings_is_not_continued(checkout):
+    (checkout.root / "fail").touch()
+    checkout.run()
+    (checkout.root / "fail").unlink()
+    checkout.setting("epochs = 3", "epochs = 4")
+    assert checkout.run() == ["02"]
+    assert (checkout.context.folder / "work/used/kept.txt").read_text() == "once"
+
+
+def test_a_dead_kernel_is_named(checkout, capfd):
+    checkout.write("01_make", [*checkout.make[:2], "import os\nos._exit(9)", *checkout.make[2:]])
+    assert checkout.run("01") == []
+    assert not checkout.succeeded
+    assert "the kernel died" in capfd.readouterr().out
+
+
+def test_a_notebook_that_does_not_finish_is_not_done(checkout, capfd):
+    checkout.write("01_make", checkout.make[:-1])
+    checkout.run("01")
+    assert not checkout.succeeded
+    assert "01_make ended without run.finish()" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (
+            'profile = "mini"\nseed = 0\nseeds = 0\nout = ""\nsede = 1',
+            "parameters cell: unknown parameter sede; did you mean seed?",
+        ),
+        (
+            'profile = "mini"\nseed = 0\nout = ""',
+            "01_make.ipynb: unknown parameter seeds; did you mean seed?",
+        ),
+    ],
+)
+def test_parameters_of_the_cell_must_be_those_of_the_pipeline(checkout, capfd, cell, message):
+    checkout.write("01_make", [cell, *checkout.make[1:]])
+    assert checkout.run("01") == []
+    assert message in capfd.readouterr().out
+
+
+def test_a_failing_notebook_stops_what_reads_it(checkout):
+    checkout.write("01_make", [*checkout.make[:3], "raise SystemError", *checkout.make[3:]])
+    assert checkout.run() == []
+    assert not checkout.succeeded
+
+
+def test_parallel_jobs_give_the_same(checkout):
+    assert checkout.run(jobs=2) == ["01", "02"]
+    assert checkout.succeeded
+    assert checkout.run(jobs=2) == []
+
+
+def test_two_runs_of_one_profile_do_not_meet(checkout, other_process):
+    lock = checkout.context.folder / ".lock"
+    other_process.hold(lock)
+    with pytest.raises(BusyError, match=rf"in use by another process \(process {other_process.pid} since"):
+        checkout.run()
+    other_process.kill()
+    acquire(lock, what="the run")
+    release(lock)
+
+
+def test_after_kill_9_the_same_command_goes_on(checkout):
+    pipe = checkout.root / "pipe"
+    os.mkfifo(pipe)
+    wait = "if Path('pipe').exists():\n    open('pipe').read()"
+    checkout.write("02_use", [*checkout.use[:4], wait, *checkout.use[4:]])
+    arguments = ["run", "--profile", str(checkout.root / "tiny.toml")]
+    environment = {**os.environ, ROOT_VARIABLE: str(checkout.root)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "r1reward", *arguments], env=environment, stdout=subprocess.DEVNULL
+    )
+    with pipe.open("w"):  # opens when the kernel reads: it is in the middle of the notebook
+        process.kill()
+        process.wait()
+        pipe.unlink()
+        standing = examine_all(checkout.context)["02_use"]
+        assert (standing.state, standing.reasons) == (State.UNFINISHED, ("the last attempt was cut short",))
+        assert checkout.run() == ["02"] and checkout.succeeded
+    assert (checkout.context.folder / "work/used/kept.txt").read_text() == "onceagain"

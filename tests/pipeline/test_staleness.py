@@ -1,0 +1,155 @@
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1reward.files import write_atomic, write_json
+from r1reward.pipeline import staleness
+from r1reward.pipeline.dag import read_notebooks
+from r1reward.pipeline.places import find_places
+from r1reward.pipeline.staleness import State, can_resume, compare_locks, compute_lock, examine, examine_all
+
+names = st.sampled_from(["a", "r1reward.report.tables", "b/c.txt"])
+flat = st.dictionaries(names, st.sampled_from(["x", "y"]), max_size=3)
+locks = st.fixed_dictionaries(
+    {
+        "cells": st.lists(st.sampled_from(["1", "2"]), max_size=3),
+        "settings": flat,
+        "seeds": st.lists(st.integers(0, 2), max_size=2),
+        "inputs": flat,
+        "modules": flat,
+    }
+)
+
+
+@given(locks, locks)
+def test_a_reason_is_given_exactly_where_locks_differ(old, new):
+    assert bool(compare_locks(old, new, ())) == (old != new)
+
+
+def test_a_finished_run_is_fresh_and_stays_so(checkout):
+    context = checkout.fake_finished_run()
+    assert [standing.state for standing in examine_all(context).values()] == [State.FRESH, State.FRESH]
+
+
+def test_the_lock_is_about_code_cells_only(checkout):
+    context = checkout.context
+    lock = compute_lock(context, context.notebooks[0])
+    file = checkout.root / "notebooks/01_make.ipynb"
+    write_atomic(file, file.read_text().replace("# Title", "# Another title"))
+    assert compute_lock(context, context.notebooks[0]) == lock
+    checkout.write("01_make", [*checkout.make, "1"])
+    assert compute_lock(context, context.notebooks[0]) != lock
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda c: c.write("02_use", [*c.use[:-1], "run.finish( )"]), "code cell 7 changed"),
+        (lambda c: c.write("02_use", [*c.use, "1"]), "the notebook has 8 code cells instead of 7"),
+        (
+            lambda c: c.setting("[rl]\nepochs = 3", "[rl]\nepochs = 5"),
+            "setting rl.epochs changed from 3 to 5",
+        ),
+        (lambda c: c.setting("seeds = 2", "seeds = 3"), "seeds changed from [0, 1] to [0, 1, 2]"),
+        (
+            lambda c: write_json(c.context.folder / "work/made/number.txt", 9),
+            "input work/made changed (made by 01_make)",
+        ),
+        (
+            lambda c: (c.context.folder / "records/used/seed_0.json").unlink(),
+            "output records/used/seed_0.json is missing",
+        ),
+        (
+            lambda c: write_json(c.context.folder / "work/used/kept.txt", 9),
+            "output work/used changed since the run",
+        ),
+        (
+            lambda c: write_json(c.context.folder / "records/used/extra.json", 9),
+            "output records/used/extra.json is not of the run",
+        ),
+    ],
+)
+def test_what_makes_a_notebook_stale_is_said(checkout, edit, reason):
+    checkout.fake_finished_run()
+    edit(checkout)
+    context = checkout.context
+    assert examine(context, context.notebooks[1]).reasons == (reason,)
+
+
+def test_settings_that_a_notebook_does_not_name_do_not_matter(checkout):
+    checkout.fake_finished_run()
+    checkout.setting("[sft]\nepochs = 1.0", "[sft]\nepochs = 2.0")
+    checkout.setting("A test.", "Another sentence.")
+    context = checkout.context
+    assert examine(context, context.notebooks[1]).state is State.FRESH
+    assert examine(context, context.notebooks[0]).reasons == ("setting sft.epochs changed from 1.0 to 2.0",)
+    waiting = examine_all(context)["02_use"]
+    assert waiting.state is State.STALE
+    assert waiting.reasons == ("it reads what 01_make writes, which is stale",)
+
+
+def test_only_modules_that_a_notebook_imports_matter(checkout, own_package):
+    checkout.fake_finished_run()
+    context = checkout.context
+    write_atomic(own_package / "types.py", "# edited")
+    assert examine(context, context.notebooks[1]).state is State.FRESH
+    write_atomic(own_package / "files.py", "# edited")
+    assert examine(context, context.notebooks[1]).reasons == ("module r1reward.files changed",)
+
+
+def test_a_run_by_hand_does_not_count(checkout):
+    context = checkout.fake_finished_run()
+    file = context.manifest_file(context.notebooks[0])
+    write_json(file, {**context.manifest(context.notebooks[0]), "lock": None})
+    assert "by hand" in examine(context, context.notebooks[0]).reasons[0]
+    assert not can_resume(context, context.notebooks[0], compute_lock(context, context.notebooks[0]))
+
+
+def test_work_is_kept_when_only_drawing_code_changed(checkout):
+    context = checkout.fake_finished_run()
+    notebook = context.notebooks[1]
+    lock = compute_lock(context, notebook)
+    restyled, retrained = copy.deepcopy(lock), copy.deepcopy(lock)
+    restyled["modules"]["r1reward.report.figures"] = "new"
+    retrained["modules"]["r1reward.algo.losses"] = "new"
+    assert can_resume(context, notebook, restyled)
+    assert not can_resume(context, notebook, retrained)
+    write_json(context.folder / "work/used/kept.txt", 9)
+    assert not can_resume(checkout.context, notebook, restyled)
+
+
+def test_hashes_are_remembered_but_never_stale(checkout):
+    context = checkout.fake_finished_run()
+    file = context.folder / "work/made/number.txt"
+    before = context.hashes.file(file)
+    file.write_text("7")
+    assert context.hashes.file(file) != before
+    assert context.hashes.tree(context.folder / "nothing") is None
+
+
+def test_the_table_of_the_project_is_sound():
+    notebooks = read_notebooks(find_places())
+    assert [notebook.name[:2] for notebook in notebooks] == [f"{n:02d}" for n in range(1, len(notebooks) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('inputs = ["work/made"]', 'inputs = ["work/other"]', "02_use reads work/other, which no earlier"),
+        ('"records/used"', '"work/made/x"', "work/made/x is written by 01_make and by 02_use"),
+        ("question", "qestion", "Extra inputs are not permitted"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(checkout, old, new, message):
+    file = checkout.root / "notebooks/pipeline.toml"
+    write_atomic(file, file.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        checkout.context  # noqa: B018
+
+
+def test_parameters_are_checked():
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        staleness.Parameters(profile="mini", seed=-1)
+    assert staleness.Parameters(profile="mini", seed=3, seeds=2).seed_list(None) == [3, 4]

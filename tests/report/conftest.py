@@ -1,0 +1,151 @@
+"""A small run folder of invented records: seeded numbers under a profile called "synthetic"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from r1reward.report.records import Records
+
+ACCURACY = {"base": 0.5, "sft": 0.72, "sft_continued": 0.74, "reinforce_pp": 0.76, "stable_reinforce": 0.82}
+NUM_PAIRS = 120
+GROUP_NAMES = ["general"] * 20 + ["hallucination"] * 60 + ["reasoning"] * 40
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def bench_lines(accuracy: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+    lines = []
+    for row, group in enumerate(GROUP_NAMES):
+        preferred = int(rng.integers(1, 3))
+        answers = (preferred, 3 - preferred)
+        marks = "".join(
+            "u" if rng.random() < 0.02 else str(a if rng.random() < accuracy else 3 - a) for a in answers
+        )
+        lines.append(
+            {
+                "row": row,
+                "group": group,
+                "preferred": preferred,
+                "verdicts": marks,
+                "tokens": [int(t) for t in rng.integers(15, 40, 2)],
+            }
+        )
+    return lines
+
+
+def training_lines(level: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+    lines = []
+    for step in range(40):
+        accuracy = level + 0.002 * step + 0.02 * rng.standard_normal()
+        row = {
+            "step": step,
+            "reward": 2 * accuracy,
+            "accuracy": accuracy,
+            "policy_loss": 0.05 * rng.standard_normal(),
+        }
+        row |= {
+            "response_length": 30 - 0.1 * step + rng.standard_normal(),
+            "grad_norm": 1 + 0.2 * rng.random(),
+        }
+        row |= {
+            f"pre_clip_{side}_{sign}": 0.0 for side in ("high", "low") for sign in ("positive", "negative")
+        }
+        row |= {
+            "filtered_positive": 0.0,
+            "filtered_negative": 0.05 * rng.random(),
+            "answer_one_share": 0.5 + 0.03 * rng.standard_normal(),
+        }
+        lines.append(row)
+    return lines
+
+
+def confusion(labels: list[str], rng: np.random.Generator) -> dict[str, Any]:
+    counts = rng.integers(0, 3, (len(labels), len(labels))) + 40 * np.eye(len(labels), dtype=int)
+    accuracy = float(np.trace(counts) / counts.sum())
+    interval = [accuracy - 0.02, accuracy + 0.02]
+    return {
+        "accuracy": accuracy,
+        "n": int(counts.sum()),
+        "interval": interval,
+        "labels": labels,
+        "confusion": counts.tolist(),
+    }
+
+
+def write_synthetic(root: Path, *, seeds: int = 3) -> Path:
+    rng = np.random.default_rng(7)
+    records = root / "records"
+    bench = records / "bench" / "vl_rewardbench"
+    fixed = [line["preferred"] for line in bench_lines(0.5, np.random.default_rng(1))]
+    for model, accuracy in ACCURACY.items():
+        for seed in range(1 if model == "base" else seeds):
+            for mode, level in (("greedy", accuracy), ("sampled", accuracy - 0.02), ("blank_greedy", 0.5)):
+                lines = _with_preferred(bench_lines(level, rng), fixed)
+                write_lines(bench / model / f"seed_{seed}" / f"{mode}.jsonl", lines)
+    for variant, level in (("stable_reinforce", 0.72), ("reinforce_pp", 0.70)):
+        for seed in range(seeds):
+            write_lines(
+                records / "rl" / variant / f"seed_{seed}" / "metrics.jsonl", training_lines(level, rng)
+            )
+    skills = {
+        "digits": list("0123456789"),
+        "counts": list("123456"),
+        "attributes": ["red", "green", "blue", "circle", "ring"],
+    }
+    base = {skill: confusion(labels, rng) for skill, labels in skills.items()}
+    base["existence"] = {"accuracy": 0.97, "n": 200, "interval": [0.95, 0.99]}
+    (records / "base.json").write_text(json.dumps(base), encoding="utf-8")
+    (records / "data.json").write_text(json.dumps(synthetic_data()), encoding="utf-8")
+    return root
+
+
+def synthetic_data() -> dict[str, Any]:
+    sources = {
+        name: {"original": 1500, "sampled": 1000, "dropped": {"tie": 3, "no_image": 4}}
+        for name in ("rlaif_v", "povid")
+    }
+    attempts = {"1": 1500, "2": 300, "3": 120, "failed": 80}
+    counts = {"positions": {"1": 1000, "2": 1000}, "sft_examples": 1920, "rl_examples": 500}
+    return {"sources": sources, "attempts": attempts, **counts, "annotator": "scripted"}
+
+
+def _with_preferred(lines: list[dict[str, Any]], preferred: list[int]) -> list[dict[str, Any]]:
+    """The same verdicts about pairs with a fixed preferred side: both marks flip where the side differs."""
+    flip = str.maketrans("12", "21")
+    for line, side in zip(lines, preferred, strict=True):
+        if line["preferred"] != side:
+            line |= {"preferred": side, "verdicts": line["verdicts"].translate(flip)}
+    return lines
+
+
+@pytest.fixture
+def run_root(tmp_path: Path) -> Path:
+    return write_synthetic(tmp_path / "synthetic")
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """Shared records with their cached scores; a test that changes files takes `run_root`."""
+    return Records.of_run(write_synthetic(tmp_path_factory.mktemp("runs") / "synthetic"))
+
+
+@pytest.fixture
+def empty_root(tmp_path: Path) -> Path:
+    root = tmp_path / "synthetic"
+    (root / "records").mkdir(parents=True)
+    return root
+
+
+@pytest.fixture
+def write_jsonl() -> Callable[[Path, Iterable[dict[str, Any]]], Path]:
+    return write_lines

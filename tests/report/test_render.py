@@ -1,0 +1,105 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from r1reward.report.extras import figure_base_model, figure_comparison
+from r1reward.report.figures import draw_curve, figure_1, figure_2
+from r1reward.report.records import Records
+from r1reward.report.render import render
+from r1reward.report.style import figure_bytes, new_figure, styled
+
+TABLES = (
+    "table_02",
+    "table_03",
+    "table_05",
+    "extra_base_model",
+    "extra_cold_start",
+    "extra_judge_behaviour",
+    "extra_paired_differences",
+)
+FIGURES = ("figure_1", "figure_2", "extra_base_model", "extra_comparison")
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_rendering_twice_gives_the_same_bytes(run_root: Path) -> None:
+    records = {path: path.read_bytes() for path in (run_root / "records").rglob("*.json*")}
+    first = {path: path.read_bytes() for path in render(run_root)}
+    second = {path: path.read_bytes() for path in render(run_root)}
+    assert first == second
+    assert {path: path.read_bytes() for path in records} == records
+    names = {str(path.relative_to(run_root)) for path in first}
+    expected = {f"tables/{name}.{form}" for name in TABLES for form in ("csv", "md", "tex")}
+    assert names == expected | {
+        f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")
+    }
+
+
+def test_the_report_needs_no_torch() -> None:
+    code = "import sys, r1reward.report.render; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_missing_records_say_not_run_in_every_own_panel(empty_root: Path) -> None:
+    records = Records.of_run(empty_root)
+    assert texts(figure_2(records)) == ["not run"] * 8
+    assert texts(figure_base_model(records)) == ["not run"] * 3
+    assert texts(figure_comparison(records)) == ["not run"] * 2
+    assert texts(figure_1(records)).count("not run yet") == 15
+
+
+def test_figure_1_shows_the_printed_numbers(empty_root: Path) -> None:
+    shown = texts(figure_1(Records.of_run(empty_root)))
+    for number in ("71.92", "76.46", "82.2", "83.3", "80.59", "86.47", "85.3", "67.2", "71.9", "82.35"):
+        assert number in shown
+    assert shown.count("not printed") == 2
+
+
+def test_figure_1_puts_measured_numbers_only_where_they_were_measured(records: Records) -> None:
+    figure = figure_1(records)
+    counts = [[text.get_text() for text in axes.texts].count("not run yet") for axes in figure.axes]
+    assert counts == [0, 5, 5]
+
+
+def test_a_curve_is_the_mean_over_seeds_of_the_summed_columns() -> None:
+    frame = pd.DataFrame(
+        {"step": [0, 1, 0, 1], "seed": [0, 0, 1, 1], "x": [1.0, 2.0, 3.0, np.nan], "y": [0.5, 0.5, 0.5, 0.5]}
+    )
+    with styled():
+        axes = new_figure(2, 2).subplots()
+        assert draw_curve(axes, frame, "reinforce_pp", ["x", "y"])
+        assert not draw_curve(axes, frame, "reinforce_pp", ["z"])
+    # Step 0: mean of 1.5 and 3.5; step 1: the second seed is not finite there.
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [2.5, 2.5]
+
+
+def test_a_collapse_is_drawn_and_named(run_root: Path, write_jsonl) -> None:
+    rows = [
+        {
+            "step": step,
+            "policy_loss": 0.01 if step < 5 else 2e4,
+            "grad_norm": 1.0 if step < 5 else float("nan"),
+        }
+        for step in range(9)
+    ]
+    write_jsonl(run_root / "records" / "rl" / "reinforce_pp" / "seed_0" / "metrics.jsonl", rows)
+    figure = figure_2(Records.of_run(run_root))
+    assert figure.axes[0].get_yscale() == "symlog"
+    note = figure._supxlabel
+    assert note is not None
+    assert "not finite" in note.get_text()
+
+
+@pytest.mark.parametrize("draw", [figure_1, figure_2, figure_base_model, figure_comparison])
+def test_figures_do_not_depend_on_the_caller_s_style(records: Records, draw) -> None:
+    plain = figure_bytes(draw(records), "svg")
+    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9}):
+        assert figure_bytes(draw(records), "svg") == plain

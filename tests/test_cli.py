@@ -1,0 +1,63 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from r1reward import cli
+from r1reward.pipeline.places import RUNS_VARIABLE
+
+
+@pytest.fixture
+def empty_runs(tmp_path, monkeypatch):
+    """The real checkout with an empty folder for runs."""
+    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def test_status_and_why_of_nothing(empty_runs, capsys):
+    assert cli.main(["status", "--profile", "smoke"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines and all("not run yet" in line for line in lines)
+    assert cli.main(["why", "3"]) == 0
+    assert "03_stable_reinforce is not run yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--profile", "smok"], "there is no profile"),
+        (["why", "03_stable_reinforc_"], "did you mean 03_stable_reinforce?"),
+        (["run", "--seed", "-1"], "greater than or equal to 0"),
+        (["publish", "--profile", "smoke"], "01_data_construction is not run yet"),
+    ],
+)
+def test_errors_of_use_are_messages(empty_runs, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_preset_gets_its_own_folder(empty_runs):
+    options = cli._parser().parse_args(["run", "--profile", "smoke", "--preset", "released"])
+    context = cli._context(options)
+    assert context.folder == empty_runs / "smoke+released"
+    assert context.profile.rl.learning_rate == 3e-7
+
+
+def test_runs_may_lie_elsewhere_under_the_name_of_the_profile(tmp_path):
+    options = cli._parser().parse_args(["run", "--profile", "smoke", "--out", str(tmp_path / "disk")])
+    assert cli._context(options).folder == tmp_path / "disk" / "smoke"
+
+
+def test_verify_of_nothing_published_fails(capsys):
+    assert cli.main(["verify", "--profile", "never_published"]) == 1
+    assert "nothing is published" in capsys.readouterr().out
+
+
+def test_the_command_stays_light(empty_runs):
+    code = (
+        "import json, sys; from r1reward.cli import main; main(['status']);"
+        "print(json.dumps(sorted(set(sys.modules) & {'torch', 'transformers', 'pandas', 'papermill'})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []

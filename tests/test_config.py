@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from r1reward import config
+from r1reward.config import ProfileError, load_profile, resolved_json
+from r1reward.files import write_atomic
+
+MINIMAL = 'name = "own"\nsentence = "A test."\n'
+
+
+@pytest.mark.parametrize("name", config.profile_names())
+def test_shipped_profiles_load_and_are_called_as_their_file(name):
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.sentence.endswith(".")
+
+
+def test_every_preset_fits_every_profile():
+    presets = [path.stem for path in (config.PROFILE_FOLDER / "presets").glob("*.toml")]
+    assert "released" in presets
+    for preset in presets:
+        for name in config.profile_names():
+            profile = load_profile(name, preset=preset)
+            assert profile == load_profile(f"{name}+{preset}")
+            assert profile.name == f"{name}+{preset}"
+
+
+def test_the_released_preset_holds_the_values_of_the_released_script():
+    rl = load_profile("paper", preset="released").rl
+    assert (rl.learning_rate, rl.kl_coef, rl.epochs) == (3e-7, 1e-3, 1)
+    assert rl.rollout_batch_size == load_profile("paper").rl.rollout_batch_size
+
+
+def test_overrides_win_and_leave_the_rest(tmp_path):
+    path = write_atomic(tmp_path / "own.toml", MINIMAL + "[rl]\nepochs = 2\nclip_eps = 0.1\n")
+    profile = load_profile(path, overrides={"seeds": 4, "rl": {"epochs": 7}}, preset="released")
+    assert (profile.seeds, profile.rl.epochs) == (4, 7)
+    assert profile.rl.clip_eps == 0.2
+    assert profile.name == "own+released"
+
+
+def test_unknown_keys_name_file_key_and_near_match(tmp_path):
+    path = write_atomic(tmp_path / "own.toml", MINIMAL + "seds = 2\n[rl]\nlerning_rate = 1.0\n")
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    message = str(caught.value)
+    assert f"{path}: unknown key seds; did you mean seeds?" in message
+    assert f"{path}: unknown key rl.lerning_rate; did you mean learning_rate?" in message
+
+
+def test_a_fault_in_the_overrides_is_not_blamed_on_the_file(tmp_path):
+    path = write_atomic(tmp_path / "own.toml", MINIMAL)
+    with pytest.raises(ProfileError, match=r"overrides: unknown key sft\.zzz; known here: epochs"):
+        load_profile(path, overrides={"sft": {"zzz": 1}})
+
+
+def test_bounds_and_missing_keys_are_named(tmp_path):
+    path = write_atomic(tmp_path / "own.toml", 'name = "own"\n[rl]\nclip_eps = 3.0\n')
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert "rl.clip_eps: Input should be less than 1 (got 3.0)" in str(caught.value)
+    assert "sentence: Field required" in str(caught.value)
+
+
+def test_unknown_profile_and_broken_toml(tmp_path):
+    with pytest.raises(ProfileError, match=r"there is no profile .*known here: .*mini"):
+        load_profile("minni")
+    path = write_atomic(tmp_path / "own.toml", "name = ")
+    with pytest.raises(ProfileError, match=r"own\.toml: not TOML"):
+        load_profile(path)
+
+
+def test_resolved_json_holds_defaults_and_reads_back():
+    profile = load_profile("mini")
+    values = json.loads(resolved_json(profile))
+    assert values["rl"]["clip_eps"] == 0.2
+    assert config.Profile.model_validate(values) == profile

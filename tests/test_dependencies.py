@@ -1,0 +1,62 @@
+"""What the code imports is declared, and what is declared has one version for every machine."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+
+import pytest
+
+OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai", "tenacity"}
+
+
+def normal(name: str) -> str:
+    return re.split(r"[\[<>=!~ ;]", name, maxsplit=1)[0].lower().replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def project(repository):
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def constraints(repository):
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def third_party(folder) -> set[str]:
+    """Distributions that the Python files below a folder import."""
+    names = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    names -= set(sys.stdlib_module_names) | {"r1reward", "conftest"} | OPTIONAL
+    known = packages_distributions()
+    return {normal(known.get(name, [name])[0]) for name in names}
+
+
+def test_every_import_of_the_package_is_a_dependency(repository, project):
+    assert third_party(repository / "r1reward") <= {normal(name) for name in project["dependencies"]}
+
+
+def test_every_import_of_the_tests_is_a_dependency(repository, project):
+    declared = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    assert third_party(repository / "tests") <= {normal(name) for name in declared}
+
+
+def test_every_dependency_has_one_version(project, constraints):
+    declared = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    assert {normal(name) for name in declared} <= set(constraints)
+
+
+def test_the_cluster_stack_has_the_versions_of_the_constraints(repository, project, constraints):
+    pinned = [line for extra in ("vllm", "openrlhf") for line in project["optional-dependencies"][extra]]
+    environment = re.findall(r"- ([\w\-\[\]]+)==([\d.]+)", (repository / "environment.yml").read_text())
+    for name, version in [*(line.split("==") for line in pinned), *environment]:
+        if normal(name) != "flash-attn":
+            assert constraints[normal(name)] == version, name

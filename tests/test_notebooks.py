@@ -1,0 +1,66 @@
+"""The notebooks keep their contract, and run on the smoke profile through the users' own command."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from r1reward.pipeline.dag import read_notebooks
+from r1reward.pipeline.execute import check_parameters
+from r1reward.pipeline.places import RUNS_VARIABLE, find_places
+from r1reward.pipeline.source import parse_cells
+from r1reward.pipeline.staleness import Parameters
+
+PLACES = find_places()
+NOTEBOOKS = [notebook.name for notebook in read_notebooks(PLACES)]
+MOST_LINES = 15
+
+
+def cells_of(name: str, kind: str) -> list:
+    content = nbformat.read(PLACES.notebooks / f"{name}.ipynb", as_version=4)
+    nbformat.validate(content)
+    return [cell for cell in content.cells if cell.cell_type == kind]
+
+
+def run_smoke(folder: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, RUNS_VARIABLE: str(folder)}
+    command = [sys.executable, "-m", "r1reward", "run", "--profile", "smoke"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_table_lists_the_notebooks():
+    assert sorted(file.stem for file in PLACES.notebooks.glob("*.ipynb")) == NOTEBOOKS
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_contract(name):
+    code = [cell.source for cell in cells_of(name, "code")]
+    assert cells_of(name, "markdown")[0].source.startswith("# ")
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells_of(name, "code"))
+    check_parameters(PLACES.notebooks / f"{name}.ipynb", Parameters(profile="smoke").model_dump())
+    defined = [
+        node
+        for node in ast.walk(parse_cells(code))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
+    assert not defined, "functions live in the package"
+    assert max(len(source.splitlines()) for source in code) <= MOST_LINES
+    assert f'start("{name}"' in code[1] and code[-1].strip().splitlines()[-1].startswith("run.finish(")
+
+
+def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(tmp_path):
+    first = run_smoke(tmp_path)
+    assert first.returncode == 0, first.stdout[-5000:] + first.stderr[-5000:]
+    folder = tmp_path / "smoke"
+    assert sorted(file.stem for file in (folder / "executed").glob("*.ipynb")) == NOTEBOOKS
+    assert {"table_02.csv", "table_03.md", "table_05.tex"} <= {p.name for p in (folder / "tables").iterdir()}
+    assert {"figure_1.svg", "figure_2.png"} <= {path.name for path in (folder / "figures").iterdir()}
+
+    second = run_smoke(tmp_path)
+    assert second.returncode == 0
+    assert second.stdout.count("is up to date") == len(NOTEBOOKS)
+    assert "cell 1" not in second.stdout
