@@ -32,7 +32,7 @@ class Progress:
         fresh = done - self._first
         left = (
             f", {clock((now - self._started) / fresh * (total - done))} left"
-            if 0 < fresh and done < total
+            if fresh > 0 and done < total
             else ""
         )
         passed = f", took {clock(now - self._started)}" if done >= total else ""

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from r1reward.engines.base import Engine, Sampling
-from r1reward.mini.lessons import answer_case
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Split, render
 from r1reward.mini.tasks import DIRECTIONS, NUMBERS, TASKS, Case, read_claims
 from r1reward.stats import wilson_interval

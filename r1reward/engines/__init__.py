@@ -12,7 +12,7 @@ __all__ = ["Engine", "EngineError", "Sampling", "load_engine"]
 
 def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:
     """The profile's engine for a checkpoint folder or hub id; "mini" is the shipped tiny base model."""
-    from r1reward.engines.transformers import TransformersEngine  # noqa: PLC0415  (loads torch)
+    from r1reward.engines.transformers import TransformersEngine
 
     return TransformersEngine.from_pretrained(
         checkpoint,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from r1reward.types import Completion, Request
 
@@ -21,6 +21,14 @@ class PictureError(EngineError):
 
 class PromptTooLongError(EngineError):
     """A prompt with more tokens, pictures included, than the limit."""
+
+
+class NonFiniteError(EngineError):
+    """Numbers that are not finite: a model that has collapsed. `tensors` are what was seen then."""
+
+    def __init__(self, message: str, tensors: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.tensors = dict(tensors or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ pixels instead of 28.
 
 from __future__ import annotations
 
+import r1reward.torchvision_ops  # noqa: F401
+
+# isort: split
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
 
 import numpy as np
 import torch
@@ -42,7 +44,9 @@ def build_messages(request: Request) -> list[dict[str, Any]]:
 
     Every picture and frame is loaded; see `load_picture` for errors.
     """
-    pictures = [{"type": "image", "image": load_picture(path, origin=request.origin)} for path in request.images]
+    pictures = [
+        {"type": "image", "image": load_picture(path, origin=request.origin)} for path in request.images
+    ]
     frames = [load_picture(path, origin=request.origin) for path in request.frames]
     content = [*pictures, *([{"type": "video", "video": frames}] if frames else [])]
     return [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]

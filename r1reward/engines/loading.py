@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import r1reward.torchvision_ops  # noqa: F401
+
+# isort: split
+
 from pathlib import Path
 from typing import Any
-
-from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from r1reward import mini
 from r1reward.config import ModelSettings
+from r1reward.engines.speed import speed_up
 
 
 def default_device() -> torch.device:
@@ -34,7 +37,8 @@ def load_model(
     """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model."""
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
     model = AutoModelForImageTextToText.from_pretrained(_folder(path), dtype=dtype)
-    return model.to(device or default_device()), load_processor(path, settings=settings)  # type: ignore[arg-type]
+    model.to(device or default_device())  # type: ignore[arg-type]
+    return speed_up(model), load_processor(path, settings=settings)
 
 
 def save_model(model: Any, processor: Any, folder: str | Path) -> None:

@@ -65,7 +65,9 @@ def with_responses(model: Any, batch: Batch, responses: Tensor, mask: Tensor) ->
     """Model inputs of prompts followed by responses (B, T): (B, P + T), with M-RoPE positions."""
     prompt_mask = batch["attention_mask"]
     positions, deltas = position_ids(model, batch)
-    after = torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
+    after = (
+        torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
+    )
     return {
         **{name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))},
         "input_ids": torch.cat([batch["input_ids"], responses], dim=1),

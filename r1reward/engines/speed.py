@@ -5,10 +5,12 @@ Nothing here changes a result beyond rounding. `speed_up` is called when a model
 
 from __future__ import annotations
 
+import r1reward.torchvision_ops  # noqa: F401
+
+# isort: split
+
 from types import MethodType
 from typing import Any
-
-from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
 
 import torch
 from torch import Tensor
@@ -28,7 +30,9 @@ class RoomyLayer(DynamicLayer):
         super().__init__()
         self.room = room
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Append keys and values (B, heads, tokens, width); returns all so far."""
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
@@ -64,7 +68,12 @@ def speed_up(model: Any) -> Any:
 
 
 def grouped_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention that does not repeat keys and values for each query head of a group while decoding.
 
@@ -76,7 +85,9 @@ def grouped_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     batch, heads, _, width = query.shape
     folded = query.reshape(batch, heads // groups, groups, width)
-    output = scaled_dot_product_attention(folded, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling"))
+    output = scaled_dot_product_attention(
+        folded, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling")
+    )
     return output.reshape(batch, 1, heads, width), None
 
 

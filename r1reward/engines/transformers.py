@@ -6,12 +6,14 @@ answer from its own random numbers, so that an answer does not depend on what sh
 
 from __future__ import annotations
 
+import r1reward.torchvision_ops  # noqa: F401
+
+# isort: split
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 from transformers import Cache
 
 from r1reward.config import ModelSettings
-from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.engines.base import EngineError, NonFiniteError, Progress, Sampling
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
@@ -39,7 +41,9 @@ class TransformersEngine:
     (at 1 for greedy answers), without the suppressed vision tokens.
     """
 
-    def __init__(self, model: Any, processor: Any, *, batch_size: int = 256, max_prompt_tokens: int = 1024) -> None:
+    def __init__(
+        self, model: Any, processor: Any, *, batch_size: int = 256, max_prompt_tokens: int = 1024
+    ) -> None:
         self.model = speed_up(model)
         self.processor = processor
         self.batch_size = batch_size
@@ -63,7 +67,9 @@ class TransformersEngine:
         self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None
     ) -> list[tuple[Completion, ...]]:
         """See `Engine.generate`. Out of memory halves the batch size for good and is logged."""
-        wanted = [(request, sample) for request in self._by_length(requests) for sample in range(sampling.samples)]
+        wanted = [
+            (request, sample) for request in self._by_length(requests) for sample in range(sampling.samples)
+        ]
         done: dict[tuple[int, int], Completion] = {}
         training = self.model.training
         self.model.eval()
@@ -93,7 +99,9 @@ class TransformersEngine:
         if not out_of_memory:
             raise error
         if size == 1:
-            raise EngineError("out of memory with a single answer; lower max_new_tokens or max_pixels") from error
+            raise EngineError(
+                "out of memory with a single answer; lower max_new_tokens or max_pixels"
+            ) from error
         self.batch_size = size // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -132,7 +140,12 @@ class TransformersEngine:
                 break
             if left < _COMPACT_BELOW * len(alive):
                 cache.batch_select_indices(running)
-                alive, token, mask, position = alive[running], token[running], mask[running], position[:, running]
+                alive, token, mask, position = (
+                    alive[running],
+                    token[running],
+                    mask[running],
+                    position[:, running],
+                )
                 running = running[running]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             hidden = self.model.model(
@@ -146,13 +159,13 @@ class TransformersEngine:
             position = position + 1
         return tokens, log_probs
 
-    def _read_prompts(
-        self, batch: Batch, rows: Tensor, room: int
-    ) -> tuple[Cache, Tensor, Tensor, Tensor]:
+    def _read_prompts(self, batch: Batch, rows: Tensor, room: int) -> tuple[Cache, Tensor, Tensor, Tensor]:
         """Cache, next-token logits (N, V), mask (N, P) and next position (3, N, 1) of N answers."""
         cache = roomy_cache(self.model, room=room)
         positions, deltas = position_ids(self.model, batch)
-        pixels = {name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))}
+        pixels = {
+            name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))
+        }
         hidden = self.model.model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
@@ -174,6 +187,8 @@ class TransformersEngine:
             token = everything.argmax(dim=-1)
         else:
             cumulative = everything.double().exp().cumsum(dim=-1)
+            if not bool(torch.isfinite(cumulative[:, -1]).all()):
+                raise NonFiniteError("the model's token probabilities are not finite", {"logits": logits})
             # Just below the total, so that rounding cannot choose a token of probability 0.
             threshold = draws[:, None] * cumulative[:, -1:] * (1 - 1e-12)
             token = torch.searchsorted(cumulative, threshold, right=True)[:, 0]

@@ -38,7 +38,8 @@ CURRICULUM = (
     Stage(700, {"shapes": 1.0}),
     Stage(1300, {"shapes": 0.2, "digits": 0.8}),
     Stage(900, {"shapes": 0.15, "digits": 0.25, "counts": 0.6}),
-    Stage(1800, {"shapes": 0.05, "digits": 0.1, "counts": 0.1, "questions": 0.55, "cases": 0.2}),
+    Stage(1300, {"shapes": 0.05, "digits": 0.1, "counts": 0.1, "questions": 0.55, "cases": 0.2}),
+    Stage(1800, {"counts": 0.1, "questions": 0.3, "cases": 0.1, "existence": 0.3, "motion": 0.2}),
 )
 
 
@@ -137,7 +138,10 @@ def questions(rng: np.random.Generator) -> Lesson:
     ]
     turns = _shape_turns(shapes, rng) + 2 * _digit_turns(digits, rng)
     chosen = [turns[i] for i in rng.permutation(len(turns))[:5]]
-    return Lesson((place(shapes + digits, rng),), tuple(_ask(*turn, rng) for turn in chosen))
+    return Lesson(
+        (place(shapes + digits, rng),),
+        tuple(_ask(task, subjects, values, rng) for task, subjects, values in chosen),
+    )
 
 
 def answer_case(case: Case) -> Turn:
@@ -154,12 +158,39 @@ def cases(rng: np.random.Generator) -> Lesson:
     return Lesson(case.scenes, (answer_case(case),))
 
 
+def existence(rng: np.random.Generator) -> Lesson:
+    """Four questions whether something is there; what is not there shares its shape or its colour."""
+    items = [
+        Item(str(rng.choice(SHAPES)), str(rng.choice(COLOUR_NAMES))) for _ in range(int(rng.integers(2, 6)))
+    ]
+    shown = {(item.name, item.colour) for item in items}
+    turns = []
+    while len(turns) < 4:
+        item, present = items[rng.integers(len(items))], bool(rng.integers(2))
+        name, colour = item.name, item.colour
+        if not present and rng.integers(2):
+            name = str(rng.choice(SHAPES))
+        elif not present:
+            colour = str(rng.choice(COLOUR_NAMES))
+        if ((name, colour) in shown) == present:
+            turns.append(_ask("existence", [f"{colour} {name}"], ["yes" if present else "no"], rng))
+    return Lesson((place(items, rng),), tuple(turns))
+
+
+def motion(rng: np.random.Generator) -> Lesson:
+    """Which way something moved between two frames."""
+    case = TASKS["motion"](rng)
+    return Lesson(case.scenes, (answer_case(case),))
+
+
 LESSONS = {
     "shapes": list_shapes,
     "digits": list_digits,
     "counts": list_counts,
     "questions": questions,
     "cases": cases,
+    "existence": existence,
+    "motion": motion,
 }
 
 

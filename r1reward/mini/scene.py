@@ -57,7 +57,7 @@ class Scene:
 @cache
 def digit_images(split: Split) -> dict[str, tuple[np.ndarray, ...]]:
     """Handwritten digits of a split: 60 % train, 20 % validation, 20 % test, as (8, 8) in [0, 1]."""
-    images, labels = load_digits(return_X_y=True)
+    images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     images = images.reshape(-1, 8, 8).astype(np.float32) / 16
     order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
     first, second = int(0.6 * len(order)), int(0.8 * len(order))

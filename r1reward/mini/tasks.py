@@ -256,12 +256,12 @@ def write_reasoning(
     Returns the reasoning text and the position with fewer wrong claims; `tie` where both are equal.
     """
     lines, wrong = [], [0, 0]
-    for (subject, value), *claims in zip(facts, claims_1, claims_2, strict=True):
+    for (subject, value), claim_1, claim_2 in zip(facts, claims_1, claims_2, strict=True):
         marks = []
-        for position, claim in enumerate(claims):
+        for position, claim in enumerate((claim_1, claim_2)):
             right = claim == value.split()[-1]
             wrong[position] += not right
             marks.append(f"{position + 1} {claim} {'right' if right else 'wrong'}")
         lines.append(f"{subject} {value} : {' , '.join(marks)} .")
-    position: Position = tie if wrong[0] == wrong[1] else 1 if wrong[0] < wrong[1] else 2
-    return f"{' '.join(lines)} response {position} is better .", position
+    better: Position = tie if wrong[0] == wrong[1] else 1 if wrong[0] < wrong[1] else 2
+    return f"{' '.join(lines)} response {better} is better .", better

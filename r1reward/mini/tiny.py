@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from r1reward import torchvision_ops  # noqa: F401  (must come before transformers)
+import r1reward.torchvision_ops  # noqa: F401
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,7 +16,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
-    Qwen2VLVideoProcessor,
+    Qwen2VLVideoProcessor,  # type: ignore[attr-defined]
 )
 
 QWEN_TOKENS = (
@@ -70,7 +71,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def build_processor(
     tokenizer: PreTrainedTokenizerFast, *, max_pixels: int = 640 * 28 * 28
 ) -> Qwen2_5_VLProcessor:
-    """Qwen2.5-VL's processor around the tiny tokenizer (pictures from one visual token to the paper's 640)."""
+    """Qwen2.5-VL's processor around the tiny tokenizer; pictures have one to 640 visual tokens."""
     size = {"shortest_edge": 28 * 28, "longest_edge": max_pixels}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
@@ -82,7 +83,7 @@ def build_processor(
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
     """Four layers of width 128, a vision tower of two blocks; about a million parameters."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in QWEN_TOKENS}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in QWEN_TOKENS}
     text = {
         "vocab_size": VOCABULARY_SIZE,
         "hidden_size": 128,

@@ -42,7 +42,8 @@ class _Writer:
     """Draws cases and pictures of one data set and collects its truth."""
 
     def __init__(self, name: str, split: Split, seed: int) -> None:
-        self.name, self.split, self.seed = name, split, seed
+        self.name, self.seed = name, seed
+        self.split: Split = split
         self.truth: list[dict[str, object]] = []
 
     def rows(
@@ -204,9 +205,11 @@ def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
         writer = _Writer(name, "train", seed)
         write(folder / name, settings.pairs_per_source, writer)
         truth += writer.truth
-    for name, split, count in (
-        ("vl_rewardbench", "test", settings.benchmark_pairs),
-        ("vl_rewardbench_validation", "validation", settings.validation_pairs),
-    ):
-        _write_vl_rewardbench(folder / name, count, _Writer(name, split, seed))
+    _write_vl_rewardbench(
+        folder / "vl_rewardbench", settings.benchmark_pairs, _Writer("vl_rewardbench", "test", seed)
+    )
+    validation = "vl_rewardbench_validation"
+    _write_vl_rewardbench(
+        folder / validation, settings.validation_pairs, _Writer(validation, "validation", seed)
+    )
     write_atomic(folder / "truth.jsonl", "".join(json.dumps(row) + "\n" for row in truth))

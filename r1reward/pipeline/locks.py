@@ -27,7 +27,11 @@ def acquire(path: Path, *, what: str, wait_seconds: float = 0.0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("a+", encoding="utf-8")
     deadline = time.monotonic() + wait_seconds
+    told = wait_seconds <= 0
     while not _try(stream):
+        if not told:
+            print(f"waiting up to {wait_seconds:.0f} s for another process to leave {what}", flush=True)
+            told = True
         if time.monotonic() >= deadline:
             stream.seek(0)
             owner = stream.read().strip() or "unknown"

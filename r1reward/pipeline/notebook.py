@@ -35,7 +35,7 @@ from r1reward.pipeline.staleness import (
 # Set in the kernels that `r1reward run` starts.
 RUNNER_VARIABLE = "R1REWARD_RUNNER"
 # A killed run's kernel ends by itself within seconds; its successor waits for that.
-ORPHAN_SECONDS = 30.0
+ORPHAN_SECONDS = 60.0
 
 
 class MissingInputError(FileNotFoundError):

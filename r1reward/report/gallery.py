@@ -17,7 +17,7 @@ WIDTH = 46
 
 
 def figure_gallery(examples: Sequence[Example]) -> Figure:
-    """Two columns of (picture, question, responses, preferred position, source); the preferred one is bold."""
+    """Two columns of (picture, question, responses, preferred position, source); preferred ones are bold."""
     rows = -(-len(examples) // COLUMNS)
     figure = new_figure(9.0, 1.75 * rows)
     grid = figure.add_gridspec(rows, 2 * COLUMNS, width_ratios=[1, 2.4] * COLUMNS)

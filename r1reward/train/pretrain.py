@@ -7,27 +7,40 @@ killed build goes on from its last checkpoint to the same weights.
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import r1reward.torchvision_ops  # noqa: F401
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
-import r1reward.torchvision_ops
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 from r1reward.files import append_jsonl
 from r1reward.mini import tiny
 from r1reward.mini.lessons import CURRICULUM, LESSONS, Lesson, draw_lesson
 from r1reward.mini.scene import Split, render
 from r1reward.mini.tasks import TASKS, write_reasoning
+from r1reward.progress import Progress
 from r1reward.prompts import judge_template
+from r1reward.train.checkpoint import (
+    checkpoint_state,
+    latest_checkpoint,
+    load_optimizer,
+    save_checkpoint,
+    write_folder,
+)
 
 BATCH_SIZE = 64
 # Learning rate of AdamW by update, linear between these points.
-LEARNING_RATES = ((0, 0.0), (100, 1e-3), (3540, 1e-3), (3600, 9.75e-4), (4700, 5e-5))
+RATE_STEPS = (0, 100, 3540, 3600, 4200, 5200, 6000)
+RATES = (0.0, 1e-3, 1e-3, 9.75e-4, 4.7e-4, 4.7e-4, 3e-5)
 TOTAL_STEPS = sum(stage.steps for stage in CURRICULUM)
 VISUAL_TOKENS = 9
 IGNORED = -100
@@ -43,9 +56,9 @@ def tokenizer_texts() -> list[str]:
             right = case.right_values()
             reasoning, _ = write_reasoning(case.facts, right, case.wrong, tie=1)
             texts += [case.question, case.answer(right), case.answer(case.wrong), reasoning]
-    for draw in LESSONS.values():
+    for name in ("shapes", "digits", "counts", "questions", "cases"):
         for _ in range(200):
-            for question, answer in draw(rng).turns:
+            for question, answer in LESSONS[name](rng).turns:
                 texts += [question, answer]
     # Table 1 as the paper prints it, one list item a line; the release joins the first two lines.
     paper = judge_template("paper").replace("question. - Start", "question.\n\n- Start")
@@ -57,8 +70,8 @@ class LessonEncoder:
     """Turns lessons into a padded batch; only answers carry labels."""
 
     def __init__(self, processor: Qwen2_5_VLProcessor) -> None:
-        self.processor = processor
-        self.tokenizer: PreTrainedTokenizerFast = processor.tokenizer
+        self.processor: Any = processor
+        self.tokenizer: Any = processor.tokenizer
         self.special = {token: self.tokenizer.convert_tokens_to_ids(token) for token in tiny.QWEN_TOKENS}
         self.pieces = lru_cache(100_000)(
             lambda text: tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -82,13 +95,13 @@ class LessonEncoder:
 
     def _pictures(
         self, lessons: list[Lesson], rngs: list[np.random.Generator], split: Split
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         pictures, videos = [], []
         for lesson, rng in zip(lessons, rngs, strict=True):
             look = int(rng.integers(2**31))
             frames = [render(scene, np.random.default_rng(look), split) for scene in lesson.scenes]
             (videos if len(frames) > 1 else pictures).append(frames)
-        inputs: dict[str, torch.Tensor] = {}
+        inputs: dict[str, Any] = {}
         if pictures:
             inputs |= self.processor.image_processor([frames[0] for frames in pictures], return_tensors="pt")
         if videos:
@@ -123,14 +136,14 @@ class LessonEncoder:
 
 
 class LessonStream(torch.utils.data.IterableDataset):
-    """Batches of updates `start`..`TOTAL_STEPS`, drawn in a worker process beside training."""
+    """Batches of updates `start`..`end`, drawn in a worker process beside training."""
 
-    def __init__(self, encoder: LessonEncoder, start: int, seed: int) -> None:
-        self.encoder, self.start, self.seed = encoder, start, seed
+    def __init__(self, encoder: LessonEncoder, start: int, end: int, seed: int) -> None:
+        self.encoder, self.start, self.end, self.seed = encoder, start, end, seed
 
     def __iter__(self) -> Iterator[tuple[int, tuple[dict[str, torch.Tensor], torch.Tensor]]]:
         torch.set_num_threads(1)
-        for step in range(self.start, TOTAL_STEPS):
+        for step in range(self.start, self.end):
             rngs = [np.random.default_rng([self.seed, step, index]) for index in range(BATCH_SIZE)]
             yield step, self.encoder([draw_lesson(step, rng) for rng in rngs], rngs)
 
@@ -143,3 +156,63 @@ def lesson_loss(
     targets = labels[:, 1:]
     answered = targets != IGNORED
     return cross_entropy(model.lm_head(hidden[answered]), targets[answered])
+
+
+def build_base(out: Path, *, seed: int = 0, steps: int = TOTAL_STEPS, save_steps: int = 200) -> Path:
+    """Train the base model into `out/model`; a killed build goes on from its last checkpoint.
+
+    `out/metrics.jsonl` gets step, loss, learning_rate and seconds of every hundredth update.
+    """
+    checkpoints, metrics = out / "checkpoints", out / "metrics.jsonl"
+    model, processor = tiny.build_tiny(seed, tokenizer_texts())
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.01)
+    start = _go_on(checkpoints, model, optimizer)
+    stream = LessonStream(LessonEncoder(processor), start, steps, seed)
+    progress, losses, begun = Progress("base model, update"), [], time.monotonic()
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+    for step, (inputs, labels) in loader:
+        rate = float(np.interp(step + 1, RATE_STEPS, RATES))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = lesson_loss(model, inputs, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        done = step + 1
+        if done % 100 == 0 or done == steps:
+            row = {"step": done, "loss": sum(losses) / len(losses), "learning_rate": rate}
+            append_jsonl(metrics, row | {"seconds": round(time.monotonic() - begun, 1)})
+            losses = []
+        if done % save_steps == 0 or done == steps:
+            save_checkpoint(
+                checkpoints, done, model=model, processor=processor, optimizer=optimizer, state={}
+            )
+        progress(done, steps, note=f"loss {loss.item():.3f}")
+    return write_folder(out / "model", lambda folder: tiny.save(model, processor, folder))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`r1reward mini build-base`: train the shipped base checkpoint again."""
+    parser = argparse.ArgumentParser(prog="r1reward mini build-base", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and lessons (0)")
+    parser.add_argument("--steps", type=int, default=TOTAL_STEPS, help="updates; fewer for a trial")
+    options = parser.parse_args(arguments)
+    final = build_base(options.out, seed=options.seed, steps=options.steps)
+    print(f"the base model is in {final}")
+    return 0
+
+
+def _go_on(
+    checkpoints: Path, model: Qwen2_5_VLForConditionalGeneration, optimizer: torch.optim.Optimizer
+) -> int:
+    """Load the last checkpoint, if any, and return the number of updates done."""
+    last = latest_checkpoint(checkpoints)
+    if last is None:
+        return 0
+    tensors = load_file(last / "model.safetensors")
+    model.load_state_dict(tensors, strict=False)  # the tied output matrix is not stored
+    load_optimizer(optimizer, last)
+    return int(checkpoint_state(last)["step"])

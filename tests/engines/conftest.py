@@ -10,7 +10,12 @@ from r1reward.engines.transformers import TransformersEngine
 from r1reward.mini.tiny import build_tiny
 from r1reward.types import Request
 
-TEXTS = ("what colour is it ?", "which way did the blue circle move , left or right ?", "say yes .", "no picture here")
+TEXTS = (
+    "what colour is it ?",
+    "which way did the blue circle move , left or right ?",
+    "say yes .",
+    "no picture here",
+)
 
 
 @pytest.fixture(scope="session")
@@ -47,5 +52,3 @@ def requests_(pictures: list[str]) -> list[Request]:
         Request(TEXTS[1] * 2, frames=(one, other, one, other), origin="pairs.jsonl, row 5"),
         Request(TEXTS[0], (odd,), (one, other), origin="pairs.jsonl, row 6"),
     ]
-
-

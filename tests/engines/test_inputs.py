@@ -71,7 +71,9 @@ def test_corrupt_picture_names_file_and_row(
     corrupt = tmp_path / "half.png"
     corrupt.write_bytes(Path(pictures[0]).read_bytes()[:2000])
     paths = (str(corrupt),)
-    request = Request("x", () if as_frames else paths, paths if as_frames else (), origin="pairs.jsonl, row 8")
+    request = Request(
+        "x", () if as_frames else paths, paths if as_frames else (), origin="pairs.jsonl, row 8"
+    )
     with pytest.raises(PictureError, match=r"half\.png.*pairs\.jsonl, row 8.*cannot be read"):
         encode(tiny[1], [request])
 

@@ -19,12 +19,16 @@ def test_padding_changes_no_log_prob(tiny: tuple[Any, Any], requests_: list[Requ
     for row, (request, answer) in enumerate(zip(requests_, RESPONSES, strict=True)):
         ids, alone_mask = pad_responses([answer])
         alone = policy_forward(model, encode(processor, [request]), responses=ids, mask=alone_mask)
-        torch.testing.assert_close(together.log_probs[row, : len(answer)], alone.log_probs[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            together.log_probs[row, : len(answer)], alone.log_probs[0], atol=1e-5, rtol=0
+        )
         torch.testing.assert_close(together.entropy[row, : len(answer)], alone.entropy[0], atol=1e-5, rtol=0)
     assert bool((together.log_probs[~mask] == 0).all()) and bool((together.entropy[~mask] == 0).all())
 
 
-def test_agrees_with_the_plain_model_on_an_unpadded_prompt(tiny: tuple[Any, Any], requests_: list[Request]) -> None:
+def test_agrees_with_the_plain_model_on_an_unpadded_prompt(
+    tiny: tuple[Any, Any], requests_: list[Request]
+) -> None:
     """The library's own forward, with its own M-RoPE positions, is the oracle."""
     model, processor = tiny
     for request in (requests_[0], requests_[4]):
@@ -32,10 +36,17 @@ def test_agrees_with_the_plain_model_on_an_unpadded_prompt(tiny: tuple[Any, Any]
         answer = torch.tensor([RESPONSES[2]])
         ids = torch.cat([batch["input_ids"], answer], dim=1)
         kinds = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(answer)], dim=1)
-        inputs = {**batch, "input_ids": ids, "mm_token_type_ids": kinds, "attention_mask": torch.ones_like(ids)}
+        inputs = {
+            **batch,
+            "input_ids": ids,
+            "mm_token_type_ids": kinds,
+            "attention_mask": torch.ones_like(ids),
+        }
         with torch.no_grad():
             logits = model(**inputs).logits[0, -6:-1]
-            ours = policy_forward(model, batch, responses=answer, mask=torch.ones_like(answer, dtype=torch.bool))
+            ours = policy_forward(
+                model, batch, responses=answer, mask=torch.ones_like(answer, dtype=torch.bool)
+            )
         logits[:, vision_token_ids(model.config)] = -torch.inf
         expected = logits.log_softmax(-1).gather(1, answer[0][:, None])[:, 0]
         torch.testing.assert_close(ours.log_probs[0], expected, atol=1e-5, rtol=0)
@@ -55,7 +66,9 @@ def test_engine_and_policy_agree(
         torch.testing.assert_close(output.log_probs[row, mask[row]], sampled, atol=1e-4, rtol=0)
 
 
-def test_pictures_reach_the_gradient_of_the_vision_tower(tiny: tuple[Any, Any], requests_: list[Request]) -> None:
+def test_pictures_reach_the_gradient_of_the_vision_tower(
+    tiny: tuple[Any, Any], requests_: list[Request]
+) -> None:
     model, processor = tiny
     responses, mask = pad_responses(RESPONSES[:1])
     model.zero_grad()

@@ -2,9 +2,9 @@ from typing import Any
 
 import torch
 
+from r1reward.engines.inputs import encode
 from r1reward.engines.speed import GROUPED, speed_up
 from r1reward.mini.tiny import build_tiny
-from r1reward.engines.inputs import encode
 from r1reward.types import Request
 
 

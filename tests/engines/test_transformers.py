@@ -21,7 +21,9 @@ def test_same_seed_and_call_same_answers(engine: TransformersEngine, requests_: 
     assert all(row[0].token_ids != row[1].token_ids for row in first)
 
 
-def test_answers_do_not_depend_on_what_shares_their_batch(tiny: tuple[Any, Any], requests_: list[Request]) -> None:
+def test_answers_do_not_depend_on_what_shares_their_batch(
+    tiny: tuple[Any, Any], requests_: list[Request]
+) -> None:
     wide = TransformersEngine(*tiny, batch_size=64).generate(requests_, SAMPLED)
     narrow = TransformersEngine(*tiny, batch_size=1).generate(requests_, SAMPLED)
     tokens = [[[c.token_ids for c in row] for row in answers] for answers in (wide, narrow)]
@@ -44,12 +46,14 @@ def test_greedy_answers_are_those_of_the_library(
 def test_finish_reason_text_and_progress(
     tiny: tuple[Any, Any], requests_: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half the vocabulary ends an answer, so that answers leave the batch at different times."""
+    """One token of 16 ends an answer, so that answers leave the batch at different times."""
     engine = TransformersEngine(*tiny, batch_size=8)
-    stops = list(range(0, 1024, 6))
+    stops = list(range(0, 1024, 16))
     monkeypatch.setattr(engine, "_stop_ids", lambda: stops)
     seen: list[tuple[int, int]] = []
-    answers = engine.generate(requests_, Sampling(20, 1.0, samples=4, seed=1), progress=lambda *c: seen.append(c))
+    answers = engine.generate(
+        requests_, Sampling(20, 1.0, samples=4, seed=1), progress=lambda *c: seen.append(c)
+    )
     flat = [completion for row in answers for completion in row]
     assert seen == [(8, 24), (16, 24), (24, 24)]
     assert {completion.finish_reason for completion in flat} == {"stop", "length"}

@@ -1,0 +1,1 @@
+"""Training: the cold start (`sft`) and reinforcement learning (`rl`); both resume after a kill."""

@@ -1,0 +1,173 @@
+"""Checkpoints that are whole or absent, and runs that know what they are a run of.
+
+A checkpoint is a folder `step_000010` that the Auto classes load, with the optimizer beside the
+weights. Tensors are safetensors, everything else is JSON: nothing is ever unpickled. A folder gets its
+name by a rename when every file in it is on disk, so a killed process leaves the previous one intact.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from r1reward.engines.loading import save_model
+from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
+
+_LOG = logging.getLogger(__name__)
+_NAME = re.compile(r"step_\d{6,}")
+_UNFINISHED = ".unfinished"
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    *,
+    model: Any,
+    processor: Any,
+    optimizer: torch.optim.Optimizer | Any,
+    state: Mapping[str, Any],
+    keep: int = 2,
+    also: Callable[[Path], object] | None = None,
+) -> Path:
+    """Write `folder/step_<step>` and remove all but the newest `keep`.
+
+    `state` is kept as JSON. `also(path)` may write further files before the checkpoint gets its name.
+    """
+
+    def write(unfinished: Path) -> None:
+        save_model(model, processor, unfinished)
+        save_optimizer(optimizer, unfinished)
+        write_json(unfinished / "state.json", {**state, "step": step})
+        if also:
+            also(unfinished)
+
+    path = write_folder(folder / f"step_{step:06d}", write)
+    for old in _checkpoints(folder)[:-keep]:
+        remove_folder(old)
+    return path
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint, None if there is none."""
+    return max(_checkpoints(folder), default=None, key=lambda path: int(path.name.removeprefix("step_")))
+
+
+def checkpoint_state(path: Path) -> dict[str, Any]:
+    """The `state` of a checkpoint, with its `step`."""
+    return read_json(path / "state.json")
+
+
+def write_folder(path: Path, write: Callable[[Path], object]) -> Path:
+    """Make the folder `path` with what `write(folder)` puts into it; there is never half of it.
+
+    What stood there before is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.parent / f"{path.name}{_UNFINISHED}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    write(unfinished)
+    for file in [*unfinished.rglob("*"), unfinished]:
+        _sync(file)
+    if path.exists():
+        remove_folder(path)
+    os.rename(unfinished, path)
+    _sync(path.parent)
+    return path
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that a kill halfway leaves nothing under its name."""
+    rest = path.parent / f"{path.name}{_UNFINISHED}"
+    shutil.rmtree(rest, ignore_errors=True)
+    os.rename(path, rest)
+    shutil.rmtree(rest)
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer | Any, folder: Path) -> None:
+    """State tensors as `optimizer.safetensors`, named `<parameter number>.<key>`; the rest as JSON."""
+    saved = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for number, entries in saved["state"].items():
+        for key, value in entries.items():
+            (tensors if isinstance(value, Tensor) else scalars)[f"{number}.{key}"] = value
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "optimizer.safetensors"
+    )
+    write_json(folder / "optimizer.json", {"param_groups": saved["param_groups"], "scalars": scalars})
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer | Any, folder: Path) -> None:
+    """Read what `save_optimizer` wrote into an optimizer of the same parameters."""
+    rest = read_json(folder / "optimizer.json")
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**load_file(folder / "optimizer.safetensors"), **rest["scalars"]}.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    groups = [{**group, "betas": tuple(group["betas"])} for group in rest["param_groups"]]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def open_run(out: Path, key: Mapping[str, Any], *, resume: bool, record: Path) -> Path | None:
+    """Prepare the folder of a run; returns the checkpoint to go on from, if any.
+
+    `key` says what is run (settings, seed, inputs). What lies in `out` is kept only if it is of the same
+    run and `resume` is set; the rows of
+    `record/metrics.jsonl` after the checkpoint's step are cut off.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    identity = json.loads(json.dumps(key))
+    known = out / "run.json"
+    if not (resume and known.is_file() and read_json(known) == identity):
+        if known.is_file():
+            _LOG.info("%s holds another run, which is discarded", out)
+        for name in ("run.json", "checkpoints", "model", "collapse", "tensorboard"):
+            _discard(out / name)
+        for name in ("metrics.jsonl", "status.json"):
+            _discard(record / name)
+        write_json(known, identity)
+    checkpoint = latest_checkpoint(out / "checkpoints")
+    step = checkpoint_state(checkpoint)["step"] if checkpoint else 0
+    metrics = record / "metrics.jsonl"
+    if metrics.is_file():
+        rows = [row for row in read_jsonl(metrics, drop_partial=True) if row["step"] <= step]
+        write_atomic(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+    return checkpoint
+
+
+def model_hash(path: str | Path) -> str:
+    """SHA-256 of a checkpoint folder's weights, or the name itself for a model of the hub."""
+    weights = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    return "+".join(sha256_file(file) for file in weights) or str(path)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    found = [path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,132 @@
+"""What the RL loop trains: the policy with its optimizer, schedule and prompts, and a batch's tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r1reward.config import EngineSettings, ModelSettings, RLSettings
+from r1reward.engines.base import NonFiniteError
+from r1reward.engines.inputs import Batch
+from r1reward.engines.loading import load_model
+from r1reward.engines.log_probs import PolicyOutput
+from r1reward.engines.transformers import TransformersEngine
+from r1reward.judge.consistency import ConsistencyJudge
+from r1reward.prompts import PromptName
+from r1reward.types import PreferencePair
+
+BETAS = (0.9, 0.95)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The responses of one forward pass (B, T) with their prompts and pictures, encoded once."""
+
+    rows: list[int]
+    batch: Batch
+    responses: Tensor
+    mask: Tensor
+    old: PolicyOutput
+    reference: Tensor | None
+    advantages: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@dataclass(slots=True)
+class Learner:
+    """What is trained, and with what. `update_count` is the number of optimizer steps done."""
+
+    model: Any
+    processor: Any
+    optimizer: torch.optim.Optimizer
+    engine: TransformersEngine
+    judge: ConsistencyJudge
+    settings: RLSettings
+    prompt: PromptName
+    max_new_tokens: int
+    seed: int
+    steps: int
+    reference: Any = None
+    update_count: int = 0
+
+
+def learning_rate(learner: Learner) -> float:
+    """Linear warm-up over a share of all updates, then constant."""
+    settings = learner.settings
+    samples = settings.rollout_batch_size * settings.samples_per_prompt
+    updates = learner.steps * settings.inner_epochs * math.ceil(samples / settings.train_batch_size)
+    warmup = math.ceil(settings.warmup_ratio * updates)
+    return settings.learning_rate * min(1.0, (learner.update_count + 1) / max(1, warmup))
+
+
+def count_steps(settings: RLSettings, num_pairs: int) -> int:
+    """Rollouts of a run: the passes over the data, at least one, at most `max_steps`."""
+    steps = max(1, settings.epochs * num_pairs // settings.rollout_batch_size)
+    return min(steps, settings.max_steps or steps)
+
+
+def choose_prompts(pairs: Sequence[PreferencePair], learner: Learner, step: int) -> list[PreferencePair]:
+    """The prompts of a step: every pass over the pairs has its own order, and passes follow each other."""
+    size = learner.settings.rollout_batch_size
+    orders: dict[int, np.ndarray] = {}
+    chosen = []
+    for place in range((step - 1) * size, step * size):
+        epoch, index = divmod(place, len(pairs))
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng([learner.seed, epoch, 2]).permutation(len(pairs))
+        chosen.append(pairs[orders[epoch][index]])
+    return chosen
+
+
+def make_learner(
+    path: str | Path,
+    *,
+    settings: RLSettings,
+    model_settings: ModelSettings,
+    engine_settings: EngineSettings,
+    judge: ConsistencyJudge,
+    seed: int,
+    steps: int,
+    reference_path: str | Path,
+) -> Learner:
+    """Load the policy, and the reference policy only if there is a KL penalty."""
+    model, processor = load_model(path, settings=model_settings)
+    reference = load_model(reference_path, settings=model_settings)[0] if settings.kl_coef > 0 else None
+    return Learner(
+        model=model,
+        processor=processor,
+        optimizer=torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=0.0
+        ),
+        engine=TransformersEngine(
+            model,
+            processor,
+            batch_size=engine_settings.batch_size,
+            max_prompt_tokens=engine_settings.max_prompt_tokens,
+        ),
+        judge=judge,
+        settings=settings,
+        prompt=model_settings.prompt,
+        max_new_tokens=engine_settings.max_new_tokens,
+        seed=seed,
+        steps=steps,
+        reference=reference,
+    )
+
+
+def require_finite(what: str, value: Tensor, chunk: Chunk, **tensors: Tensor) -> None:
+    if not bool(torch.isfinite(value).all()):
+        seen = {
+            "responses": chunk.responses,
+            "mask": chunk.mask,
+            "old_log_probs": chunk.old.log_probs,
+            "advantages": chunk.advantages,
+            **tensors,
+        }
+        raise NonFiniteError(f"the {what} is not finite", seen)

@@ -1,0 +1,69 @@
+"""The row of metrics of an RL step, from its trajectories, its advantages and its updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from r1reward.types import Trajectory, Verdict
+
+_LARGEST = ("policy_loss_max", "grad_norm")
+
+
+def reward_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Means over the B responses of a rollout; `judge_unknown` is the number of consistency verdicts missing.
+
+    Lengths are in tokens, the end token included. A consistency that was unknown or not asked for
+    counts as 0.
+    """
+    total = len(trajectories)
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / total
+
+    return {
+        "reward": mean([t.reward for t in trajectories]),
+        "reward_result": mean([t.result for t in trajectories]),
+        "reward_format": mean([t.formatting for t in trajectories]),
+        "reward_consistency": mean([t.consistency or 0.0 for t in trajectories]),
+        "accuracy": mean([t.result for t in trajectories]),
+        "response_length": mean([float(len(t.completion.token_ids)) for t in trajectories]),
+        "truncated_share": mean([float(t.completion.finish_reason == "length") for t in trajectories]),
+        "answer_one_share": mean([float(t.verdict is Verdict.FIRST) for t in trajectories]),
+        "unparsed_share": mean([float(t.verdict is Verdict.UNPARSED) for t in trajectories]),
+        "judge_unknown": sum(t.consistency is None for t in trajectories),
+    }
+
+
+def advantage_metrics(z: Tensor, *, limit: float | None) -> dict[str, float]:
+    """Range of the advantages of all tokens before the filter, and the share it zeroes by their sign."""
+    high = 0.0 if limit is None else float((z > limit).double().mean())
+    low = 0.0 if limit is None else float((z < -limit).double().mean())
+    return {
+        "z_min": float(z.min()),
+        "z_max": float(z.max()),
+        "filtered_positive": high,
+        "filtered_negative": low,
+    }
+
+
+def weighted_means(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Several rows of loss metrics as one: means weighted by tokens; the largest loss and gradient norm.
+
+    The learning rate is that of the last part.
+    """
+    weights = [part.get("num_tokens", 1.0) for part in parts]
+    total = sum(weights)
+    merged: dict[str, float] = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if name == "num_tokens":
+            merged[name] = total
+        elif name == "learning_rate":
+            merged[name] = values[-1]
+        elif name in _LARGEST:
+            merged[name] = max(values)
+        else:
+            merged[name] = sum(value * weight for value, weight in zip(values, weights, strict=True)) / total
+    return merged

@@ -1,0 +1,355 @@
+"""Reinforcement learning of the reward model (paper §3): rollout -> score -> advantage -> update.
+
+One process, any of the algorithms in `algo.losses`; StableReinforce is the default. Every forward, of
+old, new and reference policy, sees the pictures. Old log-probs come from a separate forward before the
+first update, so the ratio is 1 on the first mini-batch. All randomness of a step follows from the seed and
+the step, so a run that was killed goes on from its last checkpoint to the same weights and metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r1reward.algo import (
+    filter_advantages,
+    final_reward,
+    group_advantages,
+    policy_loss,
+    reduce_loss,
+    standardize_advantages,
+)
+from r1reward.config import EngineSettings, ModelSettings, RLSettings
+from r1reward.data.storage import read_pairs
+from r1reward.engines.base import NonFiniteError, Sampling
+from r1reward.engines.inputs import encode
+from r1reward.engines.loading import save_model
+from r1reward.engines.log_probs import pad_responses, policy_forward
+from r1reward.files import append_jsonl, sha256_file, write_json
+from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.reward_model import judge_request, judge_samples
+from r1reward.parsing import follows_format
+from r1reward.train import checkpoint
+from r1reward.train.collapse import save_evidence
+from r1reward.train.learner import (
+    Chunk,
+    Learner,
+    choose_prompts,
+    count_steps,
+    learning_rate,
+    make_learner,
+    require_finite,
+)
+from r1reward.train.metrics import advantage_metrics, reward_metrics, weighted_means
+from r1reward.train.monitor import Monitor
+from r1reward.types import Judgment, PreferencePair, Trajectory
+
+DEFAULT_LIMIT = 3.0
+_SHOWN = {"reward": "reward", "accuracy": "accuracy", "response_length": "length"}
+
+
+@dataclass(frozen=True, slots=True)
+class RLResult:
+    """How a run ended. `model` is the folder of the last finite weights."""
+
+    status: Literal["finished", "collapsed"]
+    steps: int
+    model: Path
+
+
+def train_rl(
+    model_path: str | Path,
+    pairs_path: str | Path,
+    *,
+    out: str | Path,
+    settings: RLSettings,
+    model_settings: ModelSettings,
+    engine_settings: EngineSettings,
+    seed: int,
+    judge: ConsistencyJudge | None = None,
+    record: str | Path | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+) -> RLResult:
+    """Train a judge on preference pairs and save it as `out/model`.
+
+    Args:
+        model_path: the cold-started checkpoint.
+        pairs_path: JSON lines written by `data.storage.write_pairs`.
+        out: checkpoints, TensorBoard events and the final model go here.
+        judge: gives the consistency reward; the scripted one unless given.
+        record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
+        resume: go on from the last checkpoint if `out` holds one of the same run.
+        quiet: no progress line.
+
+    A loss or gradient that is not finite stops the run as "collapsed", with the evidence in
+    `out/collapse`; the weights before that update are saved.
+    """
+    out, record = Path(out), Path(record or out)
+    pairs = read_pairs(pairs_path)
+    if not pairs:
+        raise ValueError(f"{pairs_path} holds no pairs to learn from")
+    key = {
+        "settings": [part.model_dump(mode="json") for part in (settings, model_settings, engine_settings)],
+        "seed": seed,
+        "inputs": [checkpoint.model_hash(model_path), sha256_file(pairs_path)],
+    }
+    last = checkpoint.open_run(out, key, resume=resume, record=record)
+    learner = make_learner(
+        last or model_path,
+        settings=settings,
+        model_settings=model_settings,
+        engine_settings=engine_settings,
+        judge=judge or ScriptedConsistencyJudge(),
+        seed=seed,
+        steps=count_steps(settings, len(pairs)),
+        reference_path=model_path,
+    )
+    start = 0
+    if last is not None:
+        state = checkpoint.checkpoint_state(last)
+        start, learner.update_count = state["step"], state["update_count"]
+        checkpoint.load_optimizer(learner.optimizer, last)
+    with Monitor(
+        settings.algorithm,
+        total=learner.steps,
+        done=start,
+        folder=out / "tensorboard",
+        shown=_SHOWN,
+        quiet=quiet,
+    ) as monitor:
+        return _run(learner, pairs, out, record, monitor, start)
+
+
+def _run(
+    learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
+) -> RLResult:
+    status: Literal["finished", "collapsed"] = "finished"
+    step = start
+    for step in range(start + 1, learner.steps + 1):
+        try:
+            row = take_step(learner, choose_prompts(pairs, learner, step), step)
+        except NonFiniteError as error:
+            save_evidence(out / "collapse", step, error)
+            status = "collapsed"
+            break
+        append_jsonl(record / "metrics.jsonl", row)
+        monitor.show(row)
+        if step % learner.settings.save_steps == 0 or step == learner.steps:
+            checkpoint.save_checkpoint(
+                out / "checkpoints",
+                step,
+                model=learner.model,
+                processor=learner.processor,
+                optimizer=learner.optimizer,
+                state={"update_count": learner.update_count, "seed": learner.seed},
+            )
+    model = checkpoint.write_folder(
+        out / "model", lambda folder: save_model(learner.model, learner.processor, folder)
+    )
+    write_json(record / "status.json", {"status": status, "step": step})
+    return RLResult(status, step, model)
+
+
+def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
+    """One rollout and the updates on it; returns the row of metrics."""
+    started = time.perf_counter()
+    judgments = rollout(learner, pairs, step)
+    rolled_out = time.perf_counter()
+    trajectories = score(pairs, judgments, judge=learner.judge, settings=learner.settings)
+    minibatches = prepare(learner, trajectories, step)
+    chunks = [chunk for minibatch in minibatches for chunk in minibatch]
+    raw = advantages(
+        chunks, trajectories, samples=learner.settings.samples_per_prompt, settings=learner.settings
+    )
+    prepared = time.perf_counter()
+    updates = [
+        update(learner, minibatch) for _ in range(learner.settings.inner_epochs) for minibatch in minibatches
+    ]
+    finished = time.perf_counter()
+    tokens = sum(len(trajectory.completion.token_ids) for trajectory in trajectories)
+    masks = torch.cat([chunk.mask.flatten() for chunk in chunks])
+    entropy = sum(float(chunk.old.entropy.sum()) for chunk in chunks) / int(masks.sum())
+    return {
+        "step": step,
+        **reward_metrics(trajectories),
+        **weighted_means(updates),
+        **advantage_metrics(raw, limit=_limit(learner.settings)),
+        "entropy": entropy,
+        "tokens_per_second": tokens / (rolled_out - started),
+        "rollout_seconds": rolled_out - started,
+        "old_log_prob_seconds": prepared - rolled_out,
+        "update_seconds": finished - prepared,
+        "seconds": finished - started,
+    }
+
+
+def rollout(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> list[tuple[Judgment, ...]]:
+    """`samples_per_prompt` sampled judgments of every pair."""
+    settings = learner.settings
+    seed = int(np.random.SeedSequence([learner.seed, step]).generate_state(1)[0])
+    sampling = Sampling(learner.max_new_tokens, settings.temperature, settings.samples_per_prompt, seed)
+    return judge_samples(learner.engine, pairs, prompt=learner.prompt, sampling=sampling)
+
+
+def score(
+    pairs: Sequence[PreferencePair],
+    judgments: Sequence[tuple[Judgment, ...]],
+    *,
+    judge: ConsistencyJudge,
+    settings: RLSettings,
+) -> list[Trajectory]:
+    """Rewards of all samples, pair by pair (paper §3.2).
+
+    The consistency judge is asked where the formula needs it: about right answers when consistency is
+    gated, about every answer when it is external.
+    """
+    flat = [(pair, judgment) for pair, samples in zip(pairs, judgments, strict=True) for judgment in samples]
+    right = [judgment.verdict.agrees_with(pair.preferred) for pair, judgment in flat]
+    asked = [index for index in range(len(flat)) if right[index] or settings.external_consistency]
+    opinions = judge.judge(
+        [flat[index][1].reasoning for index in asked], [flat[index][1].verdict for index in asked]
+    )
+    consistency: list[float | None] = [0.0] * len(flat)
+    for index, opinion in zip(asked, opinions, strict=True):
+        consistency[index] = None if opinion is None else float(opinion)
+    formatting = [float(follows_format(judgment.completion.text)) for _, judgment in flat]
+    rewards = final_reward(
+        [float(value) for value in right],
+        consistency,
+        formatting=formatting,
+        weight=settings.consistency_weight,
+        external=settings.external_consistency,
+    )
+    return [
+        Trajectory(
+            pair,
+            judgment.completion,
+            judgment.verdict,
+            float(right[i]),
+            formatting[i],
+            consistency[i],
+            reward,
+        )
+        for i, ((pair, judgment), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
+    ]
+
+
+def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> list[list[Chunk]]:
+    """Mini-batches of micro-batches in random order, with old (and reference) log-probs."""
+    settings = learner.settings
+    order = np.random.default_rng([learner.seed, step, 1]).permutation(len(trajectories)).tolist()
+    minibatches = []
+    for rows in _split(order, settings.train_batch_size):
+        by_length = sorted(rows, key=lambda row: len(trajectories[row].completion.token_ids))
+        micro = _split(by_length, settings.micro_batch_size)
+        minibatches.append([_make_chunk(learner, trajectories, part) for part in micro])
+    return minibatches
+
+
+def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int]) -> Chunk:
+    requests = [judge_request(trajectories[row].pair, prompt=learner.prompt) for row in rows]
+    device = learner.model.device
+    batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
+    ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])
+    ids, mask = ids.to(device), mask.to(device)
+    temperature = learner.settings.temperature
+    with torch.no_grad():
+        old = policy_forward(learner.model, batch, responses=ids, mask=mask, temperature=temperature)
+        reference = None
+        if learner.reference is not None:
+            reference = policy_forward(
+                learner.reference, batch, responses=ids, mask=mask, temperature=temperature
+            ).log_probs
+    chunk = Chunk(rows, batch, ids, mask, old, reference)
+    require_finite("old log-probs", old.log_probs, chunk)
+    return chunk
+
+
+def advantages(
+    chunks: Sequence[Chunk], trajectories: Sequence[Trajectory], *, samples: int, settings: RLSettings
+) -> Tensor:
+    """Set the advantages (B, T) of all chunks; returns those of all counted tokens before the filter.
+
+    GRPO measures rewards within the samples of a prompt; the others standardise over all tokens of the
+    rollout, with any KL penalty (k1) in the token's reward-to-go.
+    """
+    rewards = torch.tensor([trajectory.reward for trajectory in trajectories])
+    if settings.algorithm == "grpo":
+        rewards = group_advantages(rewards, torch.arange(len(rewards)) // samples)
+    masks = [chunk.mask for chunk in chunks]
+    values = [
+        rewards.to(c.mask.device)[c.rows][:, None].expand(c.mask.shape) - _penalty(c, settings)
+        for c in chunks
+    ]
+    counted = torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)])
+    z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
+    limit = _limit(settings)
+    kept = z if limit is None else filter_advantages(z, limit=limit)
+    parts = kept.split([int(mask.sum()) for mask in masks])
+    for chunk, part in zip(chunks, parts, strict=True):
+        chunk.advantages = torch.zeros(chunk.mask.shape, device=z.device).masked_scatter(chunk.mask, part)
+    return z
+
+
+def _penalty(chunk: Chunk, settings: RLSettings) -> Tensor:
+    """KL (k1) from each token to the end, (B, T); 0 for GRPO, whose KL stands in its loss."""
+    if chunk.reference is None or settings.algorithm == "grpo":
+        return torch.zeros(chunk.mask.shape, device=chunk.mask.device)
+    kl = settings.kl_coef * (chunk.old.log_probs - chunk.reference)
+    return kl.flip(1).cumsum(1).flip(1)
+
+
+def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
+    """One optimizer step on one mini-batch, accumulated over its micro-batches; returns its metrics."""
+    settings = learner.settings
+    tokens = sum(int(chunk.mask.sum()) for chunk in minibatch)
+    learner.optimizer.zero_grad(set_to_none=True)
+    parts = []
+    for chunk in minibatch:
+        output = policy_forward(
+            learner.model,
+            chunk.batch,
+            responses=chunk.responses,
+            mask=chunk.mask,
+            temperature=settings.temperature,
+        )
+        loss = policy_loss(
+            settings.algorithm,
+            output.log_probs,
+            old_log_probs=chunk.old.log_probs,
+            advantages=chunk.advantages,
+            mask=chunk.mask,
+            clip_eps=settings.clip_eps,
+            pre_clip=None if settings.pre_clip == "off" else settings.pre_clip,
+            ref_log_probs=chunk.reference,
+            kl_coef=settings.kl_coef,
+        )
+        require_finite("loss", loss.loss, chunk, log_probs=output.log_probs)
+        reduce_loss(loss.per_token, chunk.mask, denominator=tokens).backward()
+        parts.append(loss.metrics)
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), settings.max_grad_norm)
+    require_finite("gradient norm", norm, minibatch[-1])
+    rate = learning_rate(learner)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    learner.optimizer.step()
+    learner.update_count += 1
+    return {**weighted_means(parts), "grad_norm": float(norm), "learning_rate": rate}
+
+
+def _limit(settings: RLSettings) -> float | None:
+    if settings.advantage_limit == "default":
+        return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
+    return None if settings.advantage_limit == "off" else settings.advantage_limit
+
+
+def _split(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
