@@ -154,9 +154,11 @@ class BenchSettings(Settings):
         default="wrong", description="How an answer without a verdict is scored."
     )
     perception_cases: int = Field(
-        500, ge=1, description="Questions a skill when the base model's sight is measured."
+        default=500, ge=1, description="Questions a skill when the base model's sight is measured."
     )
-    real_rows: int = Field(64, ge=1, description="Rows of the real text file that are judged where it is there.")
+    real_rows: int = Field(
+        default=64, ge=1, description="Rows of the real text file that are judged where it is there."
+    )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples behind each interval.")
 
 

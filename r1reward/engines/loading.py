@@ -22,9 +22,14 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def model_folder(path: str | Path) -> str:
+    """The folder or hub id of a model; "mini" is the shipped tiny base model."""
+    return str(mini.base_folder()) if str(path) == "mini" else str(path)
+
+
 def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -> Any:
     """The processor of a checkpoint; `settings` set the smallest and largest picture area."""
-    processor: Any = AutoProcessor.from_pretrained(_folder(path))
+    processor: Any = AutoProcessor.from_pretrained(model_folder(path))
     if settings is not None:
         for part in (processor.image_processor, processor.video_processor):
             part.size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
@@ -36,7 +41,7 @@ def load_model(
 ) -> tuple[Any, Any]:
     """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model."""
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
-    model = AutoModelForImageTextToText.from_pretrained(_folder(path), dtype=dtype)
+    model = AutoModelForImageTextToText.from_pretrained(model_folder(path), dtype=dtype)
     model.to(device or default_device())  # type: ignore[arg-type]
     return speed_up(model), load_processor(path, settings=settings)
 
@@ -45,7 +50,3 @@ def save_model(model: Any, processor: Any, folder: str | Path) -> None:
     """Write weights (safetensors) and processor so that the Auto classes load them."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-
-
-def _folder(path: str | Path) -> str:
-    return str(mini.base_folder()) if str(path) == "mini" else str(path)

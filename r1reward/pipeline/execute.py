@@ -12,8 +12,9 @@ from r1reward.files import read_json, write_json
 from r1reward.pipeline.dag import Notebook
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.notebook import ParameterError, explain_unknown, hold_notebook, let_go
-from r1reward.pipeline.progress import LiveOutput, clock, time_left
+from r1reward.pipeline.progress import LiveOutput, time_left
 from r1reward.pipeline.staleness import Context, can_resume, compute_lock
+from r1reward.progress import clock
 
 _TAIL_LINES = 20
 

@@ -21,7 +21,6 @@ from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.places import Places, find_places
-from r1reward.pipeline.progress import clock
 from r1reward.pipeline.source import code_cells
 from r1reward.pipeline.staleness import (
     Context,
@@ -31,6 +30,7 @@ from r1reward.pipeline.staleness import (
     make_context,
     output_hashes,
 )
+from r1reward.progress import clock
 
 # Set in the kernels that `r1reward run` starts.
 RUNNER_VARIABLE = "R1REWARD_RUNNER"

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from r1reward.progress import clock
+
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -48,12 +50,6 @@ class LiveOutput:
     def _line(self, text: str) -> None:
         print(f"[{self._prefix} {clock(self.seconds)}] {text}", file=self._terminal, flush=True)
         print(_CONTROL.sub("", text), file=self._log, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def time_left(cell: int, *, elapsed: float, earlier: Sequence[float]) -> float | None:

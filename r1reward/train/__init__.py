@@ -1,1 +1,3 @@
-"""Training: the cold start (`sft`) and reinforcement learning (`rl`); both resume after a kill."""
+"""Training: the cold start, StableReinforce, and the curriculum that makes the shipped base model."""
+
+import r1reward.torchvision_ops  # noqa: F401  (before any module here imports transformers)

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from r1reward.engines.loading import save_model
+from r1reward.engines.loading import model_folder, save_model
 from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -140,15 +140,22 @@ def open_run(out: Path, key: Mapping[str, Any], *, resume: bool, record: Path) -
     checkpoint = latest_checkpoint(out / "checkpoints")
     step = checkpoint_state(checkpoint)["step"] if checkpoint else 0
     metrics = record / "metrics.jsonl"
-    if metrics.is_file():
+    if metrics.is_file() and not final_status(out, record):
         rows = [row for row in read_jsonl(metrics, drop_partial=True) if row["step"] <= step]
         write_atomic(metrics, "".join(json.dumps(row) + "\n" for row in rows))
     return checkpoint
 
 
+def final_status(out: Path, record: Path) -> dict[str, Any] | None:
+    """Status and last step of a run that ended and saved its model, else None. Call `open_run` first."""
+    status = record / "status.json"
+    return read_json(status) if status.is_file() and (out / "model").is_dir() else None
+
+
 def model_hash(path: str | Path) -> str:
     """SHA-256 of a checkpoint folder's weights, or the name itself for a model of the hub."""
-    weights = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    folder = Path(model_folder(path))
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return "+".join(sha256_file(file) for file in weights) or str(path)
 
 

@@ -14,6 +14,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from r1reward.progress import Progress
 
 WANDB_SWITCH = "R1REWARD_WANDB"
+SHOWN = {"loss": "loss", "reward": "reward", "accuracy": "accuracy", "response_length": "length"}
 
 
 class Monitor:
@@ -21,20 +22,16 @@ class Monitor:
 
     Args:
         name: what is running, at the head of the line.
-        total: steps of the whole run; `done` of them are behind us.
+        total: the length of the whole run, in steps or in what `show` counts.
+        step: the last step that is done; TensorBoard forgets what came after it.
         folder: where TensorBoard's events go. W&B is used if R1REWARD_WANDB is set.
-        shown: keys of the progress line, with the words shown for them.
         quiet: no progress line.
     """
 
-    def __init__(
-        self, name: str, *, total: int, done: int, folder: Path, shown: Mapping[str, str], quiet: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, total: int, step: int, folder: Path, quiet: bool = False) -> None:
         self._progress = None if quiet else Progress(name)
-        if self._progress:
-            self._progress(done, total)
-        self._total, self._shown = total, shown
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        self._total = total
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         self._wandb: Any = None
         if os.environ.get(WANDB_SWITCH):
             self._wandb = import_module("wandb").init(project="r1reward", name=name, dir=str(folder))
@@ -42,8 +39,8 @@ class Monitor:
     def __enter__(self) -> Monitor:
         return self
 
-    def show(self, row: Mapping[str, float]) -> None:
-        """One finished step; `row` has `step` and the metrics."""
+    def show(self, row: Mapping[str, float], *, done: float | None = None) -> None:
+        """One finished step; `row` has `step` and the metrics. `done` is the step unless given."""
         step = int(row["step"])
         values = {key: value for key, value in row.items() if key != "step"}
         for key, value in values.items():
@@ -51,8 +48,8 @@ class Monitor:
         if self._wandb is not None:
             self._wandb.log(values, step=step)
         if self._progress:
-            note = ", ".join(f"{word} {row[key]:.3g}" for key, word in self._shown.items())
-            self._progress(step, self._total, note)
+            note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
+            self._progress(step if done is None else int(done), self._total, note)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -14,8 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import r1reward.torchvision_ops  # noqa: F401
-
 import numpy as np
 import torch
 from safetensors.torch import load_file

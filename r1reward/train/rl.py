@@ -52,7 +52,6 @@ from r1reward.train.monitor import Monitor
 from r1reward.types import Judgment, PreferencePair, Trajectory
 
 DEFAULT_LIMIT = 3.0
-_SHOWN = {"reward": "reward", "accuracy": "accuracy", "response_length": "length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,8 @@ def train_rl(
     """
     out, record = Path(out), Path(record or out)
     pairs = read_pairs(pairs_path)
+    if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
+        raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
     if not pairs:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
     key = {
@@ -102,6 +103,8 @@ def train_rl(
         "inputs": [checkpoint.model_hash(model_path), sha256_file(pairs_path)],
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
+    if ended := checkpoint.final_status(out, record):
+        return RLResult(ended["status"], ended["step"], out / "model")
     learner = make_learner(
         last or model_path,
         settings=settings,
@@ -118,12 +121,7 @@ def train_rl(
         start, learner.update_count = state["step"], state["update_count"]
         checkpoint.load_optimizer(learner.optimizer, last)
     with Monitor(
-        settings.algorithm,
-        total=learner.steps,
-        done=start,
-        folder=out / "tensorboard",
-        shown=_SHOWN,
-        quiet=quiet,
+        settings.algorithm, total=learner.steps, step=start, folder=out / "tensorboard", quiet=quiet
     ) as monitor:
         return _run(learner, pairs, out, record, monitor, start)
 

@@ -77,22 +77,20 @@ def train_sft(
         "inputs": [checkpoint.model_hash(model_path), sha256_file(examples_path)],
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
+    if checkpoint.final_status(out, record):
+        return out / "model"
     model, processor = load_model(last or model_path, settings=model_settings)
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
-    stream = ExampleStream(
-        examples, seed=seed, length=(_ENDLESS if max_seconds else steps) * settings.batch_size
-    )
-    done = checkpoint.checkpoint_state(last)["step"] if last else 0
-    with Monitor(
-        "sft", total=steps, done=done, folder=out / "tensorboard", shown={"loss": "loss"}, quiet=quiet
-    ) as monitor:
-        recorder = Recorder(record / "metrics.jsonl", monitor, max_seconds)
+    length = (_ENDLESS if max_seconds else steps) * settings.batch_size
+    step = checkpoint.checkpoint_state(last)["step"] if last else 0
+    total = math.ceil(max_seconds or steps)
+    with Monitor("sft", total=total, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
         trainer = ResponseTrainer(
             model=model,
             args=_arguments(out, settings, seed, steps, max_seconds),
-            train_dataset=stream,
+            train_dataset=ExampleStream(examples, seed=seed, length=length),
             data_collator=Collator(processor, model_settings.prompt, max_prompt_tokens),
-            callbacks=[recorder],
+            callbacks=[Recorder(record / "metrics.jsonl", monitor, max_seconds)],
         )
         trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
         for noisy in (ProgressCallback, PrinterCallback):
@@ -206,14 +204,15 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._max_seconds is not None and self._seconds >= self._max_seconds:
-            control.should_training_stop = True
+            control.should_training_stop = control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             row = {"step": state.global_step, **{key: float(logs[key]) for key in _LOGGED}}
             row["seconds"] = self._seconds
             append_jsonl(self._path, row)
-            self._monitor.show(row)
+            done = None if self._max_seconds is None else min(self._seconds, self._max_seconds)
+            self._monitor.show(row, done=done)
 
 
 def _arguments(
@@ -230,6 +229,7 @@ def _arguments(
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup" if max_seconds else "linear",
         warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        adam_beta2=0.95,
         weight_decay=0.0,
         max_grad_norm=1.0,
         logging_steps=1,

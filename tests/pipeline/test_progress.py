@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.pipeline.progress import LiveOutput, clock, time_left
+from r1reward.pipeline.progress import LiveOutput, time_left
+from r1reward.progress import clock
 
 
 def test_lines_are_whole_prefixed_and_logged_without_colour():
