@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from r1reward.bench.scoring import Scores
 from r1reward.config import Profile
 from r1reward.engines import load_engine
 from r1reward.engines.base import Sampling
-from r1reward.files import sha256_file
+from r1reward.engines.loading import weights_hash
 from r1reward.progress import Progress
 from r1reward.types import PreferencePair
 
@@ -21,7 +20,7 @@ MODES: tuple[Mode, ...] = ("greedy", "sampled", "blank_greedy")
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: str | Path,
     pairs: Sequence[PreferencePair],
     *,
     profile: Profile,
@@ -56,7 +55,7 @@ def evaluate(
 
 
 def validate(
-    checkpoint: Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int, work: Path
+    checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int, work: Path
 ) -> dict[str, Any]:
     """Greedy and sampled accuracy on the validation split, for choosing settings."""
     modes: tuple[Mode, ...] = ("greedy", "sampled")
@@ -70,11 +69,3 @@ def validate(
         "unparsed_share": scores["greedy"].unparsed_share,
         "n": len(pairs),
     }
-
-
-def weights_hash(checkpoint: Path) -> str:
-    """SHA-256 over the safetensors files of a checkpoint folder."""
-    files = sorted(Path(checkpoint).glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"{checkpoint} holds no safetensors file")
-    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from r1reward import mini
 from r1reward.config import ModelSettings
 from r1reward.engines.speed import speed_up
+from r1reward.files import sha256_file
 
 
 def default_device() -> torch.device:
@@ -39,7 +41,12 @@ def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -
 def load_model(
     path: str | Path, *, settings: ModelSettings | None = None, device: torch.device | None = None
 ) -> tuple[Any, Any]:
-    """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model."""
+    """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model.
+
+    Without `settings` weights are float32 and pictures as the checkpoint says. The device is the
+    accelerator if there is one.
+    """
+    disable_progress_bar()
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
     model = AutoModelForImageTextToText.from_pretrained(model_folder(path), dtype=dtype)
     model.to(device or default_device())  # type: ignore[arg-type]
@@ -48,5 +55,13 @@ def load_model(
 
 def save_model(model: Any, processor: Any, folder: str | Path) -> None:
     """Write weights (safetensors) and processor so that the Auto classes load them."""
+    disable_progress_bar()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def weights_hash(path: str | Path) -> str:
+    """SHA-256 of each safetensors file of a checkpoint folder, or the name itself for a model of the hub."""
+    folder = Path(model_folder(path))
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return "+".join(sha256_file(file) for file in weights) or str(path)

@@ -20,12 +20,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from r1reward.engines.loading import model_folder, save_model
-from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
+from r1reward.engines.loading import save_model
+from r1reward.files import read_json, read_jsonl, write_atomic, write_json
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
 _UNFINISHED = ".unfinished"
+_REMOVED = ".removed"
 
 
 def save_checkpoint(
@@ -88,7 +89,7 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> Path:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder so that a kill halfway leaves nothing under its name."""
-    rest = path.parent / f"{path.name}{_UNFINISHED}"
+    rest = path.parent / f"{path.name}{_REMOVED}"
     shutil.rmtree(rest, ignore_errors=True)
     os.rename(path, rest)
     shutil.rmtree(rest)
@@ -150,13 +151,6 @@ def final_status(out: Path, record: Path) -> dict[str, Any] | None:
     """Status and last step of a run that ended and saved its model, else None. Call `open_run` first."""
     status = record / "status.json"
     return read_json(status) if status.is_file() and (out / "model").is_dir() else None
-
-
-def model_hash(path: str | Path) -> str:
-    """SHA-256 of a checkpoint folder's weights, or the name itself for a model of the hub."""
-    folder = Path(model_folder(path))
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return "+".join(sha256_file(file) for file in weights) or str(path)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ from r1reward.config import EngineSettings, ModelSettings, RLSettings
 from r1reward.data.storage import read_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import save_model
+from r1reward.engines.loading import save_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import append_jsonl, sha256_file, write_json
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
@@ -100,7 +100,7 @@ def train_rl(
     key = {
         "settings": [part.model_dump(mode="json") for part in (settings, model_settings, engine_settings)],
         "seed": seed,
-        "inputs": [checkpoint.model_hash(model_path), sha256_file(pairs_path)],
+        "inputs": [weights_hash(model_path), sha256_file(pairs_path)],
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if ended := checkpoint.final_status(out, record):
@@ -171,6 +171,8 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
     updates = [
         update(learner, minibatch) for _ in range(learner.settings.inner_epochs) for minibatch in minibatches
     ]
+    losses = weighted_means(updates)
+    del losses["num_tokens"]
     finished = time.perf_counter()
     tokens = sum(len(trajectory.completion.token_ids) for trajectory in trajectories)
     masks = torch.cat([chunk.mask.flatten() for chunk in chunks])
@@ -178,7 +180,7 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
     return {
         "step": step,
         **reward_metrics(trajectories),
-        **weighted_means(updates),
+        **losses,
         **advantage_metrics(raw, limit=_limit(learner.settings)),
         "entropy": entropy,
         "tokens_per_second": tokens / (rolled_out - started),

@@ -25,7 +25,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from r1reward.config import ModelSettings, SFTSettings
 from r1reward.data.cold_start import SFTExample, read_sft
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model, save_model
+from r1reward.engines.loading import load_model, save_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
 from r1reward.judge.reward_model import judge_request
@@ -74,7 +74,7 @@ def train_sft(
         "settings": [part.model_dump(mode="json") for part in (settings, model_settings)],
         "seed": seed,
         "max_seconds": max_seconds,
-        "inputs": [checkpoint.model_hash(model_path), sha256_file(examples_path)],
+        "inputs": [weights_hash(model_path), sha256_file(examples_path)],
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if checkpoint.final_status(out, record):

@@ -50,7 +50,12 @@ def write_world(folder: Path, *, num_pairs: int = 16) -> World:
         position = 1 if index % 2 else 2
         pairs.append(
             PreferencePair(
-                f"p{index}", "test", f"what is it {index} ?", ("a ring .", "a star ."), position, (str(picture),)
+                f"p{index}",
+                "test",
+                f"what is it {index} ?",
+                ("a ring .", "a star ."),
+                position,
+                (str(picture),),
             )
         )
     answers = [f"<think>it is {pair.pair_id} .</think><answer>{pair.preferred}</answer>" for pair in pairs]

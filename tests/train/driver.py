@@ -1,0 +1,82 @@
+"""A training process that kills itself: python driver.py KIND WORLD OUT [TARGET COUNT].
+
+TARGET names what it dies in, at its COUNT-th call: rollout, update, checkpoint (while its files are
+being written), rename (just before a checkpoint gets its name) or loss.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from helpers import ENGINE, MODEL, RL, SFT, World, score_by_tokens
+
+from r1reward.engines import log_probs
+from r1reward.train import checkpoint, rl, sft
+
+
+def dying(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    calls = 0
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+TARGETS: dict[str, tuple[Any, str]] = {
+    # Inside the function: after some tokens, after some gradients, after some files.
+    "rollout": (log_probs.torch, "log_softmax"),
+    "update": (rl, "policy_loss"),
+    "loss": (sft, "policy_forward"),
+    "checkpoint": (checkpoint, "save_optimizer"),
+    "rename": (checkpoint.os, "rename"),
+}
+
+
+def train(kind: str, world: World, out: Path) -> None:
+    """Train in `out`, with checkpoints in `out/work` and records in `out/record`."""
+    folders = {"out": out / "work", "record": out / "record"}
+    if kind == "rl":
+        original, rl.score = rl.score, score_by_tokens
+        try:
+            rl.train_rl(
+                world.model,
+                world.pairs,
+                settings=RL.model_copy(update={"epochs": 3}),
+                model_settings=MODEL,
+                engine_settings=ENGINE,
+                seed=5,
+                quiet=True,
+                **folders,
+            )
+        finally:
+            rl.score = original
+    else:
+        settings = SFT.model_copy(update={"epochs": 1.75})
+        sft.train_sft(
+            world.model,
+            world.examples,
+            settings=settings,
+            model_settings=MODEL,
+            seed=5,
+            quiet=True,
+            **folders,
+        )
+
+
+if __name__ == "__main__":
+    kind, folder, out, *death = sys.argv[1:]
+    if death:
+        module, name = TARGETS[death[0]]
+        setattr(module, name, dying(getattr(module, name), int(death[1])))
+    root = Path(folder)
+    train(kind, World(root / "model", root / "pairs.jsonl", root / "examples.jsonl"), Path(out))

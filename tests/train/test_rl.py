@@ -1,0 +1,312 @@
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
+from safetensors.torch import load_file
+
+from r1reward.config import RLSettings
+from r1reward.data.storage import read_pairs
+from r1reward.engines.log_probs import policy_forward
+from r1reward.files import read_json, read_jsonl, write_json
+from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.reward_model import read_judgment
+from r1reward.train import rl
+from r1reward.train.learner import Learner, choose_prompts, count_steps, learning_rate, make_learner
+from r1reward.types import Completion, PreferencePair, Verdict
+
+GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
+UPDATE_GOLDEN = "R1REWARD_UPDATE_GOLDEN"
+SPEC_KEYS = set(
+    ["step", "reward", "reward_result", "reward_format", "reward_consistency", "accuracy", "response_length", "truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative", "filtered_positive", "filtered_negative", "z_min", "z_max", "entropy", "approx_kl", "clip_share", "answer_one_share", "unparsed_share", "judge_unknown", "learning_rate", "tokens_per_second", "rollout_seconds", "update_seconds", "seconds"]
+)
+
+
+def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Learner:
+    return make_learner(
+        world.model,
+        settings=settings,
+        model_settings=MODEL,
+        engine_settings=ENGINE,
+        judge=ScriptedConsistencyJudge(),
+        seed=1,
+        steps=steps,
+        reference_path=world.model,
+    )
+
+
+def train(world: World, out: Path, **changes: Any) -> rl.RLResult:
+    settings = RL.model_copy(update=changes)
+    return rl.train_rl(
+        world.model,
+        world.pairs,
+        out=out,
+        settings=settings,
+        model_settings=MODEL,
+        engine_settings=ENGINE,
+        seed=1,
+        quiet=True,
+    )
+
+
+@pytest.fixture
+def easy_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rl, "score", score_by_tokens)
+
+
+def log_ratios(learner: Learner, chunks: Sequence[rl.Chunk]) -> torch.Tensor:
+    parts = []
+    with torch.no_grad():
+        for chunk in chunks:
+            new = policy_forward(learner.model, chunk.batch, responses=chunk.responses, mask=chunk.mask)
+            parts.append((new.log_probs - chunk.old.log_probs)[chunk.mask])
+    return torch.cat(parts)
+
+
+def test_ratio_is_one_on_the_first_minibatch_and_not_on_the_second(world: World) -> None:
+    learner = new_learner(world)
+    pairs = choose_prompts(read_pairs(world.pairs), learner, 1)
+    trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
+    first, second = rl.prepare(learner, trajectories, 1)
+    rl.advantages([*first, *second], trajectories, samples=1, settings=RL)
+    assert float(log_ratios(learner, first).abs().max()) < 1e-6
+    row = rl.update(learner, first)
+    assert abs(row["approx_kl"]) < 1e-9 and row["clip_share"] == 0.0
+    assert float(log_ratios(learner, second).abs().max()) > 1e-3
+    assert rl.update(learner, second)["approx_kl"] > 1e-6
+
+
+def test_old_log_probs_are_those_of_the_engine(world: World) -> None:
+    learner = new_learner(world)
+    pairs = read_pairs(world.pairs)[:8]
+    trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 3))
+    for chunk in (chunk for minibatch in rl.prepare(learner, trajectories, 3) for chunk in minibatch):
+        for place, row in enumerate(chunk.rows):
+            sampled = torch.tensor(trajectories[row].completion.log_probs)
+            torch.testing.assert_close(
+                chunk.old.log_probs[place, chunk.mask[place]], sampled, atol=1e-4, rtol=0
+            )
+
+
+def test_microbatches_do_not_change_an_update(world: World) -> None:
+    pairs = read_pairs(world.pairs)[:8]
+    results = []
+    for micro in (1, 4):
+        learner = new_learner(world, RL.model_copy(update={"micro_batch_size": micro}))
+        trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
+        minibatches = rl.prepare(learner, trajectories, 1)
+        rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
+        results.append((rl.update(learner, minibatches[0]), [p.grad for p in learner.model.parameters()]))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-4, abs=1e-6)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def answer(text: str, tokens: int = 3) -> Completion:
+    return Completion(text, tuple(range(tokens)), (0.0,) * tokens, "stop")
+
+
+RIGHT = "<think>response 1 is better .</think><answer>1</answer>"
+RIGHT_ODD = "<think>response 2 is better .</think><answer>1</answer>"
+RIGHT_SILENT = "<think>hm .</think><answer>1</answer>"
+WRONG = "<think>response 2 is better .</think><answer>2</answer>"
+BROKEN = "<answer>1</answer> <think>response 1 is better ."
+UNPARSED = "no idea"
+ANSWERS = [RIGHT, RIGHT_ODD, RIGHT_SILENT, WRONG, BROKEN, UNPARSED]
+
+
+class CountingJudge(ScriptedConsistencyJudge):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Verdict] = []
+
+    def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
+        self.asked += verdicts
+        return super().judge(reasonings, verdicts)
+
+
+@pytest.mark.parametrize(
+    ("external", "rewards", "asked"),
+    [
+        (False, [2.0, 1.5, 1.5, 0.5, 1.5, 0.0], 4),
+        (True, [2.0, 1.5, 1.5, 1.0, 1.5, 0.0], 6),
+    ],
+)
+def test_rewards_by_hand(external: bool, rewards: list[float], asked: int) -> None:
+    judge = CountingJudge()
+    pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
+    judgments = [(read_judgment(answer(text)),) for text in ANSWERS]
+    settings = RLSettings(external_consistency=external)
+    trajectories = rl.score([pair] * len(ANSWERS), judgments, judge=judge, settings=settings)
+    assert [trajectory.reward for trajectory in trajectories] == rewards
+    assert len(judge.asked) == asked
+    assert trajectories[2].consistency is None
+
+
+def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None = None) -> rl.Chunk:
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    zeros = torch.zeros(mask.shape)
+    old = rl.PolicyOutput(zeros, zeros)
+    return rl.Chunk(rows, {}, mask.long(), mask, old, reference)
+
+
+def trajectories_of(rewards: list[float]) -> list[Any]:
+    pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
+    return [rl.Trajectory(pair, answer(""), Verdict.FIRST, r, 0.0, 0.0, r) for r in rewards]
+
+
+def test_advantages_are_standardised_over_the_tokens_of_the_rollout() -> None:
+    """Reward 1 on three tokens and 0 on one: mean 3/4, deviation sqrt(3)/4."""
+    chunks = [chunk_of([1], [1]), chunk_of([0], [3])]
+    settings = RLSettings(algorithm="reinforce_pp")
+    z = rl.advantages(chunks, trajectories_of([1.0, 0.0]), samples=1, settings=settings)
+    assert z.tolist() == pytest.approx([-(3**0.5), *[3**-0.5] * 3], rel=1e-6)
+    assert chunks[0].advantages.tolist() == [[pytest.approx(-(3**0.5))]]
+    assert chunks[1].advantages.tolist() == [pytest.approx([3**-0.5] * 3)]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "limit", "filtered"),
+    [
+        ("stable_reinforce", "default", True),
+        ("reinforce_pp", "default", False),
+        ("stable_reinforce", "off", False),
+        ("reinforce_pp", 3.0, True),
+    ],
+)
+def test_the_filter_zeroes_a_lone_failure(algorithm: Any, limit: Any, filtered: bool) -> None:
+    """One wrong answer of 20: z = -sqrt(19) = -4.36."""
+    chunks = [chunk_of(list(range(20)), [1] * 20)]
+    settings = RLSettings(algorithm=algorithm, advantage_limit=limit)
+    z = rl.advantages(chunks, trajectories_of([0.0] + [1.0] * 19), samples=1, settings=settings)
+    assert float(z.min()) == pytest.approx(-(19**0.5), rel=1e-5)
+    assert float(chunks[0].advantages[0, 0]) == pytest.approx(0.0 if filtered else -(19**0.5), rel=1e-5)
+    assert float(chunks[0].advantages[1, 0]) == pytest.approx(19**-0.5, rel=1e-5)
+
+
+def test_grpo_compares_the_samples_of_a_prompt() -> None:
+    chunks = [chunk_of([3, 0], [1, 2]), chunk_of([1, 2], [1, 1])]
+    settings = RLSettings(algorithm="grpo", samples_per_prompt=2)
+    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
+    assert chunks[0].advantages.tolist() == [[0.0, 0.0], [pytest.approx(1.0), pytest.approx(1.0)]]
+    assert chunks[1].advantages.tolist() == [[pytest.approx(-1.0)], [0.0]]
+
+
+def test_the_kl_penalty_is_a_reward_to_go() -> None:
+    """KL terms 0.2, 0.0, 0.4 at coefficient 0.5: rewards 1 - 0.3, 1 - 0.2, 1 - 0.2 before they are standardised."""
+    chunk = chunk_of([0], [3], reference=torch.tensor([[-0.2, 0.0, -0.4]]))
+    settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
+    z = rl.advantages([chunk], trajectories_of([1.0]), samples=1, settings=settings)
+    assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"])
+@pytest.mark.usefixtures("easy_reward")
+def test_every_algorithm_trains_with_a_reference(world: World, tmp_path: Path, algorithm: str) -> None:
+    result = train(
+        world, tmp_path, algorithm=algorithm, samples_per_prompt=2, kl_coef=0.1, max_steps=1, inner_epochs=2
+    )
+    (row,) = read_jsonl(tmp_path / "metrics.jsonl")
+    assert result.status == "finished" and row["grad_norm"] > 0
+    before, after = (load_file(path / "model.safetensors") for path in (world.model, result.model))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_grpo_needs_more_than_one_sample(world: World, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="samples_per_prompt"):
+        train(world, tmp_path, algorithm="grpo")
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_a_loss_that_is_not_finite_stops_the_run(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss: Callable[..., Any] = rl.policy_loss
+    calls = 0
+
+    def breaks(name: Any, log_probs: torch.Tensor, **others: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return loss(name, log_probs * (torch.inf if calls == 6 else 1.0), **others)
+
+    monkeypatch.setattr(rl, "policy_loss", breaks)
+    result = train(world, tmp_path, algorithm="reinforce")
+    assert (result.status, result.steps) == ("collapsed", 2)
+    assert read_json(tmp_path / "status.json") == {"status": "collapsed", "step": 2}
+    evidence = read_json(tmp_path / "collapse/step_2.json")
+    assert evidence["reason"] == "the loss is not finite"
+    tensors = load_file(tmp_path / "collapse/step_2.safetensors")
+    assert {"old_log_probs", "advantages", "responses", "mask", "log_probs"} <= set(tensors)
+    weights = load_file(result.model / "model.safetensors")
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())
+    assert [row["step"] for row in read_jsonl(tmp_path / "metrics.jsonl")] == [1]
+    monkeypatch.setattr(rl, "make_learner", None)
+    assert train(world, tmp_path, algorithm="reinforce") == result
+    assert [row["step"] for row in read_jsonl(tmp_path / "metrics.jsonl")] == [1]
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_a_model_of_nans_is_a_collapse(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = rl.rollout
+
+    def spoiled(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> Any:
+        torch.nn.init.constant_(learner.model.model.language_model.norm.weight, torch.nan)
+        return rollout(learner, pairs, step)
+
+    monkeypatch.setattr(rl, "rollout", spoiled)
+    assert train(world, tmp_path).status == "collapsed"
+    assert "probabilities are not finite" in read_json(tmp_path / "collapse/step_1.json")["reason"]
+
+
+def test_every_pass_takes_every_pair_once(world: World) -> None:
+    pairs = read_pairs(world.pairs)
+    learner = new_learner(world, RL.model_copy(update={"rollout_batch_size": 6}))
+    ids = [pair.pair_id for step in range(1, 9) for pair in choose_prompts(pairs, learner, step)]
+    everything = sorted(pair.pair_id for pair in pairs)
+    assert [sorted(ids[start : start + 16]) for start in (0, 16, 32)] == [everything] * 3
+    assert ids[:16] != ids[16:32]
+
+
+@pytest.mark.parametrize(("epochs", "limit", "steps"), [(1, None, 2), (3, None, 7), (3, 4, 4), (1, 9, 2)])
+def test_number_of_steps(epochs: int, limit: int | None, steps: int) -> None:
+    settings = RL.model_copy(update={"epochs": epochs, "max_steps": limit})
+    assert count_steps(settings, 20) == steps
+    assert count_steps(settings, 3) == 1
+
+
+def test_the_rate_warms_up_and_stays(world: World) -> None:
+    """10 steps of two updates, a fifth of them warm-up: four updates."""
+    learner = new_learner(world, RL.model_copy(update={"warmup_ratio": 0.2, "learning_rate": 0.4}), steps=10)
+    rates = []
+    for learner.update_count in range(6):
+        rates.append(learning_rate(learner))
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_golden_trajectory(world: World, tmp_path: Path) -> None:
+    """Four steps against the committed ones. R1REWARD_UPDATE_GOLDEN=1 writes them anew."""
+    train(world, tmp_path, epochs=2)
+    rows = read_jsonl(tmp_path / "metrics.jsonl")
+    assert all(set(row) >= SPEC_KEYS for row in rows)
+    measured = without_time(rows)
+    if os.environ.get(UPDATE_GOLDEN):
+        environment = {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+        }
+        write_json(GOLDEN, {"environment": environment, "rows": json.loads(json.dumps(measured))})
+    golden = read_json(GOLDEN)["rows"]
+    assert [row["step"] for row in golden] == [1, 2, 3, 4]
+    for row, expected in zip(measured, golden, strict=True):
+        assert row == pytest.approx(expected, rel=2e-2, abs=2e-4)
