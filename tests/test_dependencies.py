@@ -35,7 +35,8 @@ def third_party(folder) -> set[str]:
                 names.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    names -= set(sys.stdlib_module_names) | {"r1reward", "conftest"} | OPTIONAL
+    own = {"r1reward", *(file.stem for file in folder.rglob("*.py"))}
+    names -= set(sys.stdlib_module_names) | own | OPTIONAL
     known = packages_distributions()
     return {normal(known.get(name, [name])[0]) for name in names}
 

@@ -25,8 +25,15 @@ def default_device() -> torch.device:
 
 
 def model_folder(path: str | Path) -> str:
-    """The folder or hub id of a model; "mini" is the shipped tiny base model."""
-    return str(mini.base_folder()) if str(path) == "mini" else str(path)
+    """The folder or hub id of a model; "mini" is the shipped tiny base model.
+
+    Raises FileNotFoundError for a path without a checkpoint.
+    """
+    name = str(mini.base_folder()) if str(path) == "mini" else str(path)
+    is_path = isinstance(path, Path) or name.startswith(("/", "."))
+    if is_path and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(f"there is no checkpoint in {name}")
+    return name
 
 
 def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -> Any:

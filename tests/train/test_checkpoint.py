@@ -76,11 +76,3 @@ def test_another_run_is_discarded(tmp_path: Path, key: dict[str, int], resume: b
     assert checkpoint.open_run(tmp_path, key, resume=resume, record=tmp_path) is None
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert json.loads((tmp_path / "run.json").read_text()) == key
-
-
-def test_model_hash_follows_the_weights(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = checkpoint.model_hash(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert checkpoint.model_hash(tmp_path) != first
-    assert checkpoint.model_hash("Qwen/some-model") == "Qwen/some-model"

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from r1reward.config import RLSettings
 from r1reward.data.storage import read_pairs
-from r1reward.engines.log_probs import policy_forward
+from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.judge.reward_model import read_judgment
@@ -23,9 +23,21 @@ from r1reward.types import Completion, PreferencePair, Verdict
 
 GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
 UPDATE_GOLDEN = "R1REWARD_UPDATE_GOLDEN"
-SPEC_KEYS = set(
-    ["step", "reward", "reward_result", "reward_format", "reward_consistency", "accuracy", "response_length", "truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative", "filtered_positive", "filtered_negative", "z_min", "z_max", "entropy", "approx_kl", "clip_share", "answer_one_share", "unparsed_share", "judge_unknown", "learning_rate", "tokens_per_second", "rollout_seconds", "update_seconds", "seconds"]
-)
+SPEC_KEYS = {
+    *(
+        "step",
+        "reward",
+        "reward_result",
+        "reward_format",
+        "reward_consistency",
+        "accuracy",
+        "response_length",
+    ),
+    *("truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "entropy", "approx_kl", "clip_share"),
+    *("pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative"),
+    *("filtered_positive", "filtered_negative", "z_min", "z_max", "answer_one_share", "unparsed_share"),
+    *("judge_unknown", "learning_rate", "tokens_per_second", "rollout_seconds", "update_seconds", "seconds"),
+}
 
 
 def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Learner:
@@ -153,7 +165,7 @@ def test_rewards_by_hand(external: bool, rewards: list[float], asked: int) -> No
 def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None = None) -> rl.Chunk:
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     zeros = torch.zeros(mask.shape)
-    old = rl.PolicyOutput(zeros, zeros)
+    old = PolicyOutput(zeros, zeros)
     return rl.Chunk(rows, {}, mask.long(), mask, old, reference)
 
 
@@ -200,7 +212,7 @@ def test_grpo_compares_the_samples_of_a_prompt() -> None:
 
 
 def test_the_kl_penalty_is_a_reward_to_go() -> None:
-    """KL terms 0.2, 0.0, 0.4 at coefficient 0.5: rewards 1 - 0.3, 1 - 0.2, 1 - 0.2 before they are standardised."""
+    """KL 0.2, 0.0, 0.4 at coefficient 0.5 leaves rewards of 0.7, 0.8, 0.8 to standardise."""
     chunk = chunk_of([0], [3], reference=torch.tensor([[-0.2, 0.0, -0.4]]))
     settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
     z = rl.advantages([chunk], trajectories_of([1.0]), samples=1, settings=settings)
