@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
@@ -203,14 +202,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _go_on(
-    checkpoints: Path, model: Qwen2_5_VLForConditionalGeneration, optimizer: torch.optim.Optimizer
-) -> int:
+def _go_on(checkpoints: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load the last checkpoint, if any, and return the number of updates done."""
     last = latest_checkpoint(checkpoints)
     if last is None:
         return 0
-    tensors = load_file(last / "model.safetensors")
-    model.load_state_dict(tensors, strict=False)  # the tied output matrix is not stored
+    # Saved under the names of the hub, which only from_pretrained maps back.
+    saved = Qwen2_5_VLForConditionalGeneration.from_pretrained(last)
+    model.load_state_dict(saved.state_dict())
     load_optimizer(optimizer, last)
     return int(checkpoint_state(last)["step"])

@@ -177,6 +177,9 @@ class ResponseTrainer(Trainer):
             also=lambda folder: self.state.save_to_json(str(folder / _TRAINER_STATE)),
         )
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The model was loaded from the checkpoint before the Trainer was made."""
+
     def _load_optimizer_and_scheduler(self, checkpoint_: str | None) -> None:
         if checkpoint_ is not None:
             checkpoint.load_optimizer(self.optimizer, Path(checkpoint_))
