@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ def _draw_positions(axes: Axes, records: Records) -> None:
         for x, y, number in ((first, 0.17 - position, "1"), (second, -0.17 - position, "2")):
             axes.plot(x, y, marker="o", ms=10, mfc="white", mec=COLOURS[model], mew=1.5)
             axes.annotate(number, (x, y), ha="center", va="center_baseline", fontsize=7)
-        text = f"{100 * shown.answer_one:.0f} %"
+        text = "no verdicts" if math.isnan(shown.answer_one) else f"{100 * shown.answer_one:.0f} %"
         axes.annotate(text, (1.01, -position), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.set_yticks([-float(i) for i in range(len(names))], names)
     axes.set_ylim(-len(names) + 0.4, 0.6)
