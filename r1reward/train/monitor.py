@@ -22,7 +22,7 @@ class Monitor:
 
     Args:
         name: what is running, at the head of the line.
-        total: the length of the whole run, in steps or in what `show` counts.
+        total: steps of the whole run.
         step: the last step that is done; TensorBoard forgets what came after it.
         folder: where TensorBoard's events go. W&B is used if R1REWARD_WANDB is set.
         quiet: no progress line.
@@ -39,8 +39,8 @@ class Monitor:
     def __enter__(self) -> Monitor:
         return self
 
-    def show(self, row: Mapping[str, float], *, done: float | None = None) -> None:
-        """One finished step; `row` has `step` and the metrics. `done` is the step unless given."""
+    def show(self, row: Mapping[str, float]) -> None:
+        """One finished step; `row` has `step` and the metrics."""
         step = int(row["step"])
         values = {key: value for key, value in row.items() if key != "step"}
         for key, value in values.items():
@@ -49,7 +49,7 @@ class Monitor:
             self._wandb.log(values, step=step)
         if self._progress:
             note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
-            self._progress(step if done is None else int(done), self._total, note)
+            self._progress(step, self._total, note)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

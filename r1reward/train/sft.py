@@ -35,8 +35,6 @@ from r1reward.train.monitor import Monitor
 _LOG = logging.getLogger(__name__)
 _TRAINER_STATE = "trainer_state.json"
 _LOGGED = ("loss", "learning_rate", "grad_norm")
-# More updates than any run with a time limit makes.
-_ENDLESS = 1_000_000
 
 
 def train_sft(
@@ -48,7 +46,6 @@ def train_sft(
     model_settings: ModelSettings,
     seed: int,
     record: str | Path | None = None,
-    max_seconds: float | None = None,
     max_prompt_tokens: int | None = None,
     resume: bool = True,
     quiet: bool = False,
@@ -60,9 +57,6 @@ def train_sft(
         examples_path: JSON lines written by `data.cold_start.write_sft`.
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
-        max_seconds: train for so long, whatever the epochs, at a constant rate after the warm-up: the
-            control that gives SFT the time of an RL run. Time before a kill counts as far as its
-            checkpoint.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
     """
@@ -73,7 +67,6 @@ def train_sft(
     key = {
         "settings": [part.model_dump(mode="json") for part in (settings, model_settings)],
         "seed": seed,
-        "max_seconds": max_seconds,
         "inputs": [weights_hash(model_path), sha256_file(examples_path)],
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
@@ -81,16 +74,15 @@ def train_sft(
         return out / "model"
     model, processor = load_model(last or model_path, settings=model_settings)
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
-    length = (_ENDLESS if max_seconds else steps) * settings.batch_size
+    stream = ExampleStream(examples, seed=seed, length=steps * settings.batch_size)
     step = checkpoint.checkpoint_state(last)["step"] if last else 0
-    total = math.ceil(max_seconds or steps)
-    with Monitor("sft", total=total, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
+    with Monitor("sft", total=steps, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
         trainer = ResponseTrainer(
             model=model,
-            args=_arguments(out, settings, seed, steps, max_seconds),
-            train_dataset=ExampleStream(examples, seed=seed, length=length),
+            args=_arguments(out, settings, seed, steps),
+            train_dataset=stream,
             data_collator=Collator(processor, model_settings.prompt, max_prompt_tokens),
-            callbacks=[Recorder(record / "metrics.jsonl", monitor, max_seconds)],
+            callbacks=[Recorder(record / "metrics.jsonl", monitor)],
         )
         trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
         for noisy in (ProgressCallback, PrinterCallback):
@@ -190,47 +182,36 @@ class ResponseTrainer(Trainer):
 
 
 class Recorder(TrainerCallback):
-    """Writes the metrics of every update and ends a run whose time is up."""
+    """Writes the metrics of every update; `seconds` counts from the start of the run, kills left out."""
 
-    def __init__(self, path: Path, monitor: Monitor, max_seconds: float | None) -> None:
-        self._path, self._monitor, self._max_seconds = path, monitor, max_seconds
+    def __init__(self, path: Path, monitor: Monitor) -> None:
+        self._path, self._monitor = path, monitor
         rows = read_jsonl(path) if path.is_file() else []
         self._before = rows[-1]["seconds"] if rows else 0.0
         self._started = time.monotonic()
 
-    @property
-    def _seconds(self) -> float:
-        return self._before + time.monotonic() - self._started
-
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._started = time.monotonic()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._max_seconds is not None and self._seconds >= self._max_seconds:
-            control.should_training_stop = control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             row = {"step": state.global_step, **{key: float(logs[key]) for key in _LOGGED}}
-            row["seconds"] = self._seconds
+            row["seconds"] = self._before + time.monotonic() - self._started
             append_jsonl(self._path, row)
-            done = None if self._max_seconds is None else min(self._seconds, self._max_seconds)
-            self._monitor.show(row, done=done)
+            self._monitor.show(row)
 
 
-def _arguments(
-    out: Path, settings: SFTSettings, seed: int, steps: int, max_seconds: float | None
-) -> TrainingArguments:
+def _arguments(out: Path, settings: SFTSettings, seed: int, steps: int) -> TrainingArguments:
     micro = min(settings.micro_batch_size, settings.batch_size)
     if settings.batch_size % micro:
         raise ValueError(f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}")
     return TrainingArguments(
         output_dir=str(out / "checkpoints"),
-        max_steps=_ENDLESS if max_seconds else steps,
+        max_steps=steps,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=settings.batch_size // micro,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if max_seconds else "linear",
+        lr_scheduler_type="linear",
         warmup_steps=math.ceil(settings.warmup_ratio * steps),
         adam_beta2=0.95,
         weight_decay=0.0,

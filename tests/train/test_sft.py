@@ -1,6 +1,4 @@
-import itertools
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.reward_model import judge_request
-from r1reward.train import sft
 from r1reward.train.sft import Collator, ExampleStream, choose_examples, train_sft
 
 
@@ -75,28 +72,6 @@ def test_the_first_loss_is_the_mean_over_the_tokens_of_the_whole_batch(world: Wo
         tokens += answer.shape[1]
     # Vision tokens have no share of the probability here, hence the tolerance.
     assert read_jsonl(tmp_path / "metrics.jsonl")[0]["loss"] == pytest.approx(total / tokens, abs=0.01)
-
-
-def test_a_time_limit_replaces_the_epochs(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a clock that goes on a tenth of a second each time it is read."""
-    clock = itertools.count()
-    monkeypatch.setattr(sft, "time", SimpleNamespace(monotonic=lambda: next(clock) / 10))
-    train_sft(
-        world.model,
-        world.examples,
-        out=tmp_path,
-        settings=SFT.model_copy(update={"epochs": 0.25, "save_steps": 1000}),
-        model_settings=MODEL,
-        seed=0,
-        max_seconds=1.0,
-        quiet=True,
-    )
-    rows = read_jsonl(tmp_path / "metrics.jsonl")
-    assert rows[-1]["seconds"] >= 1.0 > rows[-2]["seconds"]
-    assert [row["learning_rate"] for row in rows[1:]] == [SFT.learning_rate] * (len(rows) - 1)
-    assert (tmp_path / f"checkpoints/step_{rows[-1]['step']:06d}").is_dir()
 
 
 def test_a_finished_run_is_not_trained_again(
