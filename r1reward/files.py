@@ -36,7 +36,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
     return path
 
 
@@ -74,7 +74,7 @@ def append_jsonl(path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[st
         stream.flush()
         os.fsync(stream.fileno())
     if created:
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
 def read_jsonl(path: str | Path, *, drop_partial: bool = False) -> list[dict[str, Any]]:
@@ -142,8 +142,9 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: str | Path) -> None:
+    """Wait until what the system holds of a file or folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

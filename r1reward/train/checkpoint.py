@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from r1reward.engines.loading import save_model
-from r1reward.files import read_json, read_jsonl, write_atomic, write_json
+from r1reward.files import read_json, read_jsonl, sync, write_atomic, write_json
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
@@ -79,11 +79,11 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> Path:
     unfinished.mkdir()
     write(unfinished)
     for file in [*unfinished.rglob("*"), unfinished]:
-        _sync(file)
+        sync(file)
     if path.exists():
         remove_folder(path)
     os.rename(unfinished, path)
-    _sync(path.parent)
+    sync(path.parent)
     return path
 
 
@@ -164,11 +164,3 @@ def _discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
