@@ -58,9 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--profile", default="", help="only this profile; all published ones by default")
 
     mini = commands.add_parser("mini", help="the tiny model").add_subparsers(required=True, metavar="COMMAND")
-    build = mini.add_parser("build-base", help="train the shipped base checkpoint again", add_help=False)
-    build.add_argument("rest", nargs=argparse.REMAINDER)
-    build.set_defaults(command=_build_base)
+    build = _command(mini, "build-base", _build_base, "train the shipped base checkpoint again")
+    build.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
+    build.add_argument("--seed", type=int, default=0, help="seed of weights and lessons (0)")
+    build.add_argument("--steps", type=int, help="updates; fewer than all for a trial")
     return parser
 
 
@@ -159,9 +160,15 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _build_base(options: argparse.Namespace) -> int:
-    from r1reward.train.pretrain import main as build_base
+    import torch
 
-    return build_base(options.rest) or 0
+    from r1reward.train.pretrain import TOTAL_STEPS, build_base
+
+    # The other core draws the pictures, and one thread gives the same weights on any machine of its kind.
+    torch.set_num_threads(1)
+    final = build_base(options.out, seed=options.seed, steps=options.steps or TOTAL_STEPS)
+    print(f"the base model is in {final}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from r1reward import cli
 from r1reward.pipeline.places import RUNS_VARIABLE
+from r1reward.train import pretrain
 
 
 @pytest.fixture
@@ -47,6 +49,15 @@ def test_a_preset_gets_its_own_folder(empty_runs):
 def test_runs_may_lie_elsewhere_under_the_name_of_the_profile(tmp_path):
     options = cli._parser().parse_args(["run", "--profile", "smoke", "--out", str(tmp_path / "disk")])
     assert cli._context(options).folder == tmp_path / "disk" / "smoke"
+
+
+def test_build_base_takes_its_options(tmp_path, monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr(pretrain, "build_base", lambda out, **given: asked.update(given, out=out) or out)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: asked.update(threads=count))
+    assert cli.main(["mini", "build-base", "--out", str(tmp_path), "--seed", "3"]) == 0
+    assert asked == {"out": tmp_path, "seed": 3, "steps": pretrain.TOTAL_STEPS, "threads": 1}
+    assert str(tmp_path) in capsys.readouterr().out
 
 
 def test_verify_of_nothing_published_fails(capsys):

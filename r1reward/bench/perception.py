@@ -38,7 +38,8 @@ SKILLS = {
 
 
 def _claims(task: str, text: str, length: int) -> list[str]:
-    claims = text.rstrip(" .").split()[-1:] if task == "sum" else read_claims(task, text)
+    worked_out = task in ("sum", "motion")
+    claims = text.rstrip(" .").split()[-1:] if worked_out else read_claims(task, text)
     return (claims + [OTHER] * length)[:length]
 
 

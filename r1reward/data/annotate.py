@@ -19,7 +19,7 @@ import numpy as np
 from r1reward.data.storage import write_rows
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES
-from r1reward.mini.tasks import DIRECTIONS, NUMBERS, read_claims, write_reasoning
+from r1reward.mini.tasks import NUMBERS, moves_from, read_claims, write_move, write_reasoning
 from r1reward.parsing import parse_verdict
 from r1reward.types import Position, PreferencePair, Verdict
 
@@ -81,11 +81,15 @@ def misread(task: str, value: str, rng: np.random.Generator) -> str:
         index = int(rng.integers(2))
         digits[index] = _other(NUMBERS, digits[index], rng)
         return f"{digits[0]} plus {digits[1]} is {int(digits[0]) + int(digits[1])}"
+    if task == "motion":
+        start = int(value.split()[1]) - 1
+        seen = _other(list(moves_from(start)), value.split()[-1], rng)
+        return f"{write_move(start, moves_from(start)[seen])} is {seen}"
     if task == "count":
         return _other(
             [str(count) for count in (int(value) - 1, int(value) + 1) if 1 <= count <= 6], value, rng
         )
-    for kind in (COLOUR_NAMES, SHAPES, ("yes", "no"), tuple(DIRECTIONS), (*NUMBERS, "secret")):
+    for kind in (COLOUR_NAMES, SHAPES, ("yes", "no"), (*NUMBERS, "secret")):
         if value in kind:
             return _other(kind, value, rng)
     raise ValueError(f"task {task!r} has no value {value!r}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Item, Scene, place
-from r1reward.mini.tasks import NUMBERS, TASKS, Case, write_answer, write_question
+from r1reward.mini.scene import COLOUR_NAMES, GRID, SHAPES, Item, Scene, place
+from r1reward.mini.tasks import NUMBERS, TASKS, Case, plural, write_answer, write_move, write_question
 
 Turn = tuple[str, str]
 
@@ -36,10 +36,15 @@ class Stage:
 
 CURRICULUM = (
     Stage(700, {"shapes": 1.0}),
-    Stage(1300, {"shapes": 0.2, "digits": 0.8}),
-    Stage(900, {"shapes": 0.15, "digits": 0.25, "counts": 0.6}),
-    Stage(1300, {"shapes": 0.05, "digits": 0.1, "counts": 0.1, "questions": 0.55, "cases": 0.2}),
-    Stage(1800, {"counts": 0.1, "questions": 0.3, "cases": 0.1, "existence": 0.3, "motion": 0.2}),
+    Stage(1300, {"shapes": 0.15, "cells": 0.1, "digits": 0.75}),
+    Stage(900, {"shapes": 0.1, "cells": 0.15, "digits": 0.2, "counts": 0.55}),
+    Stage(
+        1300, {"shapes": 0.05, "digits": 0.1, "counts": 0.1, "questions": 0.45, "cases": 0.15, "moves": 0.15}
+    ),
+    Stage(
+        1800,
+        {"counts": 0.1, "questions": 0.25, "cases": 0.1, "existence": 0.25, "moves": 0.15, "motion": 0.15},
+    ),
 )
 
 
@@ -73,13 +78,34 @@ def list_counts(rng: np.random.Generator) -> Lesson:
     return Lesson((place(items, rng),), (("count the shapes .", answer),))
 
 
+def list_cells(rng: np.random.Generator) -> Lesson:
+    """Say where every shape is; each shape occurs at most once."""
+    shapes = [SHAPES[i] for i in rng.permutation(6)[: int(rng.integers(1, 6))]]
+    scene = place([Item(shape, str(rng.choice(COLOUR_NAMES))) for shape in shapes], rng)
+    answer = _listed({item.name: str(cell + 1) for cell, item in scene.items}, SHAPES, "none")
+    return Lesson((scene,), (("list the cells .", answer),))
+
+
+def list_moves(rng: np.random.Generator) -> Lesson:
+    """Say where every shape was in the first frame and is in the second; all of them moved."""
+    count = int(rng.integers(1, 5))
+    shapes = [SHAPES[i] for i in rng.permutation(6)[:count]]
+    cells = [int(cell) for cell in rng.permutation(GRID * GRID)[: 2 * count]]
+    items = [Item(shape, str(rng.choice(COLOUR_NAMES))) for shape in shapes]
+    before = Scene(tuple(zip(cells[:count], items, strict=True)))
+    after = Scene(tuple(zip(cells[count:], items, strict=True)))
+    moves = map(write_move, cells[:count], cells[count:])
+    answer = _listed(dict(zip(shapes, moves, strict=True)), SHAPES, "none")
+    return Lesson((before, after), (("list the moves .", answer),))
+
+
 def _shape_turns(items: list[Item], rng: np.random.Generator) -> list[tuple[str, list[str], list[str]]]:
     """(task, subjects, values) of questions about the shapes that have one right answer."""
     names, colours = Counter(i.name for i in items), Counter(i.colour for i in items)
     single = [item for item in items if names[item.name] == 1]
     turns = [("colour", [item.name], [item.colour]) for item in single]
     turns += [("shape", [item.colour], [item.name]) for item in items if colours[item.colour] == 1]
-    turns += [("count", [f"{name}s"], [str(count)]) for name, count in names.items()]
+    turns += [("count", [plural(name)], [str(count)]) for name, count in names.items()]
     for _ in range(2):
         asked = Item(str(rng.choice(SHAPES)), str(rng.choice(COLOUR_NAMES)))
         if items and rng.random() < 0.5:
@@ -145,8 +171,8 @@ def questions(rng: np.random.Generator) -> Lesson:
 
 
 def answer_case(case: Case) -> Turn:
-    """A task's question and the answer the base model is taught: sums are worked out."""
-    if case.task == "sum":
+    """A task's question and the answer the base model is taught: sums and moves are worked out."""
+    if case.task in ("sum", "motion"):
         return case.question, f"{case.facts[0][1]} ."
     return case.question, case.answer(case.right_values())
 
@@ -191,6 +217,8 @@ LESSONS = {
     "cases": cases,
     "existence": existence,
     "motion": motion,
+    "cells": list_cells,
+    "moves": list_moves,
 }
 
 

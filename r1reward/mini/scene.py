@@ -30,6 +30,8 @@ COLOURS = {
     "yellow": (230, 190, 30),
 }
 COLOUR_NAMES = tuple(COLOURS)
+# The rotary positions of the language model hardly differ between three columns; the frame tells them apart.
+FRAME = 120
 VARIANTS = 48
 SPLIT_SEED = 20250509
 
@@ -122,8 +124,9 @@ def _draw_sign(cell: np.ndarray) -> None:
 
 
 def render(scene: Scene, rng: np.random.Generator, split: Split) -> Image.Image:
-    """Draw a scene as an 84 x 84 RGB picture; size, place, tint and noise vary with `rng`."""
-    canvas = np.full((SIDE, SIDE, 3), rng.uniform(225, 250), np.float32)
+    """Draw a scene as a framed 84 x 84 RGB picture; size, place, tint and noise vary with `rng`."""
+    canvas = np.full((SIDE, SIDE, 3), FRAME, np.float32)
+    canvas[2:-2, 2:-2] = rng.uniform(225, 250)
     for index, item in scene.items:
         row, column = divmod(index, GRID)
         cell = canvas[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]

@@ -97,14 +97,19 @@ def _existence(rng: np.random.Generator) -> Case:
     )
 
 
+def plural(shape: str) -> str:
+    """ "circles", but "crosses"."""
+    return f"{shape}es" if shape.endswith("s") else f"{shape}s"
+
+
 def _count(rng: np.random.Generator) -> Case:
     shape = str(rng.choice(SHAPES))
     true, false = (int(value) + 1 for value in rng.permutation(6)[:2])
     others = [s for s in SHAPES if s != shape]
     items = [Item(shape, str(rng.choice(COLOUR_NAMES))) for _ in range(true)]
     items += [Item(str(rng.choice(others)), str(rng.choice(COLOUR_NAMES))) for _ in range(rng.integers(0, 4))]
-    question = write_question("count", [f"{shape}s"])
-    return Case("count", question, ((f"{shape}s", str(true)),), (str(false),), (place(items, rng),), 2)
+    question = write_question("count", [plural(shape)])
+    return Case("count", question, ((plural(shape), str(true)),), (str(false),), (place(items, rng),), 2)
 
 
 def _digit(rng: np.random.Generator) -> Case:
@@ -139,17 +144,29 @@ def _sign(task: str) -> Callable[[np.random.Generator], Case]:
     return make
 
 
+def write_move(start: int, end: int) -> str:
+    """Where something was in the first frame and in the second; cells count from 1, row by row."""
+    return f"from {start + 1} to {end + 1}"
+
+
+def moves_from(start: int) -> dict[str, int]:
+    """The cell next to `start` by direction, as far as the grid goes."""
+    row, column = divmod(start, GRID)
+    steps = {name: (row + down, column + right) for name, (down, right) in DIRECTIONS.items()}
+    return {name: r * GRID + c for name, (r, c) in steps.items() if 0 <= r < GRID and 0 <= c < GRID}
+
+
 def _motion(rng: np.random.Generator) -> Case:
     shape = str(rng.choice(SHAPES))
     true, false = _pick(rng, tuple(DIRECTIONS), 2)
-    down, right = DIRECTIONS[true]
-    row, column = rng.integers(GRID), rng.integers(GRID)
-    while not (0 <= row + down < GRID and 0 <= column + right < GRID):
-        row, column = rng.integers(GRID), rng.integers(GRID)
-    start, end = int(row * GRID + column), int((row + down) * GRID + column + right)
+    start = int(rng.integers(GRID * GRID))
+    while true not in moves_from(start):
+        start = int(rng.integers(GRID * GRID))
+    end = moves_from(start)[true]
     before = Scene(((start, Item(shape, str(rng.choice(COLOUR_NAMES)))),))
     question = write_question("motion", [shape])
-    return Case("motion", question, ((shape, true),), (false,), (before, before.moved(start, end)), 2)
+    value = f"{write_move(start, end)} is {true}"
+    return Case("motion", question, ((shape, value),), (false,), (before, before.moved(start, end)), 2)
 
 
 TASKS: dict[str, Callable[[np.random.Generator], Case]] = {

@@ -7,9 +7,8 @@ killed build goes on from its last checkpoint to the same weights.
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def tokenizer_texts() -> list[str]:
             right = case.right_values()
             reasoning, _ = write_reasoning(case.facts, right, case.wrong, tie=1)
             texts += [case.question, case.answer(right), case.answer(case.wrong), reasoning]
-    for name in ("shapes", "digits", "counts", "questions", "cases"):
+    for name in ("shapes", "cells", "digits", "counts", "questions", "cases", "moves"):
         for _ in range(200):
             for question, answer in LESSONS[name](rng).turns:
                 texts += [question, answer]
@@ -188,18 +187,6 @@ def build_base(out: Path, *, seed: int = 0, steps: int = TOTAL_STEPS, save_steps
             )
         progress(done, steps, note=f"loss {loss.item():.3f}")
     return write_folder(out / "model", lambda folder: tiny.save(model, processor, folder))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """`r1reward mini build-base`: train the shipped base checkpoint again."""
-    parser = argparse.ArgumentParser(prog="r1reward mini build-base", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights and lessons (0)")
-    parser.add_argument("--steps", type=int, default=TOTAL_STEPS, help="updates; fewer for a trial")
-    options = parser.parse_args(arguments)
-    final = build_base(options.out, seed=options.seed, steps=options.steps)
-    print(f"the base model is in {final}")
-    return 0
 
 
 def _go_on(checkpoints: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from r1reward.data.annotate import ScriptedAnnotator, annotate_pair, annotate_pairs, misread, read_truth
 from r1reward.data.build import build_dataset
-from r1reward.mini.tasks import TASKS, read_claims
+from r1reward.mini.tasks import TASKS, moves_from, read_claims
 from r1reward.parsing import follows_format, parse_verdict
 from r1reward.types import PreferencePair
 
@@ -67,7 +67,7 @@ def test_answers_follow_from_pair_and_attempt_alone(world: Path, pairs: tuple[Pr
     assert any(by_pair[pair.pair_id, 0] != by_pair[pair.pair_id, 1] for pair in pairs)
 
 
-@pytest.mark.parametrize("task", sorted(set(TASKS) - {"motion"}))
+@pytest.mark.parametrize("task", sorted(TASKS))
 def test_every_fact_is_misread_as_another_answer(task: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -78,6 +78,9 @@ def test_every_fact_is_misread_as_another_answer(task: str) -> None:
             if task == "sum":
                 first, _, second, _, total = seen.split()
                 assert int(first) + int(second) == int(total) != int(value.split()[-1])
+            if task == "motion":
+                _, start, _, end, _, way = seen.split()
+                assert moves_from(int(start) - 1)[way] == int(end) - 1
             if task == "count":
                 assert abs(int(seen) - int(value)) == 1 and 1 <= int(seen) <= 6
 

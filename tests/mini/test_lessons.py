@@ -25,6 +25,19 @@ def test_lists_say_what_the_scene_holds(seed):
     assert digits.turns[0][1] == " , ".join(f"{c} {read.get(c, 'none')}" for c in COLOUR_NAMES) + " ."
 
 
+@given(st.integers(0, 2**32))
+def test_cells_and_moves_say_where_things_are(seed):
+    rng = np.random.default_rng(seed)
+    cells = LESSONS["cells"](rng)
+    where = {item.name: str(cell + 1) for cell, item in cells.scenes[0].items}
+    assert cells.turns[0][1] == " , ".join(f"{s} {where.get(s, 'none')}" for s in SHAPES) + " ."
+    moves = LESSONS["moves"](rng)
+    before, after = ({item.name: cell + 1 for cell, item in scene.items} for scene in moves.scenes)
+    assert not set(before.values()) & set(after.values())
+    told = {s: f"from {before[s]} to {after[s]}" if s in before else "none" for s in SHAPES}
+    assert moves.turns[0][1] == " , ".join(f"{s} {told[s]}" for s in SHAPES) + " ."
+
+
 def test_no_lesson_compares_two_responses():
     rng = np.random.default_rng(0)
     total = sum(stage.steps for stage in CURRICULUM)

@@ -38,3 +38,14 @@ def test_the_same_generator_gives_the_same_picture():
 def test_items_get_different_cells():
     scene = place([Item("ring", "red")] * 9, np.random.default_rng(0))
     assert sorted(cell for cell, _ in scene.items) == list(range(9))
+
+
+def test_the_frame_tells_every_cell_from_the_others():
+    canvas = np.asarray(render(Scene(()), np.random.default_rng(0), "train"), float).mean(-1)
+    dark = canvas < 180
+    edges = set()
+    for cell in range(9):
+        row, column = divmod(cell, 3)
+        part = dark[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+        edges.add((part[0].all(), part[-1].all(), part[:, 0].all(), part[:, -1].all()))
+    assert len(edges) == 9

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.mini.tasks import TASKS, read_claims, write_answer, write_question, write_reasoning
+from r1reward.mini.scene import SHAPES
+from r1reward.mini.tasks import (
+    TASKS,
+    moves_from,
+    plural,
+    read_claims,
+    write_answer,
+    write_question,
+    write_reasoning,
+)
 
 PICTURE_ONLY = [name for name in TASKS if name != "secret"]
 
@@ -73,7 +82,26 @@ def test_motion_goes_where_it_says():
     for _ in range(200):
         case = TASKS["motion"](rng)
         ((start, _),), ((end, _),) = (scene.items for scene in case.scenes)
-        assert end - start == steps[case.facts[0][1]]
+        words = case.facts[0][1].split()
+        assert end - start == steps[words[-1]]
+        assert words == ["from", str(start + 1), "to", str(end + 1), "is", words[-1]]
+
+
+def test_moves_stay_on_the_grid():
+    assert moves_from(4) == {"left": 3, "right": 5, "up": 1, "down": 7}
+    assert moves_from(0) == {"right": 1, "down": 3}
+    assert moves_from(8) == {"left": 7, "up": 5}
+
+
+def test_plurals():
+    assert [plural(shape) for shape in SHAPES] == [
+        "circles",
+        "crosses",
+        "rings",
+        "squares",
+        "stars",
+        "triangles",
+    ]
 
 
 def test_unknown_task_is_refused():
