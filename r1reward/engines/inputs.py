@@ -39,15 +39,17 @@ def load_picture(path: str | Path, *, origin: str = "") -> Image.Image:
         raise PictureError(f"picture {path}{where} {fault}") from error
 
 
-def build_messages(request: Request) -> list[dict[str, Any]]:
+def build_messages(request: Request, *, loaded: dict[str, Image.Image] | None = None) -> list[dict[str, Any]]:
     """The request as one user turn: pictures, then the video's frames in order of time, then the text.
 
-    Every picture and frame is loaded; see `load_picture` for errors.
+    Pictures that are not in `loaded` yet are loaded into it; see `load_picture` for errors.
     """
-    pictures = [
-        {"type": "image", "image": load_picture(path, origin=request.origin)} for path in request.images
-    ]
-    frames = [load_picture(path, origin=request.origin) for path in request.frames]
+    loaded = {} if loaded is None else loaded
+    for path in (*request.images, *request.frames):
+        if path not in loaded:
+            loaded[path] = load_picture(path, origin=request.origin)
+    pictures = [{"type": "image", "image": loaded[path]} for path in request.images]
+    frames = [loaded[path] for path in request.frames]
     content = [*pictures, *([{"type": "video", "video": frames}] if frames else [])]
     return [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]
 
@@ -60,7 +62,8 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
     Special tokens written out in a request's text are broken up, so that text stays text. Raises
     PictureError, and PromptTooLongError for a prompt above `max_prompt_tokens`.
     """
-    conversations = [build_messages(request) for request in requests]
+    loaded: dict[str, Image.Image] = {}
+    conversations = [build_messages(request, loaded=loaded) for request in requests]
     texts = [_render(processor, messages) for messages in conversations]
     pictures = [part["image"] for part in _parts(conversations, "image")]
     videos = [part["video"] for part in _parts(conversations, "video")]

@@ -71,6 +71,11 @@ class Run:
         return self.context.parameters.seed
 
     @property
+    def processes(self) -> int:
+        """How many trainings or judgings run side by side."""
+        return self.profile.processes
+
+    @property
     def folder(self) -> Path:
         """Folder of the run, runs/<profile>."""
         return self.context.folder

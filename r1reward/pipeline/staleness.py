@@ -107,7 +107,7 @@ def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
     cells = code_cells(context.places.notebooks / f"{notebook.name}.ipynb")
     tree = parse_cells(cells)
     uses = uses_of(tree)
-    settings = context.profile.model_dump(mode="json", exclude={"name", "sentence", "seeds"})
+    settings = context.profile.model_dump(mode="json", exclude={"name", "sentence", "seeds", "processes"})
     sections = settings if uses.sections is None else uses.sections
     lock = {
         "cells": [hashlib.sha256(cell.encode()).hexdigest() for cell in cells],

@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from r1reward.engines import inputs
 from r1reward.engines.base import PictureError, PromptTooLongError
-from r1reward.engines.inputs import build_messages, encode
+from r1reward.engines.inputs import build_messages, encode, load_picture
 from r1reward.types import Request
 
 
@@ -84,3 +85,20 @@ def test_too_long_prompt_names_row_length_and_limit(tiny: tuple[Any, Any], reque
     assert encode(tiny[1], requests_, max_prompt_tokens=limit + 1)
     with pytest.raises(PromptTooLongError, match=rf"row 5 has {limit + 1} tokens.*limit is {limit}"):
         encode(tiny[1], requests_, max_prompt_tokens=limit)
+
+
+def test_a_picture_is_loaded_once_a_batch(
+    tiny: tuple[Any, Any], pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(path: str, *, origin: str) -> Any:
+        loaded.append(path)
+        return load_picture(path, origin=origin)
+
+    monkeypatch.setattr(inputs, "load_picture", load)
+    rows = [Request("one", (pictures[0],)), Request("two", (pictures[0], pictures[1]))]
+    together = encode(tiny[1], rows)
+    assert loaded == pictures[:2]
+    alone = encode(tiny[1], rows[1:])
+    assert together["pixel_values"][-len(alone["pixel_values"]) :].equal(alone["pixel_values"])

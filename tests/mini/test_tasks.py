@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.mini.scene import SHAPES
 from r1reward.mini.tasks import (
     TASKS,
     moves_from,
@@ -65,7 +64,7 @@ def test_the_picture_shows_what_the_facts_say():
     for _ in range(200):
         case = TASKS["count"](rng)
         ((subject, value),) = case.facts
-        assert sum(item.name == subject[:-1] for _, item in case.scenes[0].items) == int(value)
+        assert sum(plural(item.name) == subject for _, item in case.scenes[0].items) == int(value)
         case = TASKS["existence"](rng)
         ((subject, value),) = case.facts
         shown = {f"{item.colour} {item.name}" for _, item in case.scenes[0].items}
@@ -94,14 +93,7 @@ def test_moves_stay_on_the_grid():
 
 
 def test_plurals():
-    assert [plural(shape) for shape in SHAPES] == [
-        "circles",
-        "crosses",
-        "rings",
-        "squares",
-        "stars",
-        "triangles",
-    ]
+    assert [plural(shape) for shape in ("circle", "cross", "star")] == ["circles", "crosses", "stars"]
 
 
 def test_unknown_task_is_refused():
