@@ -157,7 +157,7 @@ class BenchSettings(Settings):
         default=500, ge=1, description="Questions a skill when the base model's sight is measured."
     )
     real_rows: int = Field(
-        default=64, ge=1, description="Rows of the real text file that are judged where it is there."
+        default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
     )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples behind each interval.")
 
