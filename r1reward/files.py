@@ -55,10 +55,13 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 
-def append_jsonl(path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+def append_jsonl(
+    path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, durable: bool = True
+) -> None:
     """Append one row, or several in one write; they are on disk when the call returns.
 
-    A half-written last line of a killed process is cut off first, so that rows never run together.
+    Without `durable` they survive a kill but maybe not a power cut. A half-written last line of a killed
+    process is cut off first, so that rows never run together.
     """
     path = Path(path)
     many = [rows] if isinstance(rows, Mapping) else rows
@@ -72,7 +75,8 @@ def append_jsonl(path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[st
         prefix = _mend_tail(stream)
         stream.write(prefix + lines.encode("utf-8"))
         stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            os.fsync(stream.fileno())
     if created:
         sync(path.parent)
 
