@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from r1reward.data.storage import write_rows
+from r1reward.data.annotations import Annotation, AnnotationPlaces, Annotations
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES
 from r1reward.mini.tasks import NUMBERS, moves_from, read_claims, write_move, write_reasoning
@@ -49,20 +51,6 @@ class Annotator(Protocol):
     def fingerprint(self) -> str: ...
 
     def answer(self, pair: PreferencePair, attempt: int) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Raw answers for a pair, first attempt first; `reached` if the last one names the preferred response."""
-
-    pair_id: str
-    answers: tuple[str, ...]
-    reached: bool
-
-    @property
-    def attempts(self) -> int:
-        """How many answers were asked for: the pair's difficulty if the label was reached."""
-        return len(self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,35 +155,41 @@ def read_truth(path: Path) -> dict[tuple[str, str], Truth]:
     return truth
 
 
+class Pairs(Protocol):
+    """Pairs that can be read more than once: a list, or `BuiltData`, which reads its file."""
+
+    def __iter__(self) -> Iterator[PreferencePair]: ...
+
+    def __len__(self) -> int: ...
+
+
 def annotate_pairs(
     annotator: Annotator,
-    pairs: Sequence[PreferencePair],
+    pairs: Pairs,
     *,
     path: Path,
     max_attempts: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Annotation]:
+) -> Annotations:
     """Annotations of all pairs in their order, kept as JSON lines in `path` and resumed from there.
 
     A row is reused only if pair, annotator and number of attempts are the same as when it was written.
-    A pair id that occurs twice is a ValueError.
+    A pair id that occurs twice is a ValueError. Only a few pairs are in memory at a time.
     """
-    if len({pair.pair_id for pair in pairs}) != len(pairs):
-        raise ValueError("pair ids must be unique")
     path = Path(path)
-    keys = {pair.pair_id: _key(annotator, pair, max_attempts) for pair in pairs}
-    done = _resume(path, keys)
-    waiting = [pair for pair in pairs if pair.pair_id not in done]
-    for start in range(0, len(waiting), CHUNK_PAIRS):
-        chunk = [
-            annotate_pair(annotator, pair, max_attempts=max_attempts)
-            for pair in waiting[start : start + CHUNK_PAIRS]
-        ]
-        append_jsonl(path, [_to_row(annotation, keys[annotation.pair_id]) for annotation in chunk])
-        done |= {annotation.pair_id: annotation for annotation in chunk}
-        if progress:
-            progress(len(done), len(pairs))
-    return [done[pair.pair_id] for pair in pairs]
+    keys = ((pair.pair_id, _key(annotator, pair, max_attempts)) for pair in pairs)
+    with closing(AnnotationPlaces(path, keys)) as places:
+        done = places.count()
+        standing = zip(pairs, places.in_file(), strict=True)
+        waiting = ((pair, key) for pair, (key, in_file) in standing if not in_file)
+        while chunk := list(islice(waiting, CHUNK_PAIRS)):
+            made = [(annotate_pair(annotator, pair, max_attempts=max_attempts), key) for pair, key in chunk]
+            append_jsonl(path, [_to_row(annotation, key) for annotation, key in made])
+            done += len(chunk)
+            if progress:
+                progress(done, len(pairs))
+        places.put_in_order()
+    return Annotations(path)
 
 
 def annotate_pair(annotator: Annotator, pair: PreferencePair, *, max_attempts: int) -> Annotation:
@@ -229,17 +223,4 @@ def _to_row(annotation: Annotation, key: str) -> dict[str, Any]:
         "reached": annotation.reached,
         "verdicts": verdicts,
         "answers": list(annotation.answers),
-    }
-
-
-def _resume(path: Path, keys: dict[str, str]) -> dict[str, Annotation]:
-    """Annotations that are still valid; the file is rewritten without the others."""
-    if not path.exists():
-        return {}
-    rows = read_jsonl(path, drop_partial=True)
-    valid = [row for row in rows if keys.get(row["pair_id"]) == row["key"]]
-    if len(valid) < len(rows):
-        write_rows(path, valid)
-    return {
-        row["pair_id"]: Annotation(row["pair_id"], tuple(row["answers"]), row["reached"]) for row in valid
     }
