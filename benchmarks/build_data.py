@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -190,29 +189,38 @@ def write_data(root: Path, rows: int, pictures: int) -> None:
         write_source(root, name, make_rows(own, pictures, np.random.default_rng([rows, index])), drawn)
 
 
+def peak_bytes() -> int:
+    """Peak memory of this process (Linux). `ru_maxrss` would count the parent that started it, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def build(root: Path, rows: int) -> None:
     """What the fresh process does: build, and print what it took as JSON."""
     start = time.perf_counter()
-    stages: list[tuple[str, float]] = []
+    stages: list[tuple[str, float, int]] = []
     built = build_dataset(
         root,
         root / "built",
         sampled_pairs=rows // 4,
         seed=0,
-        progress=lambda stage: stages.append((stage, time.perf_counter())),
+        progress=lambda stage: stages.append((stage, time.perf_counter(), peak_bytes())),
     )
     end = time.perf_counter()
-    times = [moment for _, moment in stages[1:]] + [end]
+    ends = [stage[1:] for stage in stages[1:]] + [(end, peak_bytes())]
     duplicates = [counts["duplicates"] for counts in built.sources.values()]
     result = {
         "rows": sum(counts["read"] for counts in built.sources.values()),
         "pairs": len(built),
         "seconds": end - start,
         "cpu_seconds": time.process_time(),
-        "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "bytes": peak_bytes(),
         "exact": sum(counts.get("exact", 0) for counts in duplicates),
         "near": sum(counts.get("near", 0) for counts in duplicates),
-        "stages": {name: round(until - since, 2) for (name, since), until in zip(stages, times, strict=True)},
+        "stages": {
+            name: f"{until - since:.1f} s, {peak / 1e6:.0f} MB"
+            for (name, since, _), (until, peak) in zip(stages, ends, strict=True)
+        },
     }
     print(json.dumps(result))
 
@@ -222,7 +230,7 @@ def measure(rows: int, pictures: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         write_data(Path(folder), rows, pictures)
         command = [sys.executable, __file__, "--build", folder, "--rows", str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -248,7 +256,7 @@ def main() -> None:
             f"{result['exact']} exact and {result['near']} near-duplicates",
             flush=True,
         )
-        print("         " + ", ".join(f"{name} {seconds} s" for name, seconds in result["stages"].items()))
+        print("\n".join(f"    {name}: {taken}" for name, taken in result["stages"].items()), flush=True)
     for small, large in pairwise(results):
         growth = (large["bytes"] - small["bytes"]) / (large["rows"] - small["rows"])
         times = [large[name] / small[name] for name in ("seconds", "cpu_seconds")]

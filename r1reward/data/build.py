@@ -21,7 +21,7 @@ from typing import Any, Literal
 from r1reward.data.card import render_card
 from r1reward.data.duplicates import remove_duplicates
 from r1reward.data.fingerprint import digest, fingerprint
-from r1reward.data.index import Index
+from r1reward.data.index import Index, remove_index
 from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import SOURCES, Source
@@ -113,7 +113,10 @@ def build_dataset(
     )
     finished = _finished(build)
     if finished:
+        remove_index(build.out / INDEX)
         return finished
+    for half_written in build.out.glob(".*.tmp"):
+        half_written.unlink()
     index = Index(build.out / INDEX, key=build.key, folder=build.out, seed=seed)
     try:
         card = _run_stages(build, index, progress or (lambda _: None))
@@ -122,7 +125,7 @@ def build_dataset(
         write_json(build.out / CARD, card)
     finally:
         index.close()
-    index.delete()
+    remove_index(build.out / INDEX)
     return BuiltData(build.out / PAIRS, card)
 
 

@@ -18,7 +18,7 @@ from r1reward.data.fingerprint import Fingerprint
 from r1reward.data.storage import pair_to_row
 from r1reward.types import PreferencePair
 
-CACHE_KIBIBYTES = 64 * 1024
+CACHE_KIBIBYTES = 16 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stages (name TEXT PRIMARY KEY, result TEXT);
 -- What is long stands last, so that scans of the rest do not read it.
@@ -44,35 +44,29 @@ class Index:
     def __init__(self, path: Path, *, key: str, folder: Path, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.folder, self._seed = path, folder, seed
+        self.connection = sqlite3.connect(path, isolation_level=None)
         try:
-            self.connection = self._open()
+            self._prepare()
             known = self.result("key")
         except sqlite3.OperationalError:  # in use by another process, or the disk is full
             raise
         except sqlite3.DatabaseError:
             known = ""
         if known not in (None, key):
-            self.delete()
-            self.connection = self._open()
+            self.connection.close()
+            remove_index(path)
+            self.connection = sqlite3.connect(path, isolation_level=None)
+            self._prepare()
         self.run_stage("key", lambda: key)
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-        connection.execute("PRAGMA temp_store = FILE")
-        connection.executescript(_SCHEMA)
-        return connection
+    def _prepare(self) -> None:
+        self.connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        self.connection.execute("PRAGMA temp_store = FILE")
+        self.connection.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
-
-    def delete(self) -> None:
-        """Close the file and remove it with the journal of a killed process."""
-        if hasattr(self, "connection"):
-            self.connection.close()
-        for suffix in ("", "-journal"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def result(self, stage: str) -> Any:
         """What a finished stage returned, or None."""
@@ -161,3 +155,9 @@ class Index:
         """How many drawn pairs of each source prefer response 1 and response 2."""
         query = "SELECT source, SUM(NOT swapped), SUM(swapped) FROM drawn GROUP BY source"
         return {source: {"1": one, "2": two} for source, one, two in self.connection.execute(query)}
+
+
+def remove_index(path: Path) -> None:
+    """Remove the file of an index, with the journal of a killed process."""
+    for suffix in ("", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
