@@ -43,7 +43,7 @@ class Index:
 
     def __init__(self, path: Path, *, key: str, folder: Path, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.folder, self._seed = path, folder, seed
+        self.folder, self._seed = folder, seed
         self.connection = sqlite3.connect(path, isolation_level=None)
         try:
             self._prepare()

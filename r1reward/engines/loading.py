@@ -49,7 +49,7 @@ def write_picture_budget(folder: Path, settings: ModelSettings) -> None:
     """Set the smallest and largest picture area in the processor files of a checkpoint folder.
 
     For trainers that load a processor as it is (OpenRLHF has no option for it): unlimited, a picture may
-    take 16,384 visual tokens. transformers 5 reads `processor_config.json`, older versions and vLLM read
+    take 16,384 visual tokens. transformers 5 reads `processor_config.json`, older versions read
     `min_pixels` and `max_pixels` in `preprocessor_config.json`; both are written.
     """
     processor = load_processor(folder, settings=settings)

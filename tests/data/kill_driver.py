@@ -45,7 +45,10 @@ def run(world: Path, out: Path) -> BuiltData:
     """A build with a benchmark pair to be removed and pairs that are not drawn."""
     known = next(iter(SOURCES["povid"].read(world / "povid")))
     benchmark = [*load_benchmark(world / "vl_rewardbench"), replace(known, pair_id="known", source="known")]
-    return build_dataset(world, out, sampled_pairs=70, seed=4, benchmark=benchmark, overlap="remove")
+    pool = {name: SOURCES[name] for name in ("rlaif_v", "vl_feedback", "povid")}
+    return build_dataset(
+        world, out, sampled_pairs=70, seed=4, sources=pool, benchmark=benchmark, overlap="remove"
+    )
 
 
 if __name__ == "__main__":

@@ -79,5 +79,5 @@ def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
     first = sum(a.reached and a.attempts == 1 for a in annotations)
     assert 0 < len(subset) == len(built) - first
     record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
-    assert record["sft_examples"] == len(examples) == 90 - record["attempts"]["failed"]
-    assert record["rl_examples"] == len(subset) and sum(record["attempts"].values()) == 90
+    assert record["sft_examples"] == len(examples) == len(built) - record["attempts"]["failed"]
+    assert record["rl_examples"] == len(subset) and sum(record["attempts"].values()) == len(built)
