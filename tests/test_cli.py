@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from r1reward import cli
+from r1reward.config import ModelSettings
+from r1reward.data.exports import read_export
+from r1reward.data.storage import write_pairs
+from r1reward.engines import loading
 from r1reward.pipeline.places import RUNS_VARIABLE
 from r1reward.train import pretrain
+from r1reward.types import PreferencePair
 
 
 @pytest.fixture
@@ -60,14 +65,35 @@ def test_build_base_takes_its_options(tmp_path, monkeypatch, capsys):
     assert str(tmp_path) in capsys.readouterr().out
 
 
+def test_pairs_are_exported(tmp_path, capsys):
+    pair = PreferencePair("p-1", "p", "q", ("a", "b"), 2)
+    write_pairs(tmp_path / "pairs.jsonl", [pair])
+    arguments = ["data", "export", "--pairs", str(tmp_path / "pairs.jsonl"), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--format", "openrlhf"]) == 0
+    assert list(read_export(tmp_path / "out", form="openrlhf")) == [pair]
+    assert str(tmp_path / "out") in capsys.readouterr().out
+    assert cli.main([*arguments, "--format", "csv"]) == 2
+    assert "there are trl" in capsys.readouterr().err
+
+
+def test_a_picture_budget_keeps_what_is_not_given(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        loading, "write_picture_budget", lambda folder, settings: asked.update({folder: settings})
+    )
+    assert cli.main(["data", "picture-budget", "--model", str(tmp_path), "--max-pixels", "12544"]) == 0
+    assert asked == {tmp_path: ModelSettings(max_pixels=12544)}
+
+
 def test_verify_of_nothing_published_fails(capsys):
     assert cli.main(["verify", "--profile", "never_published"]) == 1
     assert "nothing is published" in capsys.readouterr().out
 
 
-def test_the_command_stays_light(empty_runs):
+@pytest.mark.parametrize("arguments", [["status"], ["data", "check", "--root", "nowhere"]])
+def test_the_command_stays_light(empty_runs, arguments):
     code = (
-        "import json, sys; from r1reward.cli import main; main(['status']);"
+        f"import json, sys; from r1reward.cli import main; main({arguments});"
         "print(json.dumps(sorted(set(sys.modules) & {'torch', 'transformers', 'pandas', 'papermill'})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
