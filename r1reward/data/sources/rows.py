@@ -6,8 +6,8 @@ Nothing here executes what a file holds: JSON and parquet carry data only, and p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from r1reward.data.quarantine import RefusedRow
 
 MAX_LINE_BYTES = 64 << 20
 MAX_LIST_BYTES = 1 << 30
+_SPACE = re.compile(r"[ \t\n\r]*")
 BATCH_ROWS = 64
 Row = tuple[str, dict[str, Any] | RefusedRow]
 
@@ -102,7 +103,7 @@ def _list_items(text: str) -> Iterator[Any]:
     decoder = json.JSONDecoder()
 
     def skip(place: int) -> int:
-        return WHITESPACE.match(text, place).end()  # type: ignore[union-attr]
+        return _SPACE.match(text, place).end()  # type: ignore[union-attr]
 
     place = skip(0)
     if not text.startswith("[", place):
