@@ -32,8 +32,9 @@ class ModelSettings(Settings):
     base: str = Field(
         default="mini", description="Checkpoint folder or hub id; 'mini' is the shipped tiny Qwen2.5-VL."
     )
-    prompt: Literal["mini", "paper"] = Field(
-        default="mini", description="Judge prompt: the short one or the paper's Table 1."
+    prompt: Literal["mini", "paper", "reworded"] = Field(
+        default="mini",
+        description="Judge prompt: the short one, the paper's Table 1, or other words for the short one.",
     )
     min_pixels: int = Field(default=28 * 28, ge=28 * 28, description="Smallest picture area after resizing.")
     max_pixels: int = Field(
@@ -155,6 +156,29 @@ class SFTSettings(Settings):
     save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
 
 
+class AnnotatorStudySettings(Settings):
+    """Cold starts from a weaker annotator's answers (paper C.8, Table 10).
+
+    With `data.annotator = "openai"` the weak annotator is the server's model in `openai`; else it is the
+    base model without its last layers, after a short lesson.
+    """
+
+    pairs: int = Field(default=4000, ge=1, description="Pairs that every annotator is asked about.")
+    seed: int = Field(default=0, ge=0, description="Draws these pairs.")
+    temperature: float = Field(
+        default=1.0, gt=0, le=2, description="Of the sampled arm, and of a small model's later attempts."
+    )
+    layers: int = Field(default=3, ge=1, description="Decoder layers of the base model that are kept.")
+    lessons: int = Field(default=1500, ge=1, description="Cold-start examples on other pairs it learns from.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the lessons.")
+    openai: AnnotatorSettings = Field(
+        default=AnnotatorSettings(
+            model="Qwen/Qwen2.5-VL-7B-Instruct", base_url="http://localhost:8000/v1", key_variable=""
+        ),
+        description="The server of the weak annotator.",
+    )
+
+
 class RLSettings(Settings):
     """StableReinforce and the algorithms beside it (paper §3, §4)."""
 
@@ -227,6 +251,7 @@ class Profile(Settings):
     world: WorldSettings = WorldSettings()
     data: DataSettings = DataSettings()
     sft: SFTSettings = SFTSettings()
+    annotators: AnnotatorStudySettings = AnnotatorStudySettings()
     rl: RLSettings = RLSettings()
     bench: BenchSettings = BenchSettings()
 

@@ -94,18 +94,26 @@ def data_record(
 
     `original` and `sampled` of a source are the columns of the paper's Table 2.
     """
-    reached, counts = Counter[str](), Counter[str]()
-    for annotation in annotations:
-        outcome = "sft" if annotation.reached else "failed"
-        counts.update([outcome, *(["rl"] if _is_rl_data(annotation) else [])])
-        reached.update([str(annotation.attempts)] if annotation.reached else [])
-    attempts = {str(count): reached[str(count)] for count in range(1, max_attempts + 1)}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in built.sources}
+    num_sft = num_rl = 0
+    for pair, annotation in _matched(built, annotations):
+        counts[pair.source][str(annotation.attempts) if annotation.reached else "failed"] += 1
+        num_sft += annotation.reached
+        num_rl += _is_rl_data(annotation)
+    outcomes = [*map(str, range(1, max_attempts + 1)), "failed"]
     return {
-        "sources": {name: {"original": found["read"], **found} for name, found in built.sources.items()},
+        "sources": {
+            name: {
+                "original": found["read"],
+                **found,
+                "attempts": {key: counts[name][key] for key in outcomes},
+            }
+            for name, found in built.sources.items()
+        },
         "positions": dict(built.positions),
-        "attempts": {**attempts, "failed": counts["failed"]},
-        "sft_examples": counts["sft"],
-        "rl_examples": counts["rl"],
+        "attempts": {key: sum(found[key] for found in counts.values()) for key in outcomes},
+        "sft_examples": num_sft,
+        "rl_examples": num_rl,
         "annotator": annotator,
         "seed": built.card["seed"],
     }

@@ -2,7 +2,8 @@
 
 `judge_paper.txt` is the paper's Table 1 with the white space of the authors' release, double spaces at
 line ends included: the token sequence the released checkpoint was trained on. `judge_mini.txt` asks
-for the same tags in at most 40 tokens. The newline that ends a file is not part of the prompt.
+for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other words (paper C.8). The
+newline that ends a file is not part of the prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal, get_args
 
 from r1reward.types import PreferencePair
 
-PromptName = Literal["mini", "paper"]
+PromptName = Literal["mini", "paper", "reworded"]
 _FIELD = re.compile(r"\{(question|response_1|response_2)\}")
 
 

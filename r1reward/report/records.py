@@ -84,6 +84,12 @@ class Records:
         """What `algo.mechanisms.mechanisms_record` computed."""
         return self._json("mechanisms.json")
 
+    def annotator(self, arm: str) -> pd.DataFrame | None:
+        """What an annotator of Table 10 did, one row a seed, or None."""
+        folders = [folder for _, folder in _seed_folders(self.folder / "annotators" / arm)]
+        rows = [read_json(path) for folder in folders if (path := folder / "annotation.json").is_file()]
+        return pd.DataFrame(rows) if rows else None
+
     def scripted(self, model: str) -> bool:
         """Whether a script stands behind a model's training data. Doubted when the record is silent."""
         if model == "base":

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic
-from r1reward.report import extras, figures, tables
+from r1reward.report import annotators, construction, extras, figures, tables
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.paper import PAPER_FOLDER
 from r1reward.report.records import Records
@@ -19,8 +19,10 @@ PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "table_02": tables.table_02,
     "table_03": tables.table_03,
     "table_05": tables.table_05,
+    "table_10": annotators.table_10,
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
+    "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
     "extra_cold_start": tables.cold_start,
     "extra_judge_behaviour": tables.judge_behaviour,
@@ -29,6 +31,7 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
 EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_2": figures.figure_2,
     "extra_base_model": extras.figure_base_model,
+    "extra_construction": construction.figure_construction,
     "extra_comparison": extras.figure_comparison,
 }
 

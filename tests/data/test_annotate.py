@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +183,47 @@ def test_progress_counts_pairs_and_ids_are_unique(tmp_path: Path) -> None:
     assert seen == [(64, 70), (70, 70)]
     with pytest.raises(ValueError, match="unique"):
         annotate_pairs(Replay("1"), [_pair(), _pair()], path=tmp_path / "b.jsonl", max_attempts=1)
+
+
+class Batches:
+    """Answers a batch by its first pair, so that a batch asked in other company answers otherwise."""
+
+    batch_size = 3
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.fingerprint, self.fail_at = "batches", fail_at
+        self.calls: list[tuple[int, list[str]]] = []
+
+    def answers(self, pairs: Sequence[PreferencePair], attempt: int) -> list[str]:
+        if self.fail_at == len(self.calls):
+            raise OSError("gone")
+        self.calls.append((attempt, [pair.pair_id for pair in pairs]))
+        verdicts = [1 if attempt == int(pair.pair_id[-1]) % 3 else 2 for pair in pairs]
+        return [f"<think>{pairs[0].pair_id}</think><answer>{verdict}</answer>" for verdict in verdicts]
+
+
+def test_a_batch_asks_again_only_about_what_is_not_reached(tmp_path: Path) -> None:
+    annotator = Batches()
+    found = annotate_pairs(annotator, [_pair(i) for i in range(4)], path=tmp_path / "a.jsonl", max_attempts=2)
+    assert annotator.calls == [(0, ["p-0", "p-1", "p-2"]), (1, ["p-1", "p-2"]), (0, ["p-3"])]
+    outcomes = [(one.attempts, one.reached) for one in found]
+    assert outcomes == [(1, True), (2, True), (2, False), (1, True)]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 4])
+def test_a_torn_batch_is_asked_again_as_a_whole(tmp_path: Path, keep: int) -> None:
+    pairs = [_pair(index) for index in range(7)]
+    whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
+    annotate_pairs(Batches(), pairs, path=whole, max_attempts=3)
+    torn.write_text("".join(whole.read_text().splitlines(keepends=True)[:keep]))
+    annotate_pairs(Batches(), pairs, path=torn, max_attempts=3)
+    assert torn.read_text() == whole.read_text()
+
+
+def test_finished_batches_survive_an_error(tmp_path: Path) -> None:
+    pairs, path = [_pair(index) for index in range(6)], tmp_path / "a.jsonl"
+    with pytest.raises(OSError, match="gone"):
+        annotate_pairs(Batches(fail_at=3), pairs, path=path, max_attempts=3)
+    again = Batches()
+    annotate_pairs(again, pairs, path=path, max_attempts=3)
+    assert again.calls[0] == (0, ["p-3", "p-4", "p-5"])

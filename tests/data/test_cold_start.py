@@ -60,7 +60,7 @@ def test_the_record_counts_everything(tmp_path: Path) -> None:
     built = BuiltData(tmp_path / "pairs.jsonl", card)
     record = data_record(built, ANNOTATIONS, annotator="scripted", max_attempts=3)
     assert record == {
-        "sources": {"p": {"original": 5, **counts}},
+        "sources": {"p": {"original": 5, **counts, "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1}}},
         "positions": {"1": 4, "2": 0},
         "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1},
         "sft_examples": 3,

@@ -10,10 +10,13 @@ from r1reward.data.annotate.base import (
     Annotation,
     Annotator,
     AnnotatorError,
+    BatchAnnotator,
     RemoteAnnotator,
+    annotate_batch,
     annotate_pair,
     annotate_pairs,
 )
+from r1reward.data.annotate.model import ModelAnnotator
 from r1reward.data.annotate.openai import OpenAIAnnotator
 from r1reward.data.annotate.scripted import ScriptedAnnotator, Truth, misread, read_truth
 
@@ -42,10 +45,13 @@ __all__ = [
     "Annotation",
     "Annotator",
     "AnnotatorError",
+    "BatchAnnotator",
+    "ModelAnnotator",
     "OpenAIAnnotator",
     "RemoteAnnotator",
     "ScriptedAnnotator",
     "Truth",
+    "annotate_batch",
     "annotate_pair",
     "annotate_pairs",
     "answers_folder",

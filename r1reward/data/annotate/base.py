@@ -54,6 +54,22 @@ class RemoteAnnotator(Annotator, Protocol):
     def stop(self) -> None: ...
 
 
+@runtime_checkable
+class BatchAnnotator(Protocol):
+    """An annotator on this machine that answers many pairs at once; `fingerprint` as for `Annotator`.
+
+    `batch_size` pairs are one batch. A batch that was not finished is asked again as a whole, so that an
+    answer may depend on what stands beside it.
+    """
+
+    batch_size: int
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def answers(self, pairs: Sequence[PreferencePair], attempt: int) -> list[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """Raw answers for a pair, first attempt first; `reached` if the last one names the preferred response."""
@@ -69,7 +85,7 @@ class Annotation:
 
 
 def annotate_pairs(
-    annotator: Annotator,
+    annotator: Annotator | BatchAnnotator,
     pairs: Sequence[PreferencePair],
     *,
     path: Path,
@@ -88,17 +104,16 @@ def annotate_pairs(
         raise ValueError("pair ids must be unique")
     path = Path(path)
     done = _resume(path, keys)
-    known = frozenset(done)
-    waiting = (pair for pair in pairs if pair.pair_id not in known)
-    remote = isinstance(annotator, RemoteAnnotator)
-    chunks = (_side_by_side if remote else _one_by_one)(annotator, waiting, max_attempts)  # type: ignore[arg-type]
-    for chunk in chunks:
+    num_rows = len(done)
+    for chunk in _chunks(annotator, pairs, frozenset(done), max_attempts):
         append_jsonl(path, [_to_row(annotation, keys[annotation.pair_id]) for annotation in chunk])
+        num_rows += len(chunk)
         done |= {annotation.pair_id: annotation for annotation in chunk}
         if progress and chunk:
-            progress(len(done), len(pairs), *([annotator.status()] if remote else []))
+            status = [annotator.status()] if isinstance(annotator, RemoteAnnotator) else []
+            progress(len(done), len(pairs), *status)
     ordered = [done[pair_id] for pair_id in keys]
-    if list(done) != list(keys):
+    if list(done) != list(keys) or num_rows != len(keys):
         write_rows(path, (_to_row(annotation, keys[annotation.pair_id]) for annotation in ordered))
     return ordered
 
@@ -111,6 +126,46 @@ def annotate_pair(annotator: Annotator, pair: PreferencePair, *, max_attempts: i
         if parse_verdict(answers[-1]).agrees_with(pair.preferred):
             return Annotation(pair.pair_id, tuple(answers), reached=True)
     return Annotation(pair.pair_id, tuple(answers), reached=False)
+
+
+def annotate_batch(
+    annotator: BatchAnnotator, pairs: Sequence[PreferencePair], *, max_attempts: int
+) -> list[Annotation]:
+    """`annotate_pair` for many pairs: each further attempt asks about those that are not reached yet."""
+    answers: dict[str, list[str]] = {pair.pair_id: [] for pair in pairs}
+    reached: set[str] = set()
+    for attempt in range(max_attempts):
+        if not (asked := [pair for pair in pairs if pair.pair_id not in reached]):
+            break
+        for pair, text in zip(asked, annotator.answers(asked, attempt), strict=True):
+            answers[pair.pair_id].append(text)
+            if parse_verdict(text).agrees_with(pair.preferred):
+                reached.add(pair.pair_id)
+    return [Annotation(key, tuple(texts), key in reached) for key, texts in answers.items()]
+
+
+def _chunks(
+    annotator: Annotator | BatchAnnotator,
+    pairs: Sequence[PreferencePair],
+    known: frozenset[str],
+    max_attempts: int,
+) -> Iterator[list[Annotation]]:
+    """Annotations of the pairs that are not known, as they are finished."""
+    if isinstance(annotator, BatchAnnotator):
+        return _in_batches(annotator, pairs, known, max_attempts)
+    waiting = (pair for pair in pairs if pair.pair_id not in known)
+    if isinstance(annotator, RemoteAnnotator):
+        return _side_by_side(annotator, waiting, max_attempts)
+    return _one_by_one(annotator, waiting, max_attempts)
+
+
+def _in_batches(
+    annotator: BatchAnnotator, pairs: Iterable[PreferencePair], known: frozenset[str], max_attempts: int
+) -> Iterator[list[Annotation]]:
+    queue = iter(pairs)
+    while batch := list(islice(queue, annotator.batch_size)):
+        if any(pair.pair_id not in known for pair in batch):
+            yield annotate_batch(annotator, batch, max_attempts=max_attempts)
 
 
 def _one_by_one(

@@ -32,7 +32,7 @@ from r1reward.data.annotate.replies import (
 )
 from r1reward.data.annotate.request_log import RequestLog
 from r1reward.engines.base import PictureError
-from r1reward.prompts import judge_prompt, prompt_hash
+from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.types import PreferencePair
 
 MAX_FAILED_IN_A_ROW = 10
@@ -48,19 +48,22 @@ class OpenAIAnnotator:
     model, no credit) or ten attempts in a row failed. The key is read from the environment and
     passed to the client; it is kept out of everything that is written.
 
-    `sleep` takes seconds, `clock` gives seconds since 1970, `seed` is for the spread of waiting times.
+    `prompt` is Table 1's unless given. `sleep` takes seconds, `clock` gives seconds since 1970, `seed` is
+    for the spread of waiting times.
     """
 
     def __init__(
         self,
         settings: AnnotatorSettings,
         *,
+        prompt: PromptName = "paper",
         log: Path | None = None,
         seed: int = 0,
         sleep: Callable[[float], Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self._prompt: PromptName = prompt
         self.concurrency = settings.concurrency
         self.log = RequestLog(log)
         self._key = read_key(settings)
@@ -87,7 +90,7 @@ class OpenAIAnnotator:
         sent = self.settings.model_dump(
             include={"model", "base_url", "temperature", "retry_temperature", "seed", "max_tokens"}
         )
-        return f"openai {sorted(sent.items())} prompt={prompt_hash('paper')[:16]}"
+        return f"openai {sorted(sent.items())} prompt={prompt_hash(self._prompt)[:16]}"
 
     def answer(self, pair: PreferencePair, attempt: int) -> str:
         """The server's answer, or nothing if the attempt failed.
@@ -137,7 +140,7 @@ class OpenAIAnnotator:
             {"type": "image_url", "image_url": {"url": data_url(path, origin=pair.origin or pair.pair_id)}}
             for path in paths
         ]
-        parts.append({"type": "text", "text": judge_prompt(pair, name="paper")})
+        parts.append({"type": "text", "text": judge_prompt(pair, name=self._prompt)})
         raised = settings.retry_temperature if attempt else None
         body = {
             "model": settings.model,

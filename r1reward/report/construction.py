@@ -1,0 +1,136 @@
+"""What the data construction made: mix of sources, how hard the pairs are, where the better one stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import Records
+from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
+
+_ALL = "all"
+_SHADES = ("#DCE9F3", "#9CC3DF", "#4C92C3", "#0B3C5D")
+_Sources = Mapping[str, Mapping[str, Any]]
+
+
+def figure_construction(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
+    """Share of each source (the paper's hollow), attempts of the annotator, balance of the positions."""
+    data = records.data() or {}
+    sources: _Sources = data.get("sources", {})
+    with styled():
+        figure = new_figure(12.0, 3.9)
+        panels = figure.subplots(1, 3, width_ratios=(1.0, 1.2, 0.8))
+        titles = ("(a) Source mix", "(b) Attempts of the annotator", "(c) Balance of positions")
+        for axes, title, draw in zip(panels, titles, (_draw_mix, _draw_attempts, _draw_balance), strict=True):
+            axes.set_title(title)
+            if not sources:
+                say_not_run(axes)
+                continue
+            draw(axes, data, _paper_shares(paper))
+            axes.grid(visible=False, axis="y")
+        panels[1].tick_params(labelleft=bool(sources))
+        panels[2].tick_params(labelleft=bool(sources))
+        add_note(figure, _note(records, data))
+        return figure
+
+
+def _paper_shares(paper: Path) -> dict[str, float]:
+    """Printed share of each source in percent; the first four are printed together, so each has none."""
+    printed = {
+        row["dataset"].lower().replace("-", "_"): row["sample"].replace(",", "")
+        for row in paper_table(2, folder=paper).to_dict("records")
+    }
+    sizes = {name: float(text) for name, text in printed.items() if text.isdigit()}
+    total = sum(sizes.values()) + 100_000
+    return {name: 100 * size / total for name, size in sizes.items()}
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -> None:
+    sources: _Sources = data["sources"]
+    total = sum(counts["sampled"] for counts in sources.values())
+    for row, (name, counts) in enumerate(sources.items()):
+        share = 100 * counts["sampled"] / total
+        axes.barh(-row, share, height=0.62, color=COLOURS["stable_reinforce"])
+        _annotate(axes, share, -row, text=f"{counts['sampled']:,}")
+        if name in paper:
+            look = {"marker": "o", "ms": 7, "mfc": "white", "mec": COLOURS["paper"], "mew": 1.4}
+            axes.plot(paper[name], -row, linestyle="none", **look)
+    axes.set_yticks([-row for row in range(len(sources))], [_label(name) for name in sources])
+    axes.set_xlabel("share of all pairs (%)")
+    axes.margins(x=0.14)
+    handles = [
+        Line2D([], [], color=COLOURS["stable_reinforce"], lw=6, label="measured"),
+        Line2D([], [], marker="o", ms=7, mfc="white", mec=COLOURS["paper"], linestyle="none", label="paper"),
+    ]
+    axes.legend(handles=handles, loc="best", fontsize=8)
+
+
+def _draw_attempts(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
+    rows = {name: counts.get("attempts") for name, counts in data["sources"].items()}
+    rows[_ALL] = data["attempts"]
+    kinds = list(data["attempts"])
+    for row, (_name, attempts) in enumerate(rows.items()):
+        total, left = sum((attempts or {}).values()), 0.0
+        if not total:
+            continue
+        for kind, shade in zip(kinds, _shades(len(kinds)), strict=True):
+            share = 100 * attempts[kind] / total
+            axes.barh(-row, share, left=left, height=0.62, color=shade)
+            if share >= 7:
+                colour = "white" if shade in _SHADES[2:] else "black"
+                look = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+                axes.text(left + share / 2, -row, f"{share:.0f}", **look)
+            left += share
+    axes.set_yticks([-row for row in range(len(rows))], [_label(name) for name in rows])
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the pairs (%)")
+    names = ["never right" if kind == "failed" else f"right at {kind}" for kind in kinds]
+    handles = [
+        Line2D([], [], color=shade, lw=6, label=name)
+        for shade, name in zip(_shades(len(kinds)), names, strict=True)
+    ]
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.07), "ncols": len(kinds)}
+    axes.legend(handles=handles, fontsize=7.5, **place)
+
+
+def _annotate(axes: Axes, x: float, y: float, *, text: str) -> None:
+    axes.annotate(text, (x, y), (8, 0), textcoords="offset points", va="center", fontsize=7.5)
+
+
+def _shades(number: int) -> list[str]:
+    """From light to dark, the last for pairs that were never reached."""
+    return [_SHADES[min(index, 2)] for index in range(number - 1)] + [_SHADES[3]]
+
+
+def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
+    rows = {name: counts.get("positions", {}) for name, counts in data["sources"].items()}
+    rows[_ALL] = data["positions"]
+    for row, positions in enumerate(rows.values()):
+        if not sum(positions.values()):
+            continue
+        share = 100 * positions["1"] / sum(positions.values())
+        axes.plot(share, -row, marker="D", ms=6, color=COLOURS["stable_reinforce"], linestyle="none")
+        text = f"{positions['1']:,} : {positions['2']:,}"
+        _annotate(axes, share, -row, text=text)
+    axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
+    axes.set_yticks([-row for row in range(len(rows))], [_label(name) for name in rows])
+    axes.set_xlim(45, 55)
+    axes.set_xlabel("Response 1 preferred (%)")
+
+
+def _note(records: Records, data: Mapping[str, Any]) -> str:
+    annotator = data.get("annotator", "scripted")
+    return (
+        f"Measured, profile {records.profile}; annotator: {annotator}. The paper prints the sizes of the "
+        "MM-RLHF subsets and, for the other four sources, only their sum of 100k; attempts are not printed."
+    )

@@ -1,0 +1,174 @@
+"""How much the cold start depends on who annotates (paper C.8, Table 10).
+
+Every annotator is asked about the same pairs, only its right answers are kept, and the base model learns
+from each set with the settings of the cold start. The weak annotator is a real model: the base model
+without its last layers, after a short lesson in judging on other pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from r1reward.config import ModelSettings, Profile
+from r1reward.data.annotate import (
+    Annotation,
+    Annotator,
+    BatchAnnotator,
+    ModelAnnotator,
+    OpenAIAnnotator,
+    annotate_pairs,
+    answers_folder,
+)
+from r1reward.data.build import PAIRS
+from r1reward.data.cold_start import iterate_sft, select_sft, write_sft
+from r1reward.data.storage import iterate_pairs, read_pairs, write_pairs
+from r1reward.engines import load_engine
+from r1reward.engines.loading import load_model, save_model, weights_hash
+from r1reward.files import iterate_jsonl, write_json
+from r1reward.progress import Progress
+from r1reward.train import checkpoint
+from r1reward.train.sft import train_sft
+from r1reward.types import PreferencePair
+
+Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+
+def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
+    """Draw the pairs of the study into `out/pairs.jsonl` and other examples into `out/lessons.jsonl`.
+
+    `data` holds the built pairs and the cold start's `sft.jsonl`. Raises ValueError where nothing is left
+    for the lessons.
+    """
+    study, path = profile.annotators, data / "built" / PAIRS
+    total = sum(1 for _ in iterate_pairs(path))
+    chosen = set(np.random.default_rng([study.seed, total]).permutation(total)[: study.pairs].tolist())
+    pairs = [pair for index, pair in enumerate(iterate_pairs(path)) if index in chosen]
+    ids = {pair.pair_id for pair in pairs}
+    others = (example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id not in ids)
+    lessons = list(islice(others, study.lessons))
+    if not lessons:
+        raise ValueError(f"annotators.pairs = {study.pairs} leaves no cold-start example for the lessons")
+    write_pairs(out / "pairs.jsonl", pairs)
+    write_sft(out / "lessons.jsonl", lessons)
+
+
+def trained_arms(profile: Profile) -> tuple[Arm, ...]:
+    """The arms whose annotator is trained here first; the others share it, or ask a server."""
+    return () if profile.data.annotator == "openai" else ("weak", "weak_reworded")
+
+
+def train_weak_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> Path:
+    """The weak annotator of an arm, trained on `out/lessons.jsonl`; returns its checkpoint folder."""
+    folder = out / f"annotator_{_prompt_of(arm, profile)}" / f"seed_{seed}"
+    start = folder / "start"
+    if not start.is_dir():
+        checkpoint.write_folder(
+            start, lambda path: _keep_layers(profile.model.base, profile.annotators.layers, path)
+        )
+    return train_sft(
+        start,
+        out / "lessons.jsonl",
+        out=folder,
+        settings=profile.sft.model_copy(update={"epochs": profile.annotators.epochs, "max_examples": None}),
+        model_settings=_model_settings(arm, profile),
+        seed=seed,
+    )
+
+
+def run_arm(arm: Arm, *, data: Path, out: Path, record: Path, profile: Profile, seed: int) -> dict[str, Any]:
+    """Annotate the study's pairs, learn from the right answers, and record how often each attempt was right.
+
+    The strong annotator's answers are those of the cold start: nothing is asked twice.
+    """
+    pairs, folder = read_pairs(out / "pairs.jsonl"), out / arm / f"seed_{seed}"
+    if arm == "strong":
+        ids = {pair.pair_id for pair in pairs}
+        examples = [example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id in ids]
+        rows = iterate_jsonl(answers_folder(profile.data, data) / "annotations.jsonl")
+        attempts = [row["attempts"] if row["reached"] else 0 for row in rows if row["pair_id"] in ids]
+        annotator = profile.data.annotator
+    else:
+        asked = _make_annotator(arm, out=out, profile=profile, seed=seed)
+        annotations = _annotate(asked, pairs, folder, profile, f"{arm}, seed {seed}: annotating")
+        examples = list(select_sft(pairs, annotations))
+        attempts = [one.attempts if one.reached else 0 for one in annotations]
+        annotator = asked.name
+    path = write_sft(folder / "sft.jsonl", examples)
+    found = {"arm": arm, "annotator": annotator, **_count(attempts), "examples": len(examples)}
+    write_json(record / "annotation.json", found)
+    if examples:
+        settings = {"settings": profile.sft, "model_settings": profile.model}
+        train_sft(profile.model.base, path, out=folder, record=record, seed=seed, **settings)
+    else:
+        # An annotator that was never right teaches nothing.
+        learnt = load_model(profile.model.base)
+        checkpoint.write_folder(folder / "model", lambda path: save_model(*learnt, path))
+    return found
+
+
+def _annotate(
+    annotator: Annotator | BatchAnnotator,
+    pairs: Sequence[PreferencePair],
+    folder: Path,
+    profile: Profile,
+    label: str,
+) -> list[Annotation]:
+    path, attempts = folder / "annotations.jsonl", profile.data.max_attempts
+    return annotate_pairs(annotator, pairs, path=path, max_attempts=attempts, progress=Progress(label))
+
+
+def _make_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> ModelAnnotator | OpenAIAnnotator:
+    study, prompt = profile.annotators, _prompt_of(arm, profile)
+    if profile.data.annotator == "openai":
+        settings = study.openai
+        if arm == "weak_sampled":
+            settings = settings.model_copy(update={"temperature": study.temperature})
+        return OpenAIAnnotator(settings, prompt=prompt, log=out / arm / "requests.jsonl", seed=seed)
+    folder = train_weak_annotator(arm, out=out, profile=profile, seed=seed)
+    changed = profile.model_copy(update={"model": _model_settings(arm, profile)})
+    return ModelAnnotator(
+        load_engine(folder, changed),
+        model=weights_hash(folder),
+        prompt=prompt,
+        max_new_tokens=profile.engine.max_new_tokens,
+        temperature=study.temperature if arm == "weak_sampled" else 0.0,
+        retry_temperature=study.temperature,
+        seed=seed,
+        batch_size=profile.engine.batch_size,
+    )
+
+
+def _prompt_of(arm: Arm, profile: Profile) -> Any:
+    return "reworded" if arm == "weak_reworded" else profile.model.prompt
+
+
+def _model_settings(arm: Arm, profile: Profile) -> ModelSettings:
+    return profile.model.model_copy(update={"prompt": _prompt_of(arm, profile)})
+
+
+def _keep_layers(base: str, layers: int, folder: Path) -> None:
+    """Write a model with only the first `layers` decoder layers; more than it has is a ValueError."""
+    model, processor = load_model(base)
+    decoder, config = model.model.language_model, model.config.get_text_config()
+    if layers > len(decoder.layers):
+        raise ValueError(f"annotators.layers = {layers}, but {base} has {len(decoder.layers)} decoder layers")
+    decoder.layers = decoder.layers[:layers]
+    config.num_hidden_layers = layers
+    config.layer_types = config.layer_types[:layers]
+    save_model(model, processor, folder)
+
+
+def _count(attempts: Sequence[int]) -> dict[str, Any]:
+    """Shares of the pairs whose first, or any, attempt was right; an attempt of 0 never was."""
+    right = [attempt == 1 for attempt in attempts]
+    return {
+        "pairs": len(attempts),
+        "first_attempt_accuracy": sum(right) / max(1, len(right)),
+        "reached_share": sum(attempt > 0 for attempt in attempts) / max(1, len(attempts)),
+    }

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+from helpers import World
+
+from r1reward.config import Profile, load_profile
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.cold_start import read_sft, write_sft
+from r1reward.data.storage import read_pairs, write_pairs
+from r1reward.engines.loading import load_model, weights_hash
+from r1reward.files import read_json, read_jsonl
+from r1reward.train.annotators import run_arm, train_weak_annotator, trained_arms, write_study_pairs
+from r1reward.types import PreferencePair
+
+OVERRIDES = {
+    "annotators": {"pairs": 8, "lessons": 5, "layers": 2},
+    "sft": {"batch_size": 4, "micro_batch_size": 4, "epochs": 1.0},
+    "engine": {"batch_size": 8, "max_new_tokens": 6},
+}
+
+
+class Known:
+    """Right at attempt 1, at attempt 2 and never, in turn."""
+
+    fingerprint = "known"
+
+    def answer(self, pair: PreferencePair, attempt: int) -> str:
+        right = attempt == int(pair.pair_id[1:]) % 3
+        return f"<think>.</think><answer>{pair.preferred if right else 3 - pair.preferred}</answer>"
+
+
+@pytest.fixture
+def data(world: World, tmp_path: Path) -> Path:
+    folder, pairs = tmp_path / "data", read_pairs(world.pairs)
+    write_pairs(folder / "built" / "pairs.jsonl", pairs)
+    write_sft(folder / "sft.jsonl", read_sft(world.examples))
+    annotate_pairs(Known(), pairs, path=folder / "annotations.jsonl", max_attempts=2)
+    return folder
+
+
+def _profile(world: World) -> Profile:
+    return load_profile("smoke", overrides={**OVERRIDES, "model": {"base": str(world.model)}})
+
+
+def test_lessons_and_study_share_no_pair(world: World, data: Path, tmp_path: Path) -> None:
+    write_study_pairs(data, tmp_path, profile=_profile(world))
+    pairs, lessons = read_pairs(tmp_path / "pairs.jsonl"), read_sft(tmp_path / "lessons.jsonl")
+    assert (len(pairs), len(lessons)) == (8, 5)
+    assert not {pair.pair_id for pair in pairs} & {lesson.pair.pair_id for lesson in lessons}
+    greedy = load_profile("smoke", overrides={"annotators": {"pairs": 16}})
+    with pytest.raises(ValueError, match="leaves no cold-start example"):
+        write_study_pairs(data, tmp_path, profile=greedy)
+
+
+def test_the_weak_annotator_is_a_smaller_model_whose_right_answers_are_kept(
+    world: World, data: Path, tmp_path: Path
+) -> None:
+    profile, record = _profile(world), tmp_path / "record"
+    write_study_pairs(data, tmp_path, profile=profile)
+    for arm in trained_arms(profile):
+        model, _ = load_model(train_weak_annotator(arm, out=tmp_path, profile=profile, seed=0))
+        assert len(model.model.language_model.layers) == 2
+        assert model.config.get_text_config().num_hidden_layers == 2
+    found = run_arm("weak_sampled", data=data, out=tmp_path, record=record, profile=profile, seed=0)
+    folder = tmp_path / "weak_sampled" / "seed_0"
+    rows, examples = read_jsonl(folder / "annotations.jsonl"), read_sft(folder / "sft.jsonl")
+    assert found["pairs"] == len(rows) == 8
+    assert found["examples"] == len(examples) == sum(row["reached"] for row in rows)
+    assert read_json(record / "annotation.json") == found
+
+
+def test_the_strong_annotator_is_not_asked_again(world: World, data: Path, tmp_path: Path) -> None:
+    profile, record = _profile(world), tmp_path / "record"
+    write_study_pairs(data, tmp_path, profile=profile)
+    found = run_arm("strong", data=data, out=tmp_path, record=record, profile=profile, seed=0)
+    numbers = [int(pair.pair_id[1:]) % 3 for pair in read_pairs(tmp_path / "pairs.jsonl")]
+    assert found["first_attempt_accuracy"] == numbers.count(0) / 8
+    assert found["reached_share"] == (numbers.count(0) + numbers.count(1)) / 8
+    assert weights_hash(tmp_path / "strong" / "seed_0" / "model") != weights_hash(world.model)
+    assert read_jsonl(record / "metrics.jsonl")
