@@ -32,12 +32,12 @@ from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import save_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
-from r1reward.files import append_jsonl, sha256_file, write_json
+from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_request, judge_samples
 from r1reward.parsing import follows_format
 from r1reward.train import checkpoint
-from r1reward.train.collapse import save_evidence
+from r1reward.train.collapse import CollapseWatch, save_evidence
 from r1reward.train.learner import (
     Chunk,
     Learner,
@@ -56,11 +56,12 @@ DEFAULT_LIMIT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class RLResult:
-    """How a run ended. `model` is the folder of the last finite weights."""
+    """How a run ended, with the reason of a collapse. `model` is the folder of the last finite weights."""
 
     status: Literal["finished", "collapsed"]
     steps: int
     model: Path
+    reason: str = ""
 
 
 def train_rl(
@@ -88,8 +89,8 @@ def train_rl(
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
 
-    A loss or gradient that is not finite stops the run as "collapsed", with the evidence in
-    `out/collapse`; the weights before that update are saved.
+    A run that collapses (see `train.collapse`) stops there; a loss or gradient that is not finite leaves
+    its evidence in `out/collapse`, and the weights before that update are saved.
     """
     out, record = Path(out), Path(record or out)
     pairs = read_pairs(pairs_path)
@@ -104,7 +105,7 @@ def train_rl(
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if ended := checkpoint.final_status(out, record):
-        return RLResult(ended["status"], ended["step"], out / "model")
+        return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
     learner = make_learner(
         last or model_path,
         settings=settings,
@@ -129,17 +130,20 @@ def train_rl(
 def _run(
     learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
-    status: Literal["finished", "collapsed"] = "finished"
+    rows = record / "metrics.jsonl"
+    watch, reason = CollapseWatch(read_jsonl(rows) if rows.is_file() else ()), ""
     step = start
     for step in range(start + 1, learner.steps + 1):
         try:
             row = take_step(learner, choose_prompts(pairs, learner, step), step)
         except NonFiniteError as error:
             save_evidence(out / "collapse", step, error)
-            status = "collapsed"
+            reason = str(error)
             break
-        append_jsonl(record / "metrics.jsonl", row)
+        append_jsonl(rows, row)
         monitor.show(row)
+        if reason := watch.see(row) or "":
+            break
         if step % learner.settings.save_steps == 0 or step == learner.steps:
             checkpoint.save_checkpoint(
                 out / "checkpoints",
@@ -152,8 +156,9 @@ def _run(
     model = checkpoint.write_folder(
         out / "model", lambda folder: save_model(learner.model, learner.processor, folder)
     )
-    write_json(record / "status.json", {"status": status, "step": step})
-    return RLResult(status, step, model)
+    status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
+    write_json(record / "status.json", {"status": status, "step": step, "reason": reason})
+    return RLResult(status, step, model, reason)
 
 
 def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
