@@ -186,7 +186,7 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
         "step": step,
         **reward_metrics(trajectories),
         **losses,
-        **advantage_metrics(raw, limit=_limit(learner.settings)),
+        **advantage_metrics(raw, limit=advantage_limit(learner.settings)),
         "entropy": entropy,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
@@ -296,7 +296,7 @@ def advantages(
     ]
     counted = torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)])
     z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
-    limit = _limit(settings)
+    limit = advantage_limit(settings)
     kept = z if limit is None else filter_advantages(z, limit=limit)
     parts = kept.split([int(mask.sum()) for mask in masks])
     for chunk, part in zip(chunks, parts, strict=True):
@@ -350,7 +350,8 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
     return {**weighted_means(parts), "grad_norm": float(norm), "learning_rate": rate}
 
 
-def _limit(settings: RLSettings) -> float | None:
+def advantage_limit(settings: RLSettings) -> float | None:
+    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
     if settings.advantage_limit == "default":
         return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
     return None if settings.advantage_limit == "off" else settings.advantage_limit

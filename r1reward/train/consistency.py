@@ -1,0 +1,122 @@
+"""Small models trained to tell whether a reasoning supports its answer (paper §3.2, C.11, at mini scale).
+
+They learn from what a policy really writes: its reasoning with its own answer, and with the other answer.
+Which of the two agree is read from the last conclusion of the reasoning; the label of the pair is never
+shown. They are tested on answers to other pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1reward.config import JudgeSettings, ModelSettings, Profile, SFTSettings
+from r1reward.data.storage import write_rows
+from r1reward.engines import load_engine
+from r1reward.engines.base import Sampling
+from r1reward.files import read_jsonl
+from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.reward_model import judge_pairs
+from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
+from r1reward.stats import wilson_interval
+from r1reward.train.sft import train_sft
+from r1reward.types import PreferencePair, Request, Verdict
+
+OTHER = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A reasoning, an answer that stands below it, and whether the reasoning supports it."""
+
+    reasoning: str
+    verdict: Verdict
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample:
+    """A question without pictures and its answer."""
+
+    text: str
+    completion: str
+
+    def request(self, prompt: PromptName) -> Request:
+        """The question as it stands; judge prompts play no part."""
+        return Request(self.text)
+
+
+def collect_opinions(
+    checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int
+) -> list[Opinion]:
+    """Two opinions for each sampled answer that comes to a conclusion: as it is, and contradicted."""
+    judgments = judge_pairs(
+        load_engine(checkpoint, profile),
+        pairs,
+        prompt=profile.model.prompt,
+        sampling=Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed),
+    )
+    answers = [(j.reasoning, j.verdict) for j in judgments if j.verdict is not Verdict.UNPARSED]
+    agrees = ScriptedConsistencyJudge().judge([r for r, _ in answers], [v for _, v in answers])
+    opinions = []
+    for (reasoning, verdict), known in zip(answers, agrees, strict=True):
+        if known is not None:
+            opinions += [Opinion(reasoning, verdict, known), Opinion(reasoning, OTHER[verdict], not known)]
+    return opinions
+
+
+def train_consistency_judge(
+    opinions: Sequence[Opinion],
+    *,
+    base: str | Path,
+    out: Path,
+    settings: JudgeSettings,
+    model_settings: ModelSettings,
+    prompt: ConsistencyPromptName,
+    seed: int,
+) -> Path:
+    """Fine-tune a base model on `settings.examples` opinions; returns the folder of the judge."""
+    chosen = np.random.default_rng([seed, 4]).permutation(len(opinions))[: settings.examples]
+    rows = [
+        {
+            "text": consistency_prompt(opinion.reasoning, opinion.verdict, name=prompt),
+            "completion": "1" if opinion.agrees else "0",
+        }
+        for opinion in (opinions[index] for index in sorted(chosen.tolist()))
+    ]
+    write_rows(out / "examples.jsonl", rows)
+    return train_sft(
+        base,
+        out / "examples.jsonl",
+        out=out,
+        settings=SFTSettings(
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            micro_batch_size=settings.batch_size,
+        ),
+        model_settings=model_settings,
+        seed=seed,
+        read=read_text_examples,
+    )
+
+
+def read_text_examples(path: str | Path) -> list[TextExample]:
+    """Examples as `train_consistency_judge` writes them."""
+    return [TextExample(row["text"], row["completion"]) for row in read_jsonl(path)]
+
+
+def measure_consistency_judge(judge: ConsistencyJudge, opinions: Sequence[Opinion]) -> dict[str, Any]:
+    """Accuracy on opinions with its interval; an unknown is wrong, and counted."""
+    said = judge.judge([o.reasoning for o in opinions], [o.verdict for o in opinions])
+    right = sum(answer == o.agrees for answer, o in zip(said, opinions, strict=True))
+    return {
+        "accuracy": right / len(opinions),
+        "interval": list(wilson_interval(right, len(opinions))),
+        "unknown": sum(answer is None for answer in said),
+        "n": len(opinions),
+    }
