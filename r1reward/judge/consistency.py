@@ -11,9 +11,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from r1reward.engines.base import Sampling
+from r1reward.engines.base import Engine, Sampling
+from r1reward.engines.loading import weights_hash
+from r1reward.engines.transformers import TransformersEngine
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt
 from r1reward.types import Request, Verdict
 
@@ -24,7 +26,13 @@ MAX_OPINION_TOKENS = 4
 
 
 class ConsistencyJudge(Protocol):
-    """True if a reasoning supports its verdict, False if it contradicts it, None if that is unknown."""
+    """True if a reasoning supports its verdict, False if it contradicts it, None if that is unknown.
+
+    `fingerprint` changes with its opinions.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]: ...
 
@@ -35,7 +43,7 @@ class ScriptedConsistencyJudge:
     None where the reasoning says nothing of the kind or there is no verdict.
     """
 
-    name = "scripted"
+    fingerprint = "scripted"
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
         """One value for each reasoning and its verdict; lists of different length are a ValueError."""
@@ -52,12 +60,17 @@ class ModelConsistencyJudge:
     """
 
     def __init__(
-        self, checkpoint: str | Path, *, prompt: ConsistencyPromptName = "mini", engine: Any = None
+        self, checkpoint: str | Path, *, prompt: ConsistencyPromptName = "mini", engine: Engine | None = None
     ) -> None:
-        self.name = str(checkpoint)
+        self._checkpoint = str(checkpoint)
         self._prompt: ConsistencyPromptName = prompt
         self._engine = engine
         self._known: dict[str, bool | None] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Prompt and weights."""
+        return f"{self._prompt} prompt, {weights_hash(self._checkpoint)}"
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
         """One opinion for each reasoning and its verdict; lists of different length are a ValueError."""
@@ -72,12 +85,9 @@ class ModelConsistencyJudge:
             self._known |= {q: read_opinion(answer.text) for q, (answer,) in zip(new, answers, strict=True)}
         return [self._known[question] for question in questions]
 
-    def _loaded(self) -> Any:
+    def _loaded(self) -> Engine:
         if self._engine is None:
-            # The judge is handed to worker processes; they, not the sender, need the model.
-            from r1reward.engines.transformers import TransformersEngine  # noqa: PLC0415
-
-            self._engine = TransformersEngine.from_pretrained(self.name)
+            self._engine = TransformersEngine.from_pretrained(self._checkpoint)
         return self._engine
 
 
@@ -89,6 +99,11 @@ class FlippedConsistencyJudge:
 
     def __init__(self, judge: ConsistencyJudge, *, share: float, seed: int) -> None:
         self._judge, self._share, self._seed = judge, share, seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Share, seed and the other judge."""
+        return f"{self._share} flipped by {self._seed}: {self._judge.fingerprint}"
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
         """See `ConsistencyJudge`; what is unknown stays so."""
@@ -105,6 +120,7 @@ class RandomConsistencyJudge:
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
+        self.fingerprint = f"random, seed {seed}"
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
         """See `ConsistencyJudge`; never unknown."""

@@ -130,7 +130,7 @@ def run_key(grid: Grid, variant: Variant, seed: int) -> str:
         grid.profile.model.model_dump(mode="json"),
         grid.profile.engine.model_dump(mode="json"),
         grid.profile.bench.sampled_temperature,
-        [variant.judge, *(weights_hash(folder) for folder in grid.judges.values())],
+        make_judge(variant.judge, grid.judges, seed).fingerprint,
         [seed, weights_hash(grid.starts[seed]), sha256_file(grid.rl_pairs)],
         judged,
     ]

@@ -93,7 +93,7 @@ def train_rl(
     its evidence in `out/collapse`, and the weights before that update are saved.
     """
     out, record = Path(out), Path(record or out)
-    pairs = read_pairs(pairs_path)
+    pairs, judge = read_pairs(pairs_path), judge or ScriptedConsistencyJudge()
     if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
         raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
     if not pairs:
@@ -102,6 +102,7 @@ def train_rl(
         "settings": [part.model_dump(mode="json") for part in (settings, model_settings, engine_settings)],
         "seed": seed,
         "inputs": [weights_hash(model_path), sha256_file(pairs_path)],
+        "judge": judge.fingerprint,
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if ended := checkpoint.final_status(out, record):
@@ -111,7 +112,7 @@ def train_rl(
         settings=settings,
         model_settings=model_settings,
         engine_settings=engine_settings,
-        judge=judge or ScriptedConsistencyJudge(),
+        judge=judge,
         seed=seed,
         steps=count_steps(settings, len(pairs)),
         reference_path=model_path,
