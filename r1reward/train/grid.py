@@ -26,7 +26,7 @@ from r1reward.judge.consistency import (
 )
 from r1reward.parallel import side_by_side
 from r1reward.train.rl import train_rl
-from r1reward.train.variants import REFERENCE, JudgeName, Variant, interventions, is_identical
+from r1reward.train.variants import JudgeName, Variant, interventions, is_identical
 from r1reward.types import PreferencePair
 
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -38,7 +38,8 @@ class Grid:
     """What all runs of a grid share.
 
     `starts` are the cold-started checkpoints by seed, `judges` the folders of the trained consistency
-    judges by name. Heavy files go to `work/<variant>/seed_<seed>`, what reports read to `records/...`.
+    judges by name, `reference` holds the records of the StableReinforce runs. Heavy files go to
+    `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`.
     """
 
     profile: Profile
@@ -46,44 +47,33 @@ class Grid:
     rl_pairs: Path
     benchmark: tuple[PreferencePair, ...]
     judges: Mapping[str, Path]
+    reference: Path
     work: Path
     records: Path
 
-    def record(self, variant: Variant, seed: int) -> Path:
-        """Folder of the record of one run."""
-        return self.records / variant.name / f"seed_{seed}"
-
 
 def run_grid(grid: Grid, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
-    """Run what is missing, references first; returns the record `run.json` of every run by its name."""
-    references = [variant for variant in variants if variant.name == REFERENCE]
-    others = [variant for variant in variants if variant.name != REFERENCE]
-    outcomes = {}
-    for part in (references, others):
-        runs = {
-            f"{variant.name}, seed {seed}": partial(run_one, grid, variant, seed)
-            for variant in part
-            for seed in grid.starts
-        }
-        outcomes |= side_by_side(runs, processes=grid.profile.processes)
-    return outcomes
+    """Run what is missing, side by side; returns the record `run.json` of every run by its name."""
+    runs = {
+        f"{variant.name}, seed {seed}": partial(run_one, grid, variant, seed)
+        for seed in grid.starts
+        for variant in variants
+    }
+    return side_by_side(runs, processes=grid.profile.processes)
 
 
 def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     """One run of the grid: trained and judged, or found identical to its reference, or done before."""
-    folder = grid.record(variant, seed)
+    folder = grid.records / variant.name / f"seed_{seed}"
     file, key = folder / "run.json", run_key(grid, variant, seed)
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
-    reference = grid.record(_reference(), seed) / "metrics.jsonl"
-    if variant.name != REFERENCE and reference.is_file():
-        rows = read_jsonl(reference)
-        if is_identical(variant, grid.profile.rl, rows):
-            about |= {"status": "identical", "to": REFERENCE, "interventions": interventions(rows)}
-            write_json(file, about)
-            return about
-    about |= _train_and_judge(grid, variant, seed, folder)
+    rows = read_jsonl(grid.reference / f"seed_{seed}" / "metrics.jsonl")
+    if is_identical(variant, grid.profile.rl, rows):
+        about |= {"status": "identical", "interventions": interventions(rows)}
+    else:
+        about |= _train_and_judge(grid, variant, seed, folder)
     write_json(file, about)
     return about
 
@@ -144,7 +134,3 @@ def make_judge(name: JudgeName, judges: Mapping[str, Path], seed: int) -> Consis
     if name == "noisy":
         return FlippedConsistencyJudge(make_judge("strong", judges, seed), share=FLIPPED_SHARE, seed=seed)
     return ModelConsistencyJudge(judges[name])
-
-
-def _reference() -> Variant:
-    return Variant(REFERENCE, ())
