@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic
 from r1reward.report import extras, figures, tables
+from r1reward.report.ablations import ABLATIONS, ablation_table
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.paper import PAPER_FOLDER
 from r1reward.report.records import Records
@@ -18,7 +20,7 @@ from r1reward.report.style import save_figure
 PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "table_02": tables.table_02,
     "table_03": tables.table_03,
-    "table_05": tables.table_05,
+    **{f"table_{number:02d}": partial(ablation_table, number=number) for number in ABLATIONS},
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_base_model": tables.base_model,

@@ -39,15 +39,6 @@ WORLD_NOTE = (
 )
 _SOURCE_COLUMNS = ["source", "profile", "seeds", "n"]
 _EXTENDED_SUFFIXES = ("", "_low", "_high")
-_TRAINED_METHODS = {
-    "Reward Model": "",
-    "MM-RLHF-Reward": "",
-    "StableReinforce": "stable_reinforce",
-    "wo advantage": "",
-    "wo pre-clip": "",
-    "Reinforce++": "reinforce_pp",
-    "Only Long-Cot SFT": "sft",
-}
 
 
 def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -59,13 +50,13 @@ def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         counts = sources.pop(dataset.lower().replace("-", "_"), None)
         rows.append(_source_row(dataset, counts, records.profile))
     rows += [_source_row(name, counts, records.profile) for name, counts in sources.items()]
-    frame = _join(printed, rows)
+    frame = join_tables(printed, rows)
     notes = [
         "The paper samples 100k pairs from its first four data sets together.",
         "Measured rows count this profile's files, which have the sources' own schemas; "
         "those of the mini world are generated.",
     ]
-    return _titled(frame, "Table 2. Data sets used for training.", notes)
+    return titled(frame, "Table 2. Data sets used for training.", notes)
 
 
 def table_03(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -77,24 +68,10 @@ def table_03(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     for model in MODEL_NAMES:
         for mode, decoding in MODES.items():
             row = {"group": "This run", "model": display_name(records, model), "decoding": decoding}
-            rows.append(row | _score_cells(records, model, mode=mode, columns=columns))
-    frame = _join(printed, rows, intervals=columns)
+            rows.append(row | score_cells(records, model, mode=mode, columns=columns))
+    frame = join_tables(printed, rows, intervals=columns)
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
-    return _titled(frame, "Table 3. VL-RewardBench, accuracy in percent (50 is chance).", notes)
-
-
-def table_05(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
-    """Table 5: training set-ups on VL-RewardBench; greedy decoding."""
-    printed = paper_table(5, folder=paper).assign(source="paper")
-    columns = [*GROUPS, "overall_acc"]
-    rows = []
-    for method, model in (_TRAINED_METHODS | {MODEL_NAMES["sft_continued"]: "sft_continued"}).items():
-        name = display_name(records, model, fallback=method) if model else method
-        row = {"group": "This run", "data": f"cold start ({records.profile})", "model": name}
-        rows.append(row | _score_cells(records, model, mode="greedy", columns=columns))
-    frame = _join(printed, rows, intervals=columns)
-    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
-    return _titled(frame, "Table 5. Training set-ups on VL-RewardBench, accuracy in percent, greedy.", notes)
+    return titled(frame, "Table 3. VL-RewardBench, accuracy in percent (50 is chance).", notes)
 
 
 def cold_start(records: Records) -> pd.DataFrame:
@@ -102,7 +79,7 @@ def cold_start(records: Records) -> pd.DataFrame:
     data = records.data()
     if data is None:
         rows = [{"quantity": "cold start", "value": NOT_RUN}]
-        return _titled(pd.DataFrame(rows), "Cold-start data.", [])
+        return titled(pd.DataFrame(rows), "Cold-start data.", [])
     annotator = str(data.get("annotator", "scripted"))
     by_annotator = "scripted" if "scripted" in annotator.lower() else "measured"
     rows = [("preferred response at position " + key, n, "measured") for key, n in data["positions"].items()]
@@ -115,14 +92,14 @@ def cold_start(records: Records) -> pd.DataFrame:
         {"quantity": name, "value": f"{value:,}", "source": source, "profile": records.profile}
         for name, value, source in rows
     ]
-    return _titled(pd.DataFrame(cells), "Cold-start data.", [f"Annotator: {annotator}."])
+    return titled(pd.DataFrame(cells), "Cold-start data.", [f"Annotator: {annotator}."])
 
 
 def base_model(records: Records) -> pd.DataFrame:
     """Perception of the base model on held-out scenes, one row a skill."""
     base = records.base()
     if base is None:
-        return _titled(
+        return titled(
             pd.DataFrame([{"skill": "all", "accuracy": NOT_RUN}]), "Base model on held-out scenes.", []
         )
     rows = []
@@ -138,7 +115,7 @@ def base_model(records: Records) -> pd.DataFrame:
         row |= {"accuracy_low": _percent(low), "accuracy_high": _percent(high)}
         rows.append(row | {"source": "measured", "profile": records.profile})
     columns = ["skill", *(f"accuracy{s}" for s in _EXTENDED_SUFFIXES), "source", "profile", "n"]
-    return _titled(_frame(rows, columns), "Base model on held-out scenes, accuracy in percent.", [])
+    return titled(_frame(rows, columns), "Base model on held-out scenes, accuracy in percent.", [])
 
 
 def judge_behaviour(records: Records) -> pd.DataFrame:
@@ -159,7 +136,7 @@ def judge_behaviour(records: Records) -> pd.DataFrame:
         "First, second: the better response stood there. Given, swapped: the file's order, its reverse.",
         DAGGER_NOTE,
     ]
-    return _titled(frame, "How the judges answer on VL-RewardBench.", notes)
+    return titled(frame, "How the judges answer on VL-RewardBench.", notes)
 
 
 def paired_differences(records: Records) -> pd.DataFrame:
@@ -168,7 +145,7 @@ def paired_differences(records: Records) -> pd.DataFrame:
     for a, b in COMPARISONS:
         for mode, decoding in MODES.items():
             row = {"model": display_name(records, b), "minus": display_name(records, a), "decoding": decoding}
-            rows.append(row | _difference_cells(records, a, b, mode=mode))
+            rows.append(row | difference_cells(records, a, b, mode=mode))
     columns = [
         "model",
         "minus",
@@ -181,7 +158,7 @@ def paired_differences(records: Records) -> pd.DataFrame:
         "Percentage points of overall accuracy; bootstrap over seeds, then pairs, both orders together.",
         DAGGER_NOTE,
     ]
-    return _titled(frame, "Paired differences on VL-RewardBench.", notes)
+    return titled(frame, "Paired differences on VL-RewardBench.", notes)
 
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:
@@ -205,8 +182,9 @@ def _source_row(dataset: str, counts: dict | None, profile: str) -> dict[str, st
     }
 
 
-def _score_cells(records: Records, model: str, *, mode: str, columns: Sequence[str]) -> dict[str, str]:
-    scores = score(records, model, mode) if model else None
+def score_cells(records: Records, model: str, *, mode: str, columns: Sequence[str]) -> dict[str, str]:
+    """A model's accuracies with intervals and where they come from, or "not run"."""
+    scores = score(records, model, mode)
     if scores is None:
         return {column: NOT_RUN for column in columns} | {"source": NOT_RUN, "profile": records.profile}
     cells = _run_cells(records, scores.num_seeds, scores.num_pairs) | {"source": "measured"}
@@ -230,7 +208,8 @@ def _interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
     }
 
 
-def _difference_cells(records: Records, a: str, b: str, *, mode: str) -> dict[str, str]:
+def difference_cells(records: Records, a: str, b: str, *, mode: str) -> dict[str, str]:
+    """The paired difference b - a with its interval, or "not run"."""
     values = paired_values(records, a, b, mode=mode)
     if values is None:
         return {"difference": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
@@ -267,9 +246,10 @@ def _columns(
     yield from (column for column in _SOURCE_COLUMNS if column in known or intervals)
 
 
-def _join(
+def join_tables(
     printed: pd.DataFrame, rows: Sequence[dict[str, str]], *, intervals: Sequence[str] = ()
 ) -> pd.DataFrame:
+    """The printed rows, then ours; a column of `intervals` is followed by its bounds."""
     columns = list(_columns(printed, rows, intervals))
     return _frame([*printed.to_dict("records"), *rows], columns)
 
@@ -280,7 +260,8 @@ def _frame(rows: Sequence[dict[Any, str]], columns: Sequence[str]) -> pd.DataFra
     )
 
 
-def _titled(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> pd.DataFrame:
+def titled(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> pd.DataFrame:
+    """The frame as text, with caption and notes."""
     frame = frame.astype(str)
     frame.attrs = {"caption": caption, "notes": list(notes)}
     return frame
