@@ -42,6 +42,7 @@ class Ablation:
     labels: tuple[str, ...]
     rows: Mapping[tuple[str, ...], str]
     columns: tuple[str, ...]
+    group: str = ""
 
 
 ABLATIONS = {
@@ -62,6 +63,7 @@ ABLATIONS = {
             ("GRPO",): "grpo",
         },
         (*GROUPS, "overall_acc"),
+        group="This run",
     ),
     6: Ablation(
         "Table 6. The bound of Pre-CLIP, in the two readings of its numbers, accuracy in percent.",
@@ -121,6 +123,8 @@ def _row(
     records: Records, ablation: Ablation, labels: Sequence[str], variant: str, mode: str
 ) -> dict[str, Any]:
     row = dict(zip(ablation.labels, labels, strict=True)) | {"decoding": MODES[mode]}
+    if ablation.group:
+        row |= {"group": ablation.group, "data": f"cold start ({records.profile})"}
     if "model" in row:
         row["model"] = display_name(records, variant, fallback=row["model"])
     row |= score_cells(records, variant, mode=mode, columns=ablation.columns)
