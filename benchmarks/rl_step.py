@@ -25,7 +25,10 @@ PARTS = ("rollout_seconds", "old_log_prob_seconds", "update_seconds", "seconds")
 def measure(model: str, *, batch: int, max_new_tokens: int, steps: int) -> list[dict[str, float]]:
     """Rows of metrics of `steps` steps, after one that warms up."""
     settings = RLSettings(
-        learning_rate=1e-6, rollout_batch_size=batch, train_batch_size=batch // 2, micro_batch_size=batch // 2
+        learning_rate=1e-6,
+        rollout_batch_size=batch,
+        train_batch_size=batch // 2,
+        micro_batch_size=min(32, batch // 2),
     )
     learner = make_learner(
         model,

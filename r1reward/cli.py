@@ -1,4 +1,4 @@
-"""The command `r1reward`: run, status, why, publish, verify, figures, mini build-base."""
+"""The command `r1reward`: run, status, why, publish, verify, figures, data, mini build-base."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, action, text)
         command.add_argument("--profile", default="", help="only this profile; all published ones by default")
+
+    data = commands.add_parser("data", help="the original data sets")
+    data = data.add_subparsers(required=True, metavar="COMMAND")
+    check = _command(data, "check", _check_data, "what is there of the original data sets, what is missing")
+    fetch = _command(data, "fetch", _fetch_data, "download a data set from the Hugging Face hub")
+    fetch.add_argument("source", metavar="SOURCE", help="name of a source, as `data check` prints it")
+    for command in (check, fetch):
+        command.add_argument("--root", type=Path, required=True, help="folder of all data sets")
 
     mini = commands.add_parser("mini", help="the tiny model").add_subparsers(required=True, metavar="COMMAND")
     build = _command(mini, "build-base", _build_base, "train the shipped base checkpoint again")
@@ -156,6 +164,23 @@ def _figures(options: argparse.Namespace) -> int:
     for profile in [options.profile] if options.profile else published_profiles(places):
         for folder in redraw_published(places, profile):
             print(f"drew {folder}")
+    return 0
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    from r1reward.data.check import examine, report
+
+    states = examine(options.root)
+    print("\n".join(report(states)))
+    missing = [state.spec.name for state in states if state.needed and state.missing]
+    print(f"files are missing of {', '.join(missing)}" if missing else "all eight sources are there")
+    return 1 if missing else 0
+
+
+def _fetch_data(options: argparse.Namespace) -> int:
+    from r1reward.data.check import fetch
+
+    print(f"{options.source} is in {fetch(options.source, options.root)}")
     return 0
 
 

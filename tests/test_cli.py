@@ -65,9 +65,10 @@ def test_verify_of_nothing_published_fails(capsys):
     assert "nothing is published" in capsys.readouterr().out
 
 
-def test_the_command_stays_light(empty_runs):
+@pytest.mark.parametrize("arguments", [["status"], ["data", "check", "--root", "nowhere"]])
+def test_the_command_stays_light(empty_runs, arguments):
     code = (
-        "import json, sys; from r1reward.cli import main; main(['status']);"
+        f"import json, sys; from r1reward.cli import main; main({arguments});"
         "print(json.dumps(sorted(set(sys.modules) & {'torch', 'transformers', 'pandas', 'papermill'})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

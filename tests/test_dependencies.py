@@ -56,7 +56,9 @@ def test_every_dependency_has_one_version(project, constraints):
 
 
 def test_the_cluster_stack_has_the_versions_of_the_constraints(repository, project, constraints):
-    pinned = [line for extra in ("vllm", "openrlhf") for line in project["optional-dependencies"][extra]]
+    pinned = [
+        line for extra in ("vllm", "openrlhf", "bench") for line in project["optional-dependencies"][extra]
+    ]
     environment = re.findall(r"- ([\w\-\[\]]+)==([\d.]+)", (repository / "environment.yml").read_text())
     for name, version in [*(line.split("==") for line in pinned), *environment]:
         if normal(name) != "flash-attn":

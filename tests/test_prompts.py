@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1reward.parsing import TAGS
-from r1reward.prompts import PromptName, judge_prompt, judge_template, prompt_hash
+from r1reward.prompts import (
+    PromptName,
+    judge_prompt,
+    judge_template,
+    parse_judge_prompt,
+    prompt_hash,
+    with_history,
+)
 from r1reward.types import PreferencePair
 
 NAMES: tuple[PromptName, ...] = ("mini", "paper")
@@ -85,3 +92,38 @@ def test_an_unknown_prompt_is_refused_by_name() -> None:
     name: Any = "../types"
     with pytest.raises(ValueError, match=r"\.\./types.*mini, paper"):
         judge_template(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(texts=st.tuples(st.text(), st.text(), st.text()))
+def test_a_filled_prompt_is_taken_apart_again(name: PromptName, texts: tuple[str, str, str]) -> None:
+    filled = judge_prompt(pair_of(*texts), name=name)
+    marks = ("######", "question :", "response 1 :", "response 2 :", "reply :")
+    if not any(mark in text for mark in marks for text in texts):
+        expected = tuple(text.strip() for text in texts)
+        assert parse_judge_prompt(filled, name=name) == expected
+
+
+def test_white_space_of_the_prompt_does_not_matter() -> None:
+    filled = judge_prompt(pair_of("q", "a", "b"), name="paper").replace("  \n\n", "\n")
+    assert parse_judge_prompt(filled) == ("q", "a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Compare the responses.",
+        judge_prompt(pair_of("q", "a\n###### [Response 2]:\nb", "c"), name="paper"),
+        judge_prompt(pair_of("q", "a", "b"), name="paper").replace("###### [Response 1]:", ""),
+        judge_prompt(pair_of("q", "a", "b"), name="paper").partition("###### **Output")[0],
+    ],
+)
+def test_another_text_is_no_filled_prompt(text: str) -> None:
+    assert parse_judge_prompt(text) is None
+
+
+def test_a_history_stands_before_its_question() -> None:
+    assert with_history([], "What?") == "What?"
+    turns = [("user", "Hi"), ("assistant", "Hello.")]
+    assert with_history(turns, "What?") == "user: Hi\nassistant: Hello.\nuser: What?"

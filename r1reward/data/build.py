@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import SOURCES, Source
 from r1reward.types import PreferencePair
 
@@ -57,36 +58,38 @@ def build_dataset(
     sources: Mapping[str, Source] = SOURCES,
     progress: Callable[[str], None] | None = None,
 ) -> BuiltData:
-    """Build the preference data from `<root>/<source>` folders; the same seed gives the same data.
+    """Build the preference data from the sources below `root`; the same seed gives the same data.
 
     Draws `sampled_pairs` of all usable pairs (all of them, if there are fewer), balances positions
     within each source and shuffles everything. Embedded pictures of drawn pairs go to
     `<cache>/<source>`, by default into the source's own folder.
     """
     root = Path(root)
-    drops = {name: Counter[str]() for name in sources}
-    usable = {name: _usable_ids(source, root / name, drops[name]) for name, source in sources.items()}
+    notes = Quarantine()
+    folders = {name: root / source.spec.folder for name, source in sources.items()}
+    usable = {name: _usable_ids(source, folders[name], notes) for name, source in sources.items()}
     drawn = _draw(usable, sampled_pairs, np.random.default_rng([seed, 0]))
     pairs: list[PreferencePair] = []
     for index, (name, source) in enumerate(sources.items()):
         if progress:
             progress(name)
         folder = cache / name if cache else None
-        read = list(source.read(root / name, keep=drawn[name].__contains__, cache=folder))
+        keep = drawn[name].__contains__
+        read = list(source.read(folders[name], quarantine=notes, keep=keep, cache=folder))
         pairs += balance_positions(read, rng=np.random.default_rng([seed, 1, index]))
     order = np.random.default_rng([seed, 2]).permutation(len(pairs))
     counts = {
         name: {
-            "original": len(usable[name]) + drops[name].total(),
+            "original": len(usable[name]) + notes.total(name, "dropped"),
             "sampled": len(drawn[name]),
-            "dropped": dict(sorted(drops[name].items())),
+            "dropped": dict(sorted(notes.counts[name]["dropped"].items())),
         }
         for name in sources
     }
     return BuiltData(tuple(pairs[i] for i in order), counts, seed)
 
 
-def _usable_ids(source: Source, folder: Path, drops: Counter[str]) -> list[str]:
+def _usable_ids(source: Source, folder: Path, notes: Quarantine) -> list[str]:
     """Ids of all usable rows, without touching a picture."""
     ids: list[str] = []
 
@@ -94,7 +97,7 @@ def _usable_ids(source: Source, folder: Path, drops: Counter[str]) -> list[str]:
         ids.append(pair_id)
         return False
 
-    for _ in source.read(folder, drops=drops, keep=note):
+    for _ in source.read(folder, quarantine=notes, keep=note):
         pass
     return ids
 

@@ -8,19 +8,37 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 Kind = Literal["dropped", "refused"]
+MAX_DETAIL = 300
+
+
+class DroppedRow(Exception):
+    """A sound row that makes no preference pair, such as a tie; the message is the reason."""
+
+
+class RefusedRow(ValueError):
+    """A row, or a whole file, that cannot be read; the message names it.
+
+    `reason` is short and counted, `detail` (by default the reason) says what was found. `rows` is how
+    many rows of the file are lost with it: 0 for a file whose rows nobody can count.
+    """
+
+    def __init__(self, origin: str, reason: str, detail: str = "", *, rows: int = 1) -> None:
+        super().__init__(f"{origin}: {detail or reason}")
+        self.origin, self.reason, self.detail, self.rows = origin, reason, detail or reason, rows
 
 
 class Quarantine:
     """Collects rows that make no preference pair (dropped) and rows that break the schema (refused).
 
     Rows are written to `path` as they come, if there is one; `counts` holds numbers by source, kind and
-    reason. Use it as a context manager.
+    reason. A row is noted once, however often its file is read. Use it as a context manager.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.counts: dict[str, dict[Kind, Counter[str]]] = defaultdict(
             lambda: {"dropped": Counter(), "refused": Counter()}
         )
+        self._noted: set[tuple[str, str]] = set()
         self._stream: TextIO | None = None
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,10 +46,20 @@ class Quarantine:
 
     def add(self, kind: Kind, source: str, origin: str, reason: str, detail: str = "") -> None:
         """Note one row; `origin` names file and row, `detail` says more than the reason that is counted."""
+        if (source, origin) in self._noted:
+            return
+        self._noted.add((source, origin))
         self.counts[source][kind][reason] += 1
         if self._stream:
+            if len(detail) > MAX_DETAIL:
+                detail = f"{detail[:MAX_DETAIL]}… ({len(detail)} characters)"
             row = {"source": source, "kind": kind, "origin": origin, "reason": reason, "detail": detail}
-            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            # Escaped to ASCII: the name of a file may be no valid Unicode.
+            self._stream.write(json.dumps(row) + "\n")
+
+    def total(self, source: str, kind: Kind) -> int:
+        """How many rows of a source were dropped or refused."""
+        return self.counts[source][kind].total()
 
     def __enter__(self) -> Quarantine:
         return self

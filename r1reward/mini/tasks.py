@@ -185,6 +185,10 @@ TASKS: dict[str, Callable[[np.random.Generator], Case]] = {
 }
 
 
+# Four objects, for long answers. Not a task of its own: it is asked and read like `describe`.
+LONG_DESCRIPTION = _colours("describe", 4, 4)
+
+
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{' , '.join(parts[:-1])} and {parts[-1]}"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
@@ -63,6 +64,33 @@ def consistency_prompt(reasoning: str, verdict: Verdict, *, name: ConsistencyPro
     before, _, rest = _read(f"consistency_{name}.txt").partition("{response}")
     between, _, after = rest.partition("{answer}")
     return f"{before}{response}{between}{ANSWERS[verdict]}{after}"
+
+
+def parse_judge_prompt(text: str, *, name: PromptName = "paper") -> tuple[str, str, str] | None:
+    """(question, response 1, response 2) of a filled prompt, without the white space around them.
+
+    None unless the prompt's own text stands around each field, once and in order; how many spaces and
+    line breaks it has there does not matter.
+    """
+    marks = [part.strip().splitlines()[-1 if index == 0 else 0] for index, part in enumerate(_around(name))]
+    places = [text.find(mark) for mark in marks]
+    if min(places) < 0 or places != sorted(places) or any(text.count(mark) != 1 for mark in marks):
+        return None
+    starts = [place + len(mark) for place, mark in zip(places, marks, strict=True)]
+    question, first, second = (text[starts[i] : places[i + 1]].strip() for i in range(3))
+    return question, first, second
+
+
+def _around(name: PromptName) -> list[str]:
+    """The prompt's text before the question, between the fields and after the second response."""
+    return _FIELD.split(judge_template(name))[::2]
+
+
+def with_history(turns: Sequence[tuple[str, str]], question: str) -> str:
+    """A question with the (role, text) turns that came before it in the same conversation."""
+    if not turns:
+        return question
+    return "\n".join(f"{role}: {text}" for role, text in (*turns, ("user", question)))
 
 
 def prompt_hash(name: PromptName) -> str:

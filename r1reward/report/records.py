@@ -81,6 +81,10 @@ class Records:
         """Counts of the data construction and the cold start."""
         return self._json("data.json")
 
+    def mechanisms(self) -> dict[str, Any] | None:
+        """What `algo.mechanisms.mechanisms_record` computed."""
+        return self._json("mechanisms.json")
+
     def scripted(self, model: str) -> bool:
         """Whether a script stands behind a model's training data. Doubted when the record is silent."""
         if model == "base":

@@ -23,11 +23,15 @@ from r1reward.prompts import PromptName
 from r1reward.types import PreferencePair
 
 BETAS = (0.9, 0.95)
+UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
 
 
 @dataclass(slots=True)
 class Chunk:
-    """The responses of one forward pass (B, T) with their prompts and pictures, encoded once."""
+    """The responses of one forward pass (B, T) with their prompts and pictures, encoded once.
+
+    `old` is UNKNOWN until the first update where the policy of that update is the one that sampled.
+    """
 
     rows: list[int]
     batch: Batch

@@ -1,9 +1,9 @@
 """Reinforcement learning of the reward model (paper §3): rollout -> score -> advantage -> update.
 
 One process, any of the algorithms in `algo.losses`; StableReinforce is the default. Every forward, of
-old, new and reference policy, sees the pictures. Old log-probs come from a separate forward before the
-first update, so the ratio is 1 on the first mini-batch. All randomness of a step follows from the seed and
-the step, so a run that was killed goes on from its last checkpoint to the same weights and metrics.
+old, new and reference policy, sees the pictures. Old log-probs come from forwards of the policy that
+sampled, so the ratio is 1 on the first mini-batch. All randomness of a step follows from the seed and the
+step, so a run that was killed goes on from its last checkpoint to the same weights and metrics.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import save_model, weights_hash
-from r1reward.engines.log_probs import pad_responses, policy_forward
+from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_request, judge_samples
@@ -39,6 +40,7 @@ from r1reward.parsing import follows_format
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
 from r1reward.train.learner import (
+    UNKNOWN,
     Chunk,
     Learner,
     choose_prompts,
@@ -252,28 +254,27 @@ def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> 
     """Mini-batches of micro-batches in random order, with old (and reference) log-probs."""
     settings = learner.settings
     order = np.random.default_rng([learner.seed, step, 1]).permutation(len(trajectories)).tolist()
-    minibatches = []
+    minibatches: list[list[Chunk]] = []
     for rows in _split(order, settings.train_batch_size):
         by_length = sorted(rows, key=lambda row: len(trajectories[row].completion.token_ids))
+        # The first update is made by the policy that sampled, so its forward gives the old log-probs too.
+        known = bool(minibatches) or learner.reference is not None
         micro = _split(by_length, settings.micro_batch_size)
-        minibatches.append([_make_chunk(learner, trajectories, part) for part in micro])
+        minibatches.append([_make_chunk(learner, trajectories, part, known) for part in micro])
     return minibatches
 
 
-def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int]) -> Chunk:
+def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int], known: bool) -> Chunk:
     requests = [judge_request(trajectories[row].pair, prompt=learner.prompt) for row in rows]
     device = learner.model.device
     batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
     ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])
     ids, mask = ids.to(device), mask.to(device)
     temperature = learner.settings.temperature
+    forward = partial(policy_forward, batch=batch, responses=ids, mask=mask, temperature=temperature)
     with torch.no_grad():
-        old = policy_forward(learner.model, batch, responses=ids, mask=mask, temperature=temperature)
-        reference = None
-        if learner.reference is not None:
-            reference = policy_forward(
-                learner.reference, batch, responses=ids, mask=mask, temperature=temperature
-            ).log_probs
+        old = forward(learner.model) if known else UNKNOWN
+        reference = forward(learner.reference).log_probs if learner.reference else None
     chunk = Chunk(rows, batch, ids, mask, old, reference)
     require_finite("old log-probs", old.log_probs, chunk)
     return chunk
@@ -327,6 +328,8 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
             mask=chunk.mask,
             temperature=settings.temperature,
         )
+        if chunk.old is UNKNOWN:
+            chunk.old = PolicyOutput(output.log_probs.detach().clone(), output.entropy)
         loss = policy_loss(
             settings.algorithm,
             output.log_probs,

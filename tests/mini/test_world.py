@@ -1,16 +1,23 @@
 """The world writes the original schemas; the real loaders read them back."""
 
+import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.config import WorldSettings
 from r1reward.data.annotate import read_truth
-from r1reward.data.sources import SOURCES
+from r1reward.data.quarantine import Quarantine
+from r1reward.data.sources import OTHER_SOURCES, SOURCES, mm_rlhf
+from r1reward.files import sha256_file
 from r1reward.mini.tasks import read_claims
 from r1reward.mini.world import write_world
+from r1reward.mini.world.cases import LETTERS, multiple_choice
+from r1reward.mini.world.mm_rlhf import SIZES, subset_sizes
 
+MM_RLHF = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
 SETTINGS = WorldSettings(pairs_per_source=40, benchmark_pairs=60, validation_pairs=20)
 
 
@@ -21,21 +28,56 @@ def world(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["rlaif_v", "vl_feedback", "povid"])
-def test_sources_are_read_by_the_real_loaders(world, name, tmp_path):
-    pairs = list(SOURCES[name].read(world / name, cache=tmp_path))
-    assert len(pairs) == SETTINGS.pairs_per_source
+ALL = {**SOURCES, "mm_rlhf_video": OTHER_SOURCES["mm_rlhf_video"]}
+
+
+@pytest.mark.parametrize("names", [["rlaif_v"], ["vl_feedback"], ["povid"], ["wildvision_battle"], MM_RLHF])
+def test_sources_are_read_by_the_real_loaders(world, names, tmp_path):
+    quarantine, pairs = Quarantine(), []
+    for name in names:
+        pairs += SOURCES[name].read(world / SOURCES[name].spec.folder, cache=tmp_path, quarantine=quarantine)
+    dropped = sum(quarantine.total(name, "dropped") for name in names)
+    assert len(pairs) + dropped == SETTINGS.pairs_per_source
+    assert (dropped > 0) == (names == ["wildvision_battle"])
+    assert not any(quarantine.total(name, "refused") for name in names)
     assert {pair.preferred for pair in pairs} == {1}
+
+
+def test_subsets_of_mm_rlhf_have_the_proportions_of_table_2():
+    assert SIZES == mm_rlhf.COUNTS
+    assert subset_sizes(1000) == {"long": 389, "short": 439, "mcq": 78, "safety": 94}
+    assert subset_sizes(1) == {"long": 0, "short": 1, "mcq": 0, "safety": 0}
 
 
 def test_the_chosen_response_is_true_and_the_rejected_is_not(world, tmp_path):
     truth = read_truth(world / "truth.jsonl")
-    for name, source in SOURCES.items():
-        for pair in source.read(world / name, cache=tmp_path / name):
+    for name, source in ALL.items():
+        for pair in source.read(world / source.spec.folder, cache=tmp_path / name):
             known = truth[pair.meta["image"], pair.question]
             right = [value.split()[-1] for _, value in known.facts]
             assert read_claims(known.task, pair.responses[0]) == right
             assert read_claims(known.task, pair.responses[1]) != right
+
+
+def test_options_and_letters_belong_together():
+    rng = np.random.default_rng(0)
+    chosen_letters, places = Counter(), Counter()
+    for _ in range(600):
+        case, chosen, rejected = multiple_choice(rng)
+        options = dict(re.findall(r"([A-D]) : (\w+)", case.question))
+        assert list(options) == list(LETTERS) and len(set(options.values())) == 4
+        letters = [response[0] for response in (chosen, rejected)]
+        claims = [read_claims(case.task, response) for response in (chosen, rejected)]
+        assert [[options[letter]] for letter in letters] == claims == [case.right_values(), list(case.wrong)]
+        chosen_letters[letters[0]] += 1
+        places[letters[0] < letters[1]] += 1
+    assert max(abs(count / 600 - 0.25) for count in chosen_letters.values()) < 0.08
+    assert abs(places[True] / 600 - 0.5) < 0.08
+
+
+def test_frames_of_a_video_differ(world, tmp_path):
+    pairs = list(ALL["mm_rlhf_video"].read(world / "mm_rlhf", cache=tmp_path))
+    assert len(pairs) == 5 and all(len({*map(sha256_file, pair.frames)}) == 2 for pair in pairs)
 
 
 def test_benchmark_groups_and_positions(world, tmp_path):

@@ -18,7 +18,7 @@ from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.judge.reward_model import read_judgment
 from r1reward.train import collapse, rl
-from r1reward.train.learner import Learner, choose_prompts, count_steps, learning_rate, make_learner
+from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
 from r1reward.types import Completion, PreferencePair, Verdict
 
 GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
@@ -95,15 +95,36 @@ def test_ratio_is_one_on_the_first_minibatch_and_not_on_the_second(world: World)
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
     first, second = rl.prepare(learner, trajectories, 1)
     rl.advantages([*first, *second], trajectories, samples=1, settings=RL)
-    assert float(log_ratios(learner, first).abs().max()) < 1e-6
     row = rl.update(learner, first)
-    assert abs(row["approx_kl"]) < 1e-9 and row["clip_share"] == 0.0
+    assert row["approx_kl"] == 0.0 and row["clip_share"] == 0.0
+    assert float(log_ratios(learner, first).abs().max()) > 1e-3
     assert float(log_ratios(learner, second).abs().max()) > 1e-3
     assert rl.update(learner, second)["approx_kl"] > 1e-6
 
 
+def test_old_log_probs_of_the_first_minibatch_are_those_before_its_update(world: World) -> None:
+    """A KL penalty needs them beforehand; without one they come with the update, and are the same."""
+    pairs = read_pairs(world.pairs)[:8]
+    olds = []
+    for kl_coef in (0.0, 0.1):
+        learner = new_learner(world, RL.model_copy(update={"kl_coef": kl_coef}))
+        trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
+        first, second = rl.prepare(learner, trajectories, 1)
+        assert all((chunk.old is UNKNOWN) == (kl_coef == 0) for chunk in first)
+        assert not any(chunk.old is UNKNOWN for chunk in second)
+        rl.advantages([*first, *second], trajectories, samples=1, settings=learner.settings)
+        for chunk in first:
+            chunk.advantages = chunk.mask.float()
+        rl.update(learner, first)
+        olds.append([chunk.old for chunk in first])
+    for now, before in zip(*olds, strict=True):
+        torch.testing.assert_close(now.log_probs, before.log_probs, atol=1e-6, rtol=0)
+        torch.testing.assert_close(now.entropy, before.entropy, atol=1e-6, rtol=0)
+        assert not now.log_probs.requires_grad
+
+
 def test_old_log_probs_are_those_of_the_engine(world: World) -> None:
-    learner = new_learner(world)
+    learner = new_learner(world, RL.model_copy(update={"kl_coef": 0.1}))
     pairs = read_pairs(world.pairs)[:8]
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 3))
     for chunk in (chunk for minibatch in rl.prepare(learner, trajectories, 3) for chunk in minibatch):
@@ -237,6 +258,17 @@ def test_every_algorithm_trains_with_a_reference(world: World, tmp_path: Path, a
     assert result.status == "finished" and row["grad_norm"] > 0
     before, after = (load_file(path / "model.safetensors") for path in (world.model, result.model))
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_stable_reinforce_without_its_parts_is_reinforce_pp(world: World, tmp_path: Path) -> None:
+    runs: dict[str, dict[str, Any]] = {
+        "bare": {"algorithm": "stable_reinforce", "pre_clip": "off", "advantage_limit": "off"},
+        "reinforce_pp": {"algorithm": "reinforce_pp"},
+    }
+    models = [train(world, tmp_path / name, max_steps=2, **changes).model for name, changes in runs.items()]
+    one, other = (load_file(model / "model.safetensors") for model in models)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_grpo_needs_more_than_one_sample(world: World, tmp_path: Path) -> None:

@@ -1,56 +1,117 @@
-"""What the loaders of preference data share: specification, checks, pictures and errors.
+"""What the loaders of preference data share: specification, checks of fields and the loop over rows.
 
-A loader yields pairs with the chosen response first. A row that cannot be a preference pair (a tie, an
-empty or a repeated response) is dropped and counted by its reason; a row that breaks the schema, or
-whose picture is missing or corrupt, is a ValueError that names file and row.
+A loader says where its rows are and what a row means; everything else happens here. Good rows are
+yielded and bad rows never stop a build: a row that cannot be a preference pair (a tie, an empty or a
+repeated response) is dropped, a row that breaks the schema, or whose picture is missing, corrupt or
+unsafe, is refused. Both are noted in the quarantine with file, row and reason.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
+from r1reward.data.quarantine import DroppedRow, Quarantine, RefusedRow
+from r1reward.data.sources.pictures import (
+    Pictures,
+    embedded_picture,
+    find_picture,
+    is_inside,
+    store_picture,
+)
+from r1reward.data.sources.rows import (
+    Row,
+    find_files,
+    iterate_jsonl,
+    iterate_parquet,
+    mapping,
+    scan_json_list,
+    scan_jsonl,
+    scan_parquet,
+)
+from r1reward.types import Position, PreferencePair
 
-from r1reward.types import PreferencePair
+# A loader, of a benchmark too, finds everything here.
+__all__ = [
+    "DroppedRow",
+    "FilesSpec",
+    "Reader",
+    "RefusedRow",
+    "RowPair",
+    "Source",
+    "SourceSpec",
+    "drop_reason",
+    "embedded_picture",
+    "find_files",
+    "find_picture",
+    "is_inside",
+    "iterate_jsonl",
+    "iterate_parquet",
+    "make_reader",
+    "mapping",
+    "records",
+    "scan_json_list",
+    "scan_jsonl",
+    "scan_parquet",
+    "store_picture",
+    "strip_image_tag",
+    "text_field",
+]
 
-BATCH_ROWS = 64
 IMAGE_TAG = "<image>"
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSpec:
+    """Files of a source: one of the glob `patterns` must match in its folder.
+
+    `hub_patterns` are the same files on the hub; there are none where they come from elsewhere, which
+    `note` then says.
+    """
+
+    what: str
+    patterns: tuple[str, ...]
+    hub_patterns: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """A data set as published: `expected_count` rows on the hub, `table_2_name` in the paper's Table 2."""
+    """A data set as published.
+
+    `folder` lies below the data root and may be shared. `revision` is a commit of the hub, None where
+    none was verified. `expected_count` is the number of rows in the paper's Table 2, in the row
+    `table_2_name`; it is None for what is not in the table. `unverified` says what nobody has checked
+    against the files. The first of `files` holds the rows.
+    """
 
     name: str
+    folder: str
     hub_id: str
+    revision: str | None
     licence: str
-    expected_count: int
+    expected_count: int | None
     table_2_name: str
+    files: tuple[FilesSpec, ...]
+    unverified: str = ""
 
 
 class Reader(Protocol):
     """Reads a folder in the original schema of a source, in the order of its files.
 
-    `drops` collects the reasons of dropped rows. `keep` is asked with the id of each usable row before
-    its picture is touched. `cache` is where embedded pictures are written (default: `pictures` in the
-    folder); sources whose pictures are files do not use it.
+    Pair ids are the source's name and the number of the row, from 0, over all rows of all files.
+    `quarantine` collects what is left out. `keep` is asked with the id of each usable row before its
+    picture is touched. `cache` is where pictures from rows and zips are written (default: `pictures` in
+    the folder). A folder without any file of rows is a FileNotFoundError.
     """
 
     def __call__(
         self,
         folder: Path,
         *,
-        drops: Counter[str] | None = None,
+        quarantine: Quarantine | None = None,
         keep: Callable[[str], bool] | None = None,
         cache: Path | None = None,
     ) -> Iterator[PreferencePair]: ...
@@ -64,59 +125,133 @@ class Source:
     read: Reader
 
 
-def iterate_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(origin, row) of a JSON-lines file, read line by line; a fault names file and row (ValueError)."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            origin = f"{path}, row {number}"
+@dataclass(frozen=True, slots=True)
+class RowPair:
+    """What a row says. `picture` is bytes, a `data:` URI or a name; of a video it is the name.
+
+    `name` is the picture's own name, kept in the pair's `meta["image"]`. Loaders of training sources
+    put the chosen response first.
+    """
+
+    question: str
+    responses: tuple[str, str]
+    picture: Any
+    name: str
+    preferred: Position = 1
+    is_video: bool = False
+
+
+# What a row means, given its number and its origin for errors; None if it belongs to another source.
+Parse = Callable[[Mapping[str, Any], int, str], RowPair | None]
+
+
+def make_reader(
+    spec: SourceSpec,
+    parse: Parse,
+    *,
+    scan: Callable[[Path], Iterator[Row]],
+    subfolders: Sequence[str] = (),
+    archives: Sequence[str] = (),
+) -> Reader:
+    """The reader of a source, whose files are read by `scan` and whose rows are understood by `parse`."""
+
+    def read(
+        folder: Path,
+        *,
+        quarantine: Quarantine | None = None,
+        keep: Callable[[str], bool] | None = None,
+        cache: Path | None = None,
+    ) -> Iterator[PreferencePair]:
+        files = find_files(folder, *spec.files[0].patterns)
+        rows = (row for path in files for row in _scan_to_the_end(scan, path))
+        pictures = Pictures(folder, cache=cache, subfolders=subfolders, archives=archives)
+        notes = Quarantine() if quarantine is None else quarantine
+        return _read_rows(spec, parse, rows, pictures=pictures, notes=notes, keep=keep)
+
+    return read
+
+
+def _scan_to_the_end(scan: Callable[[Path], Iterator[Row]], path: Path) -> Iterator[Row]:
+    """The rows of a file; where the system cannot read on, a fault of the whole file."""
+    try:
+        yield from scan(path)
+    except OSError as error:
+        yield str(path), RefusedRow(str(path), "unreadable file", f"cannot be read: {error}", rows=0)
+
+
+def _read_rows(
+    spec: SourceSpec,
+    parse: Parse,
+    rows: Iterable[Row],
+    *,
+    pictures: Pictures,
+    notes: Quarantine,
+    keep: Callable[[str], bool] | None,
+) -> Iterator[PreferencePair]:
+    number = 0
+    with pictures:
+        for origin, row in rows:
+            here = number
+            number += row.rows if isinstance(row, RefusedRow) else 1
             try:
-                row = json.loads(line.decode("utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{origin}: not JSON: {error}") from error
-            yield origin, mapping(row, origin)
+                if isinstance(row, RefusedRow):
+                    raise row
+                said = parse(row, here, origin)
+                if said is None:
+                    continue
+                if reason := drop_reason(said.question, *said.responses):
+                    raise DroppedRow(reason)
+                pair_id = f"{spec.name}-{here:06d}"
+                if keep is not None and not keep(pair_id):
+                    continue
+                pair = _to_pair(spec, said, pair_id, pictures=pictures, origin=origin)
+            except DroppedRow as drop:
+                notes.add("dropped", spec.name, origin, str(drop))
+            except RefusedRow as fault:
+                notes.add("refused", spec.name, fault.origin, fault.reason, fault.detail)
+            else:
+                yield pair
 
 
-def iterate_parquet(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(origin, row) of parquet files, a few rows in memory at a time; faults name the file (ValueError)."""
-    for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                missing = sorted(set(columns) - set(file.schema_arrow.names))
-                if missing:
-                    raise ValueError(f"{path}: no column {', '.join(missing)}")
-                number = 0
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield f"{path}, row {number}", row
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: not a readable parquet file: {error}") from error
-
-
-def find_files(folder: Path, *patterns: str) -> list[Path]:
-    """Files of the folder by the first pattern that matches any, sorted; none is a FileNotFoundError."""
-    for pattern in patterns:
-        found = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
-        if found:
-            return found
-    raise FileNotFoundError(f"{folder}: no file like {' or '.join(patterns)}")
-
-
-def mapping(value: Any, origin: str) -> dict[str, Any]:
-    """`value` if it is an object with named fields, else a ValueError that names the row."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{origin}: expected an object, got {type(value).__name__}")
-    return value
+def _to_pair(
+    spec: SourceSpec, said: RowPair, pair_id: str, *, pictures: Pictures, origin: str
+) -> PreferencePair:
+    frames = pictures.frames(said.picture, origin) if said.is_video else ()
+    return PreferencePair(
+        pair_id=pair_id,
+        source=spec.name,
+        question=said.question,
+        responses=said.responses,
+        preferred=said.preferred,
+        images=() if said.is_video else (pictures.picture(said.picture, origin),),
+        frames=frames,
+        origin=origin,
+        meta={"image": PureWindowsPath(said.name).name},
+    )
 
 
 def text_field(row: Mapping[str, Any], name: str, origin: str) -> str:
-    """A text field of a row; a missing or other value is a ValueError that names the row."""
+    """A text field of a row; a missing value, another type and broken Unicode are refused."""
     value = row.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"{origin}: field '{name}' is missing or not text")
+        raise RefusedRow(origin, f"field '{name}' is missing or not text")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RefusedRow(origin, f"field '{name}' is not valid Unicode", f"{name}: {error.reason}") from error
     return value
+
+
+def records(row: Mapping[str, Any], name: str, origin: str) -> list[dict[str, Any]]:
+    """A list of records, also where a reader turned it into a record of equally long lists."""
+    value = row.get(name)
+    if isinstance(value, dict) and all(isinstance(column, list) for column in value.values()):
+        if len({len(column) for column in value.values()}) > 1:
+            raise RefusedRow(origin, f"field '{name}' is a record of lists of different lengths")
+        value = [dict(zip(value, entries, strict=True)) for entries in zip(*value.values(), strict=True)]
+    if not isinstance(value, list):
+        raise RefusedRow(origin, f"field '{name}' is missing or not a list of records")
+    return [mapping(entry, origin) for entry in value]
 
 
 def strip_image_tag(text: str) -> str:
@@ -133,69 +268,3 @@ def drop_reason(question: str, chosen: str, rejected: str) -> str | None:
     if chosen.strip() == rejected.strip():
         return "identical responses"
     return None
-
-
-def chosen_first(
-    spec: SourceSpec,
-    pair_id: str,
-    question: str,
-    responses: tuple[str, str],
-    *,
-    picture: str,
-    name: str,
-    origin: str,
-) -> PreferencePair:
-    """A pair with the chosen response first; `name` is the picture's in the row, kept in `meta`."""
-    meta = {"image": PureWindowsPath(name).name}
-    return PreferencePair(pair_id, spec.name, question, responses, 1, (picture,), origin=origin, meta=meta)
-
-
-def find_picture(folder: Path, name: str, *, subfolders: Sequence[str], origin: str) -> str:
-    """Path of a picture that a row names, looked for in the folder and its `subfolders`.
-
-    A name that is absolute or climbs out of the folder, and a picture that does not exist, is a
-    ValueError that names the row.
-    """
-    if not is_inside(name):
-        raise ValueError(f"{origin}: picture path {name!r} leaves the folder {folder}")
-    candidates = [Path(folder, subfolder, name) for subfolder in ("", *subfolders)]
-    for path in candidates:
-        if path.is_file():
-            return str(path)
-    raise ValueError(f"{origin}: picture {name!r} not found; looked for {', '.join(map(str, candidates))}")
-
-
-def is_inside(name: str) -> bool:
-    """Whether a path from a data file stays inside the folder it is joined to, on any system."""
-    windows = PureWindowsPath(name)
-    absolute = bool(windows.drive or windows.root)
-    return bool(name) and "\0" not in name and not absolute and ".." not in windows.parts
-
-
-def store_picture(data: Any, cache: Path, origin: str) -> str:
-    """Write the bytes of an embedded picture once, named by their content; returns the path.
-
-    Bytes that are no readable picture are a ValueError that names the row.
-    """
-    if not isinstance(data, bytes) or not data:
-        raise ValueError(f"{origin}: the row holds no picture")
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            suffix = (picture.format or "").lower()
-            picture.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{origin}: the picture cannot be read: {error}") from error
-    path = Path(cache) / f"{hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
-    if not path.exists() or path.stat().st_size != len(data):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    return str(path)
-
-
-def embedded_picture(row: Mapping[str, Any], origin: str) -> tuple[Any, str]:
-    """(bytes, original name) of a row's `image` in the hub's form {bytes, path}."""
-    image = mapping(row.get("image"), origin)
-    name = image.get("path") or row.get("image_path") or ""
-    return image.get("bytes"), str(name)

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from r1reward.data.sources.base import (
+    FilesSpec,
+    RowPair,
     SourceSpec,
-    chosen_first,
-    drop_reason,
     embedded_picture,
-    find_files,
-    iterate_parquet,
-    store_picture,
+    make_reader,
+    scan_parquet,
     strip_image_tag,
     text_field,
 )
-from r1reward.types import PreferencePair
 
 SPEC = SourceSpec(
     name="rlaif_v",
+    folder="rlaif_v",
     hub_id="openbmb/RLAIF-V-Dataset",
+    revision=None,
     licence="cc-by-nc-4.0",
-    expected_count=83_132,
+    expected_count=74_802,
     table_2_name="RLAIF-V",
+    files=(FilesSpec("rows with pictures", ("*.parquet", "data/*.parquet"), ("*.parquet",)),),
+    unverified="the hub's card counts 83,132 rows; which 74,802 the paper took is not stated",
 )
 COLUMNS = ("image", "question", "chosen", "rejected", "image_path")
 
 
-def read(
-    folder: Path,
-    *,
-    drops: Counter[str] | None = None,
-    keep: Callable[[str], bool] | None = None,
-    cache: Path | None = None,
-) -> Iterator[PreferencePair]:
-    """Pairs of the parquet files in `folder` (or its `data`), pictures written once to `cache`."""
-    folder = Path(folder)
-    drops = Counter() if drops is None else drops
-    files = find_files(folder, "*.parquet", "data/*.parquet")
-    for number, (origin, row) in enumerate(iterate_parquet(files, COLUMNS)):
-        question = strip_image_tag(text_field(row, "question", origin))
-        chosen, rejected = text_field(row, "chosen", origin), text_field(row, "rejected", origin)
-        reason = drop_reason(question, chosen, rejected)
-        pair_id = f"{SPEC.name}-{number:06d}"
-        if reason:
-            drops[reason] += 1
-        elif keep is None or keep(pair_id):
-            data, name = embedded_picture(row, origin)
-            path = store_picture(data, cache or folder / "pictures", origin)
-            yield chosen_first(
-                SPEC, pair_id, question, (chosen, rejected), picture=path, name=name, origin=origin
-            )
+def _parse(row: Mapping[str, Any], number: int, origin: str) -> RowPair:
+    question = strip_image_tag(text_field(row, "question", origin))
+    responses = text_field(row, "chosen", origin), text_field(row, "rejected", origin)
+    data, name = embedded_picture(row, origin)
+    return RowPair(question, responses, data, name)
+
+
+read = make_reader(SPEC, _parse, scan=partial(scan_parquet, columns=COLUMNS))

@@ -1,18 +1,24 @@
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from r1reward.data.sources import SOURCES
+from r1reward.data.sources import OTHER_SOURCES, SOURCES, povid
 from r1reward.data.sources.base import (
+    RefusedRow,
+    RowPair,
     drop_reason,
     find_files,
     find_picture,
     is_inside,
     iterate_jsonl,
     iterate_parquet,
+    make_reader,
     store_picture,
     strip_image_tag,
+    text_field,
 )
 
 
@@ -108,8 +114,34 @@ def test_drop_reasons() -> None:
     assert drop_reason("q", "a ", "a") == "identical responses"
 
 
-def test_sources_are_named_like_the_rows_of_table_2(repository: Path) -> None:
-    table = (repository / "results" / "paper" / "table_02.csv").read_text(encoding="utf-8")
-    names = {line.split(",")[0] for line in table.splitlines()[1:]}
-    assert {source.spec.table_2_name for source in SOURCES.values()} <= names
-    assert all(name == source.spec.name for name, source in SOURCES.items())
+def test_sources_are_the_rows_of_table_2(repository: Path) -> None:
+    with (repository / "results" / "paper" / "table_02.csv").open(encoding="utf-8", newline="") as stream:
+        table = {row["dataset"]: int(row["original"].replace(",", "")) for row in csv.DictReader(stream)}
+    specs = [source.spec for source in SOURCES.values()]
+    assert {spec.table_2_name: spec.expected_count for spec in specs} == table
+    assert [spec.name for spec in specs] == list(SOURCES)
+    # Table 2 of a run finds its rows by these names.
+    assert [spec.table_2_name.lower().replace("-", "_") for spec in specs] == list(SOURCES)
+    assert not set(OTHER_SOURCES) & set(SOURCES)
+
+
+def test_a_file_that_cannot_be_read_on_is_refused_and_the_next_is_read(
+    tmp_path: Path, collect: Callable[..., Any], png: Callable[..., bytes]
+) -> None:
+    def scan(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield f"{path}, row 1", {}
+        if path.name == "a.json":
+            raise PermissionError("no")
+
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("")
+    said = RowPair("q", ("a", "b"), png(), "a.png")
+    read = make_reader(povid.SPEC, lambda row, number, origin: said, scan=scan)
+    pairs, (note,) = collect(read, tmp_path)
+    assert [pair.pair_id for pair in pairs] == ["povid-000000", "povid-000001"]
+    assert (note["origin"], note["reason"]) == (str(tmp_path / "a.json"), "unreadable file")
+
+
+def test_broken_unicode_is_refused() -> None:
+    with pytest.raises(RefusedRow, match="row 3: q: surrogates not allowed"):
+        text_field({"q": "a\ud800"}, "q", "row 3")

@@ -1,5 +1,5 @@
 import json
-from collections import Counter
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,31 +42,53 @@ def test_conversations_become_pairs(folder: Callable[[list[Any]], Path]) -> None
     assert pairs[1].images == (str(root / "images" / "COCO_train2014_000000000001.jpg"),)
 
 
-def test_several_turns_are_dropped_and_counted(folder: Callable[[list[Any]], Path]) -> None:
+def test_several_turns_are_dropped(folder: Callable[[list[Any]], Path], collect: Callable[..., Any]) -> None:
     long = _row(1)
     long["conversations"] = long["conversations"] * 2
-    drops: Counter[str] = Counter()
-    assert len(list(read(folder([_row(0), long]), drops=drops))) == 1
-    assert drops == {"several turns": 1}
+    pairs, notes = collect(read, folder([_row(0), long]))
+    assert len(pairs) == 1
+    assert [(note["kind"], note["reason"]) for note in notes] == [("dropped", "several turns")]
+
+
+def test_pictures_may_stay_in_the_zip_of_coco(
+    folder: Callable[[list[Any]], Path], png: Callable[..., bytes]
+) -> None:
+    root = folder([_row(7)])
+    with zipfile.ZipFile(root / "train2014.zip", "w") as archive:
+        archive.writestr("train2014/COCO_train2014_000000000007.jpg", png((9, 9, 9)))
+    (pair,) = read(root, cache=root / "cache")
+    assert Path(pair.images[0]).read_bytes() == png((9, 9, 9))
+    assert pair.meta == {"image": "COCO_train2014_000000000007.jpg"}
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (_row(1, image="../secret.png"), "row 2: picture path '../secret.png' leaves the folder"),
-        (_row(1, image="none.jpg"), "row 2: picture 'none.jpg' not found"),
-        (_row(1, conversations="hello"), "row 2: field 'conversations' is not a conversation"),
-        (
-            _row(1, conversations=[{"from": "gpt", "value": "a"}] * 2),
-            "row 2: .* does not start with human and gpt",
-        ),
-        (_row(1, image=None), "row 2: field 'image'"),
-        ("text", "row 2: expected an object"),
+        (_row(1, image="../secret.png"), "picture path '../secret.png' leaves the folder"),
+        (_row(1, image="none.jpg"), "picture 'none.jpg' not found"),
+        (_row(1, conversations="hello"), "field 'conversations' is not a conversation"),
+        (_row(1, conversations=[{"from": "gpt", "value": "a"}] * 2), "does not start with human and gpt"),
+        (_row(1, image=None), "field 'image'"),
+        ("text", "expected an object"),
     ],
 )
-def test_faults_name_file_and_row(row: Any, message: str, folder: Callable[[list[Any]], Path]) -> None:
-    with pytest.raises(ValueError, match=r"version_1\.json, " + message):
-        list(read(folder([_row(0), row])))
+def test_faulty_rows_are_refused_and_the_rest_is_kept(
+    row: Any, message: str, folder: Callable[[list[Any]], Path], collect: Callable[..., Any]
+) -> None:
+    pairs, (note,) = collect(read, folder([_row(0), row, _row(2)]))
+    assert [pair.pair_id for pair in pairs] == ["povid-000000", "povid-000002"]
+    assert note["kind"] == "refused" and note["origin"].endswith("version_1.json, row 2")
+    assert message in note["detail"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[1, 2", ""])
+def test_a_broken_file_is_refused_and_the_others_are_kept(
+    content: str, folder: Callable[[list[Any]], Path], collect: Callable[..., Any]
+) -> None:
+    root = folder([_row(0)])
+    (root / "POVID_a.json").write_text(content)
+    pairs, (note,) = collect(read, root)
+    assert len(pairs) == 1 and note["origin"] == str(root / "POVID_a.json")
 
 
 def test_the_mini_world_is_read_whole(world: Path) -> None:

@@ -1,10 +1,9 @@
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from r1reward.data.sources.rlaif_v import read
 
@@ -42,8 +41,8 @@ def test_rows_become_pairs_with_the_chosen_response_first(tmp_path: Path, png: C
     assert pairs[2].origin.endswith("RLAIF-V-Dataset_001.parquet, row 1")
 
 
-def test_drops_are_counted_and_unkept_rows_touch_no_picture(
-    tmp_path: Path, png: Callable[..., bytes]
+def test_what_is_left_out_is_noted_and_unkept_rows_touch_no_picture(
+    tmp_path: Path, png: Callable[..., bytes], collect: Callable[..., Any]
 ) -> None:
     rows = [
         _row(png(), 0),
@@ -52,25 +51,32 @@ def test_drops_are_counted_and_unkept_rows_touch_no_picture(
         _row(b"broken", 3),
     ]
     _write(tmp_path / "data", "a.parquet", rows)
-    drops: Counter[str] = Counter()
+    asked: list[str] = []
     cache = tmp_path / "cache"
-    kept = list(read(tmp_path, drops=drops, keep=lambda pair_id: pair_id.endswith("0"), cache=cache))
+    kept, notes = collect(
+        read, tmp_path, keep=lambda pair_id: asked.append(pair_id) or pair_id.endswith("0"), cache=cache
+    )
     assert [pair.pair_id for pair in kept] == ["rlaif_v-000000"]
-    assert drops == {"identical responses": 1, "empty response": 1}
+    assert asked == ["rlaif_v-000000", "rlaif_v-000003"]
+    assert [note["reason"] for note in notes] == ["identical responses", "empty response"]
     assert len(list(cache.iterdir())) == 1
-    with pytest.raises(ValueError, match=r"a\.parquet, row 4"):
-        list(read(tmp_path))
+    _, notes = collect(read, tmp_path)
+    assert notes[2]["kind"] == "refused" and notes[2]["origin"].endswith("a.parquet, row 4")
 
 
-def test_schema_faults_name_file_and_row(tmp_path: Path, png: Callable[..., bytes]) -> None:
+def test_faulty_rows_and_files_are_refused_and_the_rest_is_kept(
+    tmp_path: Path, png: Callable[..., bytes], collect: Callable[..., Any]
+) -> None:
     _write(tmp_path, "a.parquet", [_row(png(), 0), _row(png(), 1, question=None)])
-    with pytest.raises(ValueError, match=r"a\.parquet, row 2: field 'question'"):
-        list(read(tmp_path))
     row = _row(png(), 0)
     del row["chosen"]
-    _write(tmp_path, "a.parquet", [row])
-    with pytest.raises(ValueError, match=r"a\.parquet: no column chosen"):
-        list(read(tmp_path))
+    _write(tmp_path, "b.parquet", [row, row])
+    (tmp_path / "c.parquet").write_bytes(b"PAR1 and nothing more")
+    _write(tmp_path, "d.parquet", [_row(png(), 0)])
+    pairs, notes = collect(read, tmp_path)
+    assert [pair.pair_id for pair in pairs] == ["rlaif_v-000000", "rlaif_v-000004"]
+    assert [Path(note["origin"]).name for note in notes] == ["a.parquet, row 2", "b.parquet", "c.parquet"]
+    assert notes[1]["detail"] == "no column chosen"
 
 
 def test_the_mini_world_is_read_whole(world: Path, tmp_path: Path) -> None:

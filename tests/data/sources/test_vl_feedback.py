@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,7 @@ def test_equal_best_responses_are_never_paired_with_each_other(folder: Callable[
     assert {pair.responses for pair in pairs} == {("x", "z"), ("y", "z")}
 
 
-def test_rows_without_a_pair_are_dropped_and_counted(folder: Callable[..., Path]) -> None:
-    drops: Counter[str] = Counter()
+def test_rows_without_a_pair_are_dropped(folder: Callable[..., Path], collect: Callable[..., Any]) -> None:
     root = folder(
         _row([_completion("a", ("3", "3", "3")), _completion("b", ("N/A", "3", "3"))]),
         _row([_completion("a", ("3", "3", "3")), _completion("b", ("N/A", "N/A", "N/A"))]),
@@ -76,13 +74,14 @@ def test_rows_without_a_pair_are_dropped_and_counted(folder: Callable[..., Path]
         _row([_completion("a", ("3", "3", "3")), _completion("b", ("1", "3", "3"))], prompt=""),
         _row([_completion("a", ("3", "3", "3")), _completion("b", ("1", "3", "3"))]),
     )
-    assert [pair.pair_id for pair in read(root, drops=drops)] == ["vl_feedback-000004"]
-    assert drops == {
-        "tie": 1,
-        "fewer than two rated responses": 1,
-        "identical responses": 1,
-        "empty question": 1,
-    }
+    pairs, notes = collect(read, root)
+    assert [pair.pair_id for pair in pairs] == ["vl_feedback-000004"]
+    assert [(note["kind"], note["reason"]) for note in notes] == [
+        ("dropped", "tie"),
+        ("dropped", "fewer than two rated responses"),
+        ("dropped", "identical responses"),
+        ("dropped", "empty question"),
+    ]
 
 
 def test_a_record_of_lists_is_read_like_a_list_of_records(folder: Callable[..., Path]) -> None:
@@ -97,15 +96,22 @@ def test_a_record_of_lists_is_read_like_a_list_of_records(folder: Callable[..., 
     [
         ({"completions": None}, "field 'completions'"),
         ({"completions": [{"response": "a"}, {"response": "b"}]}, "expected an object"),
+        ({"completions": [{"response": "a"}, 5]}, "expected an object"),
+        ({"completions": {"response": ["a"], "annotations": []}}, "different lengths"),
+        ({"completions": [_completion("a", (float("nan"), "3", "3"))]}, "field 'Rating'"),  # type: ignore[arg-type]
         ({"completions": [_completion("a", (5, "3", "3"))]}, "field 'Rating'"),  # type: ignore[arg-type]
         ({"img_path": "/etc/passwd"}, "leaves the folder"),
         ({"prompt": 3}, "field 'prompt'"),
     ],
 )
-def test_faults_name_file_and_row(change: dict[str, Any], message: str, folder: Callable[..., Path]) -> None:
+def test_faulty_rows_are_refused_and_the_rest_is_kept(
+    change: dict[str, Any], message: str, folder: Callable[..., Path], collect: Callable[..., Any]
+) -> None:
     good = _row([_completion("a", ("3", "3", "3")), _completion("b", ("1", "3", "3"))])
-    with pytest.raises(ValueError, match=r"vlfeedback_80k\.jsonl, row 2: .*" + message):
-        list(read(folder(good, good | change)))
+    pairs, (note,) = collect(read, folder(good, good | change, good))
+    assert [pair.pair_id for pair in pairs] == ["vl_feedback-000000", "vl_feedback-000002"]
+    assert note["kind"] == "refused" and note["origin"].endswith("vlfeedback_80k.jsonl, row 2")
+    assert message in note["detail"]
 
 
 def test_the_mini_world_gives_a_pair_a_row(world: Path) -> None:

@@ -1,0 +1,249 @@
+"""Pictures of a source: files of its folder, entries of its zips or bytes in a row, none of them trusted.
+
+A name from a data file cannot leave its folder, a picture is decoded once before it is accepted, and
+sizes are bounded before anything is unpacked. Every fault is a RefusedRow.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from PIL import Image
+
+from r1reward.data.quarantine import RefusedRow
+from r1reward.data.sources.rows import mapping
+
+MAX_PIXELS = 100_000_000
+MAX_PICTURE_BYTES = 64 << 20
+MAX_RATIO = 200
+MAX_FRAMES = 32
+# Formats whose decoders only decode: EPS, for one, starts another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FRAME_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+NOT_FOUND = "picture not found"
+DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
+
+
+def is_inside(name: str) -> bool:
+    """Whether a path from a data file stays inside the folder it is joined to, on any system."""
+    windows = PureWindowsPath(name)
+    absolute = bool(windows.drive or windows.root)
+    return bool(name) and "\0" not in name and not absolute and ".." not in windows.parts
+
+
+def find_picture(folder: Path, name: str, *, subfolders: Sequence[str], origin: str) -> str:
+    """Path of a picture that a row names, looked for in the folder and its `subfolders`.
+
+    A name that is absolute or climbs out, a link that leads out of the folder and of its subfolders
+    (which may themselves be links to another disk), and a picture that does not exist are refused.
+    """
+    candidates = _candidates(folder, name, subfolders, origin)
+    for path in candidates:
+        if os.path.isfile(path):
+            return _not_led_out(path, candidates, name, origin)
+    looked = ", ".join(map(str, candidates))
+    raise RefusedRow(origin, NOT_FOUND, f"picture {name!r} not found; looked for {looked}")
+
+
+def _candidates(folder: Path, name: str, subfolders: Sequence[str], origin: str) -> dict[Path, Path]:
+    """Where a name may lie, each with the folder it must not leave."""
+    if not is_inside(name):
+        detail = f"picture path {name!r} leaves the folder {folder}"
+        raise RefusedRow(origin, "picture path leaves its folder", detail)
+    return {Path(folder, part, name): Path(folder, part) for part in ("", *subfolders)}
+
+
+def _not_led_out(path: Path, candidates: Mapping[Path, Path], name: str, origin: str) -> str:
+    real = Path(os.path.realpath(path))
+    if not any(real.is_relative_to(os.path.realpath(root)) for root in candidates.values()):
+        detail = f"picture path {name!r} is a link that leaves the folder"
+        raise RefusedRow(origin, "picture path leaves its folder", detail)
+    return str(path)
+
+
+def check_picture(picture: bytes | Path, origin: str) -> str:
+    """The format of a picture that is small enough and decodes to its end; everything else is refused."""
+    size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+    if size > MAX_PICTURE_BYTES:
+        raise RefusedRow(origin, "picture too large", f"the picture has {size} bytes")
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _open(picture) as opened:
+                width, height = opened.size
+                if width * height > MAX_PIXELS:
+                    raise Image.DecompressionBombError(f"{width} x {height} pixels")
+                opened.verify()
+            with _open(picture) as opened:
+                # A JPEG is decoded at an eighth of its size: all its data is read, little is computed.
+                opened.draft("L", (1, 1))
+                opened.load()
+                return str(opened.format).lower()
+    except Image.DecompressionBombError as error:
+        raise RefusedRow(origin, "picture too large", f"the picture is too large: {error}") from error
+    except Exception as error:  # the decoders of a dozen libraries raise whatever they like
+        detail = f"the picture cannot be read: {error}"
+        raise RefusedRow(origin, "unreadable picture", detail) from error
+
+
+def _open(picture: bytes | Path) -> Image.Image:
+    return Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS)
+
+
+def store_picture(data: Any, cache: Path, origin: str) -> str:
+    """Write the bytes of a picture once, named by their content; returns the path.
+
+    Bytes that are no readable picture are refused.
+    """
+    if not isinstance(data, bytes) or not data:
+        raise RefusedRow(origin, "no picture", "the row holds no picture")
+    suffix = check_picture(data, origin)
+    path = Path(cache) / f"{hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
+    if not path.exists() or path.stat().st_size != len(data):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    return str(path)
+
+
+def embedded_picture(row: Mapping[str, Any], origin: str) -> tuple[Any, str]:
+    """(bytes, original name) of a row's `image` in the hub's form {bytes, path}."""
+    image = mapping(row.get("image"), origin)
+    name = image.get("path") or row.get("image_path") or ""
+    return image.get("bytes"), str(name)
+
+
+class Pictures:
+    """The pictures of a folder. `archives` are zips in it that are read where a file is missing.
+
+    What comes out of a row or a zip is written to `cache` (default: `pictures` in the folder).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cache: Path | None = None,
+        subfolders: Sequence[str] = (),
+        archives: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.cache = Path(folder), Path(cache or Path(folder) / "pictures")
+        self.subfolders = subfolders
+        self._archives = [_Archive(self.folder / name) for name in archives]
+
+    def picture(self, reference: Any, origin: str) -> str:
+        """Path of a picture given by its bytes, by a `data:` URI or by its name in the folder or a zip."""
+        if not isinstance(reference, str):
+            return store_picture(reference, self.cache, origin)
+        if match := DATA_URI.match(reference[:100]):
+            return store_picture(_decode(reference, match.end(), origin), self.cache, origin)
+        try:
+            path = find_picture(self.folder, reference, subfolders=self.subfolders, origin=origin)
+        except RefusedRow as fault:
+            if fault.reason != NOT_FOUND:
+                raise
+            for archive in self._archives:
+                data = archive.read(reference, origin)
+                if data is not None:
+                    return store_picture(data, self.cache, origin)
+            raise
+        check_picture(Path(path), origin)
+        return path
+
+    def frames(self, name: str, origin: str) -> tuple[str, ...]:
+        """Paths of a video's frames, in the order of the numbers in their names; evenly at most 32.
+
+        The frames are pictures in a folder called like the video, with or without its suffix. A video
+        file alone is refused: no video is decoded here.
+        """
+        candidates = _candidates(self.folder, name, self.subfolders, origin)
+        candidates |= {path.with_suffix(""): root for path, root in candidates.items() if path.suffix}
+        folder = next((path for path in candidates if os.path.isdir(path)), None)
+        if folder is None:
+            detail = f"video {name!r}: put its frames as pictures into the folder {[*candidates][-1]}"
+            raise RefusedRow(origin, "video without frames", detail)
+        found = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
+        if not found:
+            raise RefusedRow(origin, "video without frames", f"no picture in {folder}")
+        found.sort(key=lambda path: ([int(part) for part in re.findall(r"[0-9]+", path.name)], path.name))
+        count = min(len(found), MAX_FRAMES)
+        chosen = [found[index * len(found) // count] for index in range(count)]
+        paths = tuple(_not_led_out(path, candidates, str(path.name), origin) for path in chosen)
+        for path in paths:
+            check_picture(Path(path), origin)
+        return paths
+
+    def close(self) -> None:
+        """Close the zips."""
+        for archive in self._archives:
+            archive.close()
+
+    def __enter__(self) -> Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _decode(uri: str, start: int, origin: str) -> bytes:
+    if len(uri) - start > MAX_PICTURE_BYTES // 3 * 4:
+        raise RefusedRow(origin, "picture too large", f"the picture has {len(uri)} characters in base64")
+    try:
+        return base64.b64decode(uri[start:], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RefusedRow(origin, "unreadable picture", f"the picture is not base64: {error}") from error
+
+
+class _Archive:
+    """A zip of pictures, opened when it is first needed; it may be missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+
+    def read(self, name: str, origin: str) -> bytes | None:
+        """The bytes of an entry called `name`, with or without the zip's folder; None if there is none."""
+        if not self.path.is_file():
+            return None
+        try:
+            self._zip = self._zip or zipfile.ZipFile(self.path)
+            entry = self._find(self._zip, name)
+            return None if entry is None else self._unpack(self._zip, entry, origin)
+        except RefusedRow:
+            raise
+        except Exception as error:  # a broken zip shows as one of a dozen errors
+            detail = f"{self.path}: {name!r} cannot be unpacked: {error}"
+            raise RefusedRow(origin, "unreadable zip", detail) from error
+
+    def _find(self, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
+        path = PurePosixPath(name)
+        for candidate in (path, PurePosixPath(*path.parts[1:]), self.path.stem / path):
+            entry = archive.NameToInfo.get(str(candidate))
+            if entry is not None:
+                return entry
+        return None
+
+    def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, origin: str) -> bytes:
+        declared = f"{entry.filename!r} of {self.path} has {entry.file_size} bytes"
+        if entry.file_size > MAX_PICTURE_BYTES:
+            raise RefusedRow(origin, "picture too large", declared)
+        if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+            raise RefusedRow(origin, "zip bomb", f"{declared}, packed into {entry.compress_size}")
+        with archive.open(entry) as stream:  # gives no more than the declared size
+            return stream.read()
+
+    def close(self) -> None:
+        if self._zip:
+            self._zip.close()

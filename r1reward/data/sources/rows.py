@@ -1,0 +1,165 @@
+"""Rows of JSON lines, JSON lists and parquet files; a fault stands in its row's place, reading goes on.
+
+Nothing here executes what a file holds: JSON and parquet carry data only, and pickles are never opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r1reward.data.quarantine import RefusedRow
+
+MAX_LINE_BYTES = 64 << 20
+MAX_LIST_BYTES = 1 << 30
+BATCH_ROWS = 64
+Row = tuple[str, dict[str, Any] | RefusedRow]
+
+
+def find_files(folder: Path, *patterns: str) -> list[Path]:
+    """Files of the folder by the first pattern that matches any, sorted; none is a FileNotFoundError."""
+    for pattern in patterns:
+        found = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
+        if found:
+            return found
+    raise FileNotFoundError(f"{folder}: no file like {' or '.join(patterns)}")
+
+
+def mapping(value: Any, origin: str) -> dict[str, Any]:
+    """`value` if it is an object with named fields, else a RefusedRow."""
+    if not isinstance(value, dict):
+        raise RefusedRow(origin, "not an object", f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def scan_jsonl(path: Path) -> Iterator[Row]:
+    """(origin, row) of a JSON-lines file, one line in memory at a time; blank lines are no rows.
+
+    Of a line above `MAX_LINE_BYTES` no more than that is ever held.
+    """
+    with path.open("rb") as stream:
+        number = 0
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            origin = f"{path}, row {number}"
+            if len(line) > MAX_LINE_BYTES:
+                _skip_line(stream, line)
+                yield (
+                    origin,
+                    RefusedRow(origin, "line too long", f"a line of more than {MAX_LINE_BYTES} bytes"),
+                )
+            elif line.strip():
+                yield origin, _parse_line(line, origin)
+
+
+def _skip_line(stream: BinaryIO, part: bytes) -> None:
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(1 << 20)
+
+
+def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
+    try:
+        return mapping(json.loads(line.decode("utf-8-sig")), origin)
+    except RefusedRow as fault:
+        return fault
+    except (ValueError, RecursionError) as error:
+        return RefusedRow(origin, "not JSON", f"not JSON: {error}")
+
+
+def scan_json_list(path: Path) -> Iterator[Row]:
+    """(origin, row) of a file that is one JSON list, read whole.
+
+    Bytes that are not UTF-8 spoil only the texts they are in: `text_field` refuses those.
+    """
+    origin = str(path)
+    if path.stat().st_size > MAX_LIST_BYTES:
+        yield origin, RefusedRow(origin, "file too large", f"more than {MAX_LIST_BYTES} bytes", rows=0)
+        return
+    try:
+        rows = json.loads(path.read_bytes().decode("utf-8-sig", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        yield origin, RefusedRow(origin, "not JSON", f"not JSON: {error}", rows=0)
+        return
+    if not isinstance(rows, list):
+        yield origin, RefusedRow(origin, "not a list", f"not a list but {type(rows).__name__}", rows=0)
+        return
+    for number, value in enumerate(rows, start=1):
+        origin = f"{path}, row {number}"
+        try:
+            yield origin, mapping(value, origin)
+        except RefusedRow as fault:
+            yield origin, fault
+
+
+def scan_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """(origin, row) of a parquet file, a few rows in memory at a time.
+
+    A file that cannot be opened or lacks a column is one fault; so is a row group that breaks off.
+    """
+    origin = str(path)
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        yield (
+            origin,
+            RefusedRow(origin, "not a parquet file", f"not a readable parquet file: {error}", rows=0),
+        )
+        return
+    with file:
+        missing = sorted(set(columns) - set(file.schema_arrow.names))
+        if missing:
+            detail, lost = f"no column {', '.join(missing)}", file.metadata.num_rows
+            yield origin, RefusedRow(origin, "missing column", detail, rows=lost)
+            return
+        first = 1
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            yield from _scan_group(file, group, path, columns=columns, first=first, count=count)
+            first += count
+
+
+def _scan_group(
+    file: pq.ParquetFile, group: int, path: Path, *, columns: Sequence[str], first: int, count: int
+) -> Iterator[Row]:
+    """The rows of one row group, which starts with row `first` of the file and has `count` rows."""
+    done = 0
+    try:
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
+            for index in range(batch.num_rows):
+                origin = f"{path}, row {first + done}"
+                done += 1
+                yield origin, _to_row(batch, index, origin)
+    except (pa.ArrowException, OSError) as error:
+        origin = f"{path}, rows {first + done} to {first + count - 1}"
+        detail = f"not a readable parquet file: {error}"
+        yield origin, RefusedRow(origin, "broken parquet data", detail, rows=count - done)
+
+
+def _to_row(batch: pa.RecordBatch, index: int, origin: str) -> dict[str, Any] | RefusedRow:
+    try:
+        return batch.slice(index, 1).to_pylist()[0]
+    except (ValueError, pa.ArrowException) as error:
+        return RefusedRow(origin, "unreadable value", f"a value cannot be read: {error}")
+
+
+def strictly(rows: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same rows for a reader that needs every one: the first fault is raised."""
+    for origin, row in rows:
+        if isinstance(row, RefusedRow):
+            raise row
+        yield origin, row
+
+
+def iterate_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(origin, row) of a JSON-lines file; the first fault is raised and names file and row (ValueError)."""
+    return strictly(scan_jsonl(path))
+
+
+def iterate_parquet(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(origin, row) of parquet files; the first fault is raised and names the file (ValueError)."""
+    return strictly(row for path in paths for row in scan_parquet(path, columns))

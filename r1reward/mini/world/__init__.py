@@ -1,0 +1,52 @@
+"""Writes the mini world in the original on-disk schema of each data set, with its truth beside it.
+
+The real loaders are the only loaders: a user who puts the real files in place changes nothing else.
+`truth.jsonl` holds what is really in each picture. Only the scripted annotator, which stands in for
+GPT-4o, may read it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from r1reward.config import WorldSettings
+from r1reward.files import write_atomic
+from r1reward.mini.world.benchmark import write_vl_rewardbench
+from r1reward.mini.world.cases import Writer
+from r1reward.mini.world.mm_rlhf import write_mm_rlhf
+from r1reward.mini.world.sources import (
+    write_povid,
+    write_rlaif_v,
+    write_vl_feedback,
+    write_wildvision,
+)
+
+__all__ = ["write_world"]
+
+
+def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
+    """Write the training sources, the benchmark, its validation twin and `truth.jsonl` into `folder`.
+
+    Every data set has `pairs_per_source` rows; MM-RLHF divides them among its subsets as in Table 2 and
+    has videos besides. Everything follows from `seed`. Training, validation and benchmark pictures use
+    disjoint handwritten digits and different random scenes.
+    """
+    sources = {
+        "rlaif_v": write_rlaif_v,
+        "vl_feedback": write_vl_feedback,
+        "povid": write_povid,
+        "wildvision_battle": write_wildvision,
+    }
+    truth: list[dict[str, object]] = []
+    for name, write in sources.items():
+        writer = Writer(name, "train", seed)
+        write(folder / name, settings.pairs_per_source, writer)
+        truth += writer.truth
+    truth += write_mm_rlhf(folder / "mm_rlhf", settings.pairs_per_source, seed)
+    test, validation = "vl_rewardbench", "vl_rewardbench_validation"
+    write_vl_rewardbench(folder / test, settings.benchmark_pairs, Writer(test, "test", seed))
+    write_vl_rewardbench(
+        folder / validation, settings.validation_pairs, Writer(validation, "validation", seed)
+    )
+    write_atomic(folder / "truth.jsonl", "".join(json.dumps(row) + "\n" for row in truth))

@@ -1,0 +1,77 @@
+"""Files that are long, cut or broken: what is sound in them is still read."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from r1reward.data.quarantine import RefusedRow
+from r1reward.data.sources import rows
+from r1reward.data.sources.rows import scan_json_list, scan_jsonl, scan_parquet
+
+
+def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 100)
+    exact = b'{"a": "' + b"x" * 90 + b'"}'
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(exact + b"\n" + b"y" * 5000 + b"\n" + b'{"a": 3}\n' + b"z" * 101)
+    found = list(scan_jsonl(path))
+    assert len(exact) == 99 and [origin[-5:] for origin, _ in found] == [f"row {n}" for n in (1, 2, 3, 4)]
+    assert [row.reason if isinstance(row, RefusedRow) else len(row) for _, row in found] == [
+        1,
+        "line too long",
+        1,
+        "line too long",
+    ]
+
+
+def test_faulty_lines_stand_between_good_ones(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [b'\xef\xbb\xbf{"a": 1}', b"", b"{", b"[1]", b'{"a": "\xff"}', b"[" * 100_000, b'{"a": NaN}']
+    path.write_bytes(b"\n".join(lines))
+    found = [row.reason if isinstance(row, RefusedRow) else [*row] for _, row in scan_jsonl(path)]
+    assert found == [["a"], "not JSON", "not an object", "not JSON", "not JSON", ["a"]]
+
+
+def test_a_wrong_byte_in_a_list_spoils_only_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(b'[{"a": "good"}, {"a": "\xff"}, 3, {"a": "good"}]')
+    found = [row.reason if isinstance(row, RefusedRow) else row["a"] for _, row in scan_json_list(path)]
+    assert found == ["good", "\udcff", "not an object", "good"]
+
+
+def test_a_list_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_LIST_BYTES", 10)
+    (tmp_path / "rows.json").write_text("[1, 2, 3, 4]")
+    ((_, fault),) = scan_json_list(tmp_path / "rows.json")
+    assert isinstance(fault, RefusedRow) and fault.reason == "file too large"
+
+
+def test_a_broken_row_group_does_not_move_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"a": [f"{index} " + "text " * 100 for index in range(6)]})
+    pq.write_table(table, path, row_group_size=2, use_dictionary=False, compression="zstd")
+    chunk = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    end = chunk.data_page_offset + chunk.total_compressed_size
+    data[end - 40 : end] = b"\0" * 40
+    path.write_bytes(data)
+    found = list(scan_parquet(path, ["a"]))
+    assert [origin.removeprefix(f"{path}, ") for origin, _ in found] == [
+        "row 1",
+        "row 2",
+        "rows 3 to 4",
+        "row 5",
+        "row 6",
+    ]
+    fault = found[2][1]
+    assert isinstance(fault, RefusedRow) and fault.rows == 2
+
+
+def test_text_of_a_column_that_is_not_unicode(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    column = pa.array([b"good", b"\xff", b"good"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"a": column}), path)
+    found = [row.reason if isinstance(row, RefusedRow) else row["a"] for _, row in scan_parquet(path, ["a"])]
+    assert found == ["good", "unreadable value", "good"]
