@@ -153,6 +153,15 @@ class JudgeSettings(Settings):
     batch_size: int = Field(default=32, ge=1, description="Opinions an update.")
 
 
+class JudgesSettings(Settings):
+    """The two trained consistency judges (paper Table 13)."""
+
+    strong: JudgeSettings = Field(
+        default=JudgeSettings(), description="Used in every run but those of Table 13."
+    )
+    weak: JudgeSettings = Field(default=JudgeSettings(), description="One that has learnt less.")
+
+
 class BenchSettings(Settings):
     """How reward benchmarks are run."""
 
@@ -186,6 +195,7 @@ class Profile(Settings):
     data: DataSettings = DataSettings()
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
+    judges: JudgesSettings = JudgesSettings()
     bench: BenchSettings = BenchSettings()
 
 

@@ -19,10 +19,12 @@ from r1reward.report.tables import (
     DAGGER_NOTE,
     GROUPING_NOTE,
     INTERVAL_NOTE,
+    NOT_RUN,
     WORLD_NOTE,
     difference_cells,
     display_name,
     join_tables,
+    percent,
     score_cells,
     titled,
 )
@@ -117,6 +119,21 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
     return titled(frame, ablation.caption, notes)
+
+
+def consistency_judges(records: Records) -> pd.DataFrame:
+    """How often the trained consistency judges are right about held-out answers of the policy."""
+    rows = []
+    for name, entry in (records.consistency_judges() or {}).items():
+        row = {"judge": name, "source": "measured", "profile": records.profile, "n": f"{entry['n']:,}"}
+        low, high = entry["interval"] or (None, None)
+        numbers = zip(("", "_low", "_high"), (entry["accuracy"], low, high), strict=True)
+        rows.append(row | {f"accuracy{suffix}": percent(number) for suffix, number in numbers})
+    frame = join_tables(
+        pd.DataFrame(), rows or [{"judge": "all", "accuracy": NOT_RUN}], intervals=["accuracy"]
+    )
+    note = "Half of the answers are contradicted on purpose; an unknown opinion is wrong."
+    return titled(frame, "Consistency judges on held-out answers, accuracy in percent.", [note])
 
 
 def _row(

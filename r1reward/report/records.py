@@ -24,6 +24,8 @@ MODEL_NAMES = {
     "stable_reinforce": "StableReinforce",
 }
 REFERENCE = "stable_reinforce"
+# Variants of the grid that figures draw by name.
+VARIANT_NAMES = {"wo_filter": "without advantage filter", "wo_pre_clip": "without Pre-CLIP"}
 MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
 GROUPS = ("general", "hallucination", "reasoning")
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
@@ -109,6 +111,10 @@ class Records:
             paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
             self.cache[key] = _read_runs({seed: path for seed, path in paths.items() if path.is_file()})
         return self.cache[key]
+
+    def consistency_judges(self) -> dict[str, Any] | None:
+        """Accuracy of the trained consistency judges on held-out opinions."""
+        return self._json("judges.json")
 
     def grid(self, variant: str) -> list[dict[str, Any]]:
         """What is known about the runs of a variant of the ablation grid, by seed."""

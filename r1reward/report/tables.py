@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, Records
+from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, VARIANT_NAMES, Records
 from r1reward.report.scores import COMPARISONS, Behaviour, Scores, behaviour, compare, paired_values, score
 from r1reward.stats import Interval
 
@@ -109,10 +109,10 @@ def base_model(records: Records) -> pd.DataFrame:
         low, high = entry.get("interval", (None, None))
         row = {
             "skill": skill.replace("_", " "),
-            "accuracy": _percent(entry["accuracy"]),
+            "accuracy": percent(entry["accuracy"]),
             "n": f"{entry['n']:,}",
         }
-        row |= {"accuracy_low": _percent(low), "accuracy_high": _percent(high)}
+        row |= {"accuracy_low": percent(low), "accuracy_high": percent(high)}
         rows.append(row | {"source": "measured", "profile": records.profile})
     columns = ["skill", *(f"accuracy{s}" for s in _EXTENDED_SUFFIXES), "source", "profile", "n"]
     return titled(_frame(rows, columns), "Base model on held-out scenes, accuracy in percent.", [])
@@ -163,7 +163,7 @@ def paired_differences(records: Records) -> pd.DataFrame:
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:
     """A model's name in tables and figures, with a dagger if a script stands behind its training."""
-    name = fallback or MODEL_NAMES[model]
+    name = fallback or (MODEL_NAMES | VARIANT_NAMES)[model]
     return name + DAGGER if records.scripted(model) else name
 
 
@@ -204,7 +204,7 @@ def _interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
         return {column: NOT_RUN}
     numbers = (interval.estimate, interval.low, interval.high)
     return {
-        column + suffix: _percent(number) for suffix, number in zip(_EXTENDED_SUFFIXES, numbers, strict=True)
+        column + suffix: percent(number) for suffix, number in zip(_EXTENDED_SUFFIXES, numbers, strict=True)
     }
 
 
@@ -222,7 +222,7 @@ def _run_cells(records: Records, num_seeds: int, num_pairs: int) -> dict[str, st
 
 
 def _behaviour_cells(shown: Behaviour) -> dict[str, str]:
-    cells = {name: _percent(getattr(shown, name)) for name in _BEHAVIOUR_COLUMNS if name != "mean_tokens"}
+    cells = {name: percent(getattr(shown, name)) for name in _BEHAVIOUR_COLUMNS if name != "mean_tokens"}
     return cells | {"mean_tokens": f"{shown.mean_tokens:.1f}"}
 
 
@@ -230,7 +230,8 @@ def _attempts_title(key: str) -> str:
     return "no attempt right" if key == "failed" else f"right at attempt {key}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share as percent with two decimals; nothing for None and NaN."""
     return "" if share is None or share != share else f"{100 * share + 0.0:.2f}"
 
 

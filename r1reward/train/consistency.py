@@ -1,8 +1,8 @@
 """Small models trained to tell whether a reasoning supports its answer (paper §3.2, C.11, at mini scale).
 
-They learn from what a policy really writes: its reasoning with its own answer, and with the other answer.
+They learn from what annotator and policy really write: a reasoning with its own answer, and with the other.
 Which of the two agree is read from the last conclusion of the reasoning; the label of the pair is never
-shown. They are tested on answers to other pairs.
+shown. They are tested on the policy's answers to other pairs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from r1reward.data.storage import write_rows
 from r1reward.engines import load_engine
 from r1reward.engines.base import Sampling
 from r1reward.files import read_jsonl
-from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.consistency import ConsistencyJudge, ModelConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_pairs
+from r1reward.parsing import extract_reasoning, parse_verdict
 from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
 from r1reward.stats import wilson_interval
 from r1reward.train.sft import train_sft
@@ -50,23 +51,45 @@ class TextExample:
         return Request(self.text)
 
 
-def collect_opinions(
-    checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int
-) -> list[Opinion]:
-    """Two opinions for each sampled answer that comes to a conclusion: as it is, and contradicted."""
-    judgments = judge_pairs(
-        load_engine(checkpoint, profile),
-        pairs,
-        prompt=profile.model.prompt,
-        sampling=Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed),
-    )
-    answers = [(j.reasoning, j.verdict) for j in judgments if j.verdict is not Verdict.UNPARSED]
+def make_opinions(texts: Sequence[str]) -> list[Opinion]:
+    """Two opinions for each answer that comes to a conclusion: as it is, and contradicted."""
+    answers = [(extract_reasoning(text), parse_verdict(text)) for text in texts]
+    answers = [(reasoning, verdict) for reasoning, verdict in answers if verdict is not Verdict.UNPARSED]
     agrees = ScriptedConsistencyJudge().judge([r for r, _ in answers], [v for _, v in answers])
     opinions = []
     for (reasoning, verdict), known in zip(answers, agrees, strict=True):
         if known is not None:
             opinions += [Opinion(reasoning, verdict, known), Opinion(reasoning, OTHER[verdict], not known)]
     return opinions
+
+
+def sample_answers(
+    checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int
+) -> list[str]:
+    """What a policy writes about the pairs at temperature 1, one answer each."""
+    sampling = Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed)
+    judgments = judge_pairs(
+        load_engine(checkpoint, profile), pairs, prompt=profile.model.prompt, sampling=sampling
+    )
+    return [judgment.completion.text for judgment in judgments]
+
+
+def make_consistency_judges(
+    learned: Sequence[Opinion], held_out: Sequence[Opinion], *, profile: Profile, out: Path, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Train the strong and the weak judge as `out/<name>/model`; returns their held-out accuracy."""
+    measured = {}
+    for name, settings in (("strong", profile.judges.strong), ("weak", profile.judges.weak)):
+        model = train_consistency_judge(
+            learned,
+            base=profile.model.base,
+            out=out / name,
+            settings=settings,
+            model_settings=profile.model,
+            seed=seed,
+        )
+        measured[name] = measure_consistency_judge(ModelConsistencyJudge(model), held_out)
+    return measured
 
 
 def train_consistency_judge(
@@ -76,8 +99,8 @@ def train_consistency_judge(
     out: Path,
     settings: JudgeSettings,
     model_settings: ModelSettings,
-    prompt: ConsistencyPromptName,
     seed: int,
+    prompt: ConsistencyPromptName = "mini",
 ) -> Path:
     """Fine-tune a base model on `settings.examples` opinions; returns the folder of the judge."""
     chosen = np.random.default_rng([seed, 4]).permutation(len(opinions))[: settings.examples]
@@ -111,7 +134,9 @@ def read_text_examples(path: str | Path) -> list[TextExample]:
 
 
 def measure_consistency_judge(judge: ConsistencyJudge, opinions: Sequence[Opinion]) -> dict[str, Any]:
-    """Accuracy on opinions with its interval; an unknown is wrong, and counted."""
+    """Accuracy on opinions with its interval; an unknown is wrong, and counted. None without opinions."""
+    if not opinions:
+        return {"accuracy": None, "interval": None, "unknown": 0, "n": 0}
     said = judge.judge([o.reasoning for o in opinions], [o.verdict for o in opinions])
     right = sum(answer == o.agrees for answer, o in zip(said, opinions, strict=True))
     return {
