@@ -57,13 +57,22 @@ def _parser() -> argparse.ArgumentParser:
         command = _command(commands, name, action, text)
         command.add_argument("--profile", default="", help="only this profile; all published ones by default")
 
-    data = commands.add_parser("data", help="the original data sets")
+    data = commands.add_parser("data", help="the training data")
     data = data.add_subparsers(required=True, metavar="COMMAND")
     check = _command(data, "check", _check_data, "what is there of the original data sets, what is missing")
     fetch = _command(data, "fetch", _fetch_data, "download a data set from the Hugging Face hub")
     fetch.add_argument("source", metavar="SOURCE", help="name of a source, as `data check` prints it")
     for command in (check, fetch):
         command.add_argument("--root", type=Path, required=True, help="folder of all data sets")
+    _add_export(_command(data, "export", _export, "write pairs in the form of another trainer"))
+    budget = _command(
+        data, "picture-budget", _picture_budget, "limit the pictures of a checkpoint's processor"
+    )
+    budget.add_argument(
+        "--model", type=Path, required=True, help="folder of the checkpoint; changed in place"
+    )
+    budget.add_argument("--min-pixels", type=int, help="smallest picture area (784)")
+    budget.add_argument("--max-pixels", type=int, help="largest picture area (501760)")
 
     mini = commands.add_parser("mini", help="the tiny model").add_subparsers(required=True, metavar="COMMAND")
     build = _command(mini, "build-base", _build_base, "train the shipped base checkpoint again")
@@ -87,6 +96,14 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="first seed (0)")
     command.add_argument("--seeds", type=int, default=0, help="number of seeds (the profile's)")
     command.add_argument("--out", default="", help="folder of the runs (runs)")
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    forms = "trl, llama_factory, openrlhf, authors or arrow"
+    command.add_argument("--format", required=True, metavar="FORM", help=forms)
+    command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
+    command.add_argument("--out", type=Path, required=True, help="folder of the export")
+    command.add_argument("--prompt", choices=("paper", "mini"), default="paper", help="judge prompt (paper)")
 
 
 def _context(options: argparse.Namespace) -> Context:
@@ -181,6 +198,27 @@ def _fetch_data(options: argparse.Namespace) -> int:
     from r1reward.data.check import fetch
 
     print(f"{options.source} is in {fetch(options.source, options.root)}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from r1reward.data.exports import export_items
+    from r1reward.data.items import iterate_items
+
+    items = iterate_items(options.pairs.resolve())
+    folder = export_items(items, options.out.resolve(), form=options.format, prompt=options.prompt)
+    print(f"wrote {folder}")
+    return 0
+
+
+def _picture_budget(options: argparse.Namespace) -> int:
+    from r1reward.config import ModelSettings
+    from r1reward.engines.loading import write_picture_budget
+
+    given = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    settings = ModelSettings(**{name: value for name, value in given.items() if value is not None})
+    write_picture_budget(options.model, settings)
+    print(f"pictures have {settings.min_pixels} to {settings.max_pixels} pixels in {options.model}")
     return 0
 
 

@@ -67,6 +67,44 @@ class WorldSettings(Settings):
     )
 
 
+class AnnotatorSettings(Settings):
+    """The OpenAI-compatible server that is asked where `data.annotator` is "openai" (paper §3.2)."""
+
+    model: str = Field(default="gpt-4o", min_length=1, description="Name of the model at the server.")
+    base_url: str = Field(
+        default="https://api.openai.com/v1",
+        pattern=r"^https?://[^@?#\s]+$",
+        description="Address of the server, up to /v1 and without credentials.",
+    )
+    key_variable: str = Field(
+        default="OPENAI_API_KEY",
+        description="Environment variable that holds the key; empty for a server without keys.",
+    )
+    temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
+    retry_temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Temperature from the second attempt on, if it is another one."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, description="Sent with each request, raised by one for each further attempt."
+    )
+    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
+    concurrency: int = Field(default=8, ge=1, le=512, description="Pairs asked about at the same time.")
+    timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
+    max_retries: int = Field(
+        default=6,
+        ge=0,
+        description="Repetitions of a request without an answer before the attempt has failed.",
+    )
+    price_input: float = Field(
+        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
+    )
+    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
+    folder: str = Field(
+        default="",
+        description="Where paid answers outlive a run; empty keeps them in the run, which new code discards.",
+    )
+
+
 class DataSettings(Settings):
     """How R1-Reward-200K is built (paper §3.2)."""
 
@@ -74,8 +112,21 @@ class DataSettings(Settings):
     sampled_pairs: int = Field(
         default=100_000, ge=1, description="Pairs sampled from the sources that are not taken whole."
     )
-    annotator: Literal["scripted"] = Field(
-        default="scripted", description="Who writes the long chains of thought."
+    near_duplicate: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Share of common word triples from which two pairs about one picture are the same.",
+    )
+    overlap: Literal["report", "remove"] = Field(
+        default="report", description="Whether pairs that are in a benchmark too stay or go."
+    )
+    annotator: Literal["scripted", "openai"] = Field(
+        default="scripted",
+        description="Who writes the long chains of thought: a script, or a server's model.",
+    )
+    openai: AnnotatorSettings = Field(
+        default=AnnotatorSettings(), description="The server of the annotator 'openai'."
     )
     max_attempts: int = Field(
         default=3, ge=1, description="Attempts of the annotator for a pair; attempts are its difficulty."
@@ -271,8 +322,9 @@ def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, 
     origin = next((file for file, values in reversed(layers) if _has(values, location)), layers[0][0])
     if fault["type"] != "extra_forbidden":
         return f"{origin}: {key}: {fault['msg']} (got {fault.get('input')!r})"
-    section = Profile.model_fields.get(location[0]) if len(location) > 1 else None
-    fields = section.annotation.model_fields if section and section.annotation else Profile.model_fields  # type: ignore[attr-defined]
+    fields = Profile.model_fields
+    for part in location[:-1]:
+        fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
     match = difflib.get_close_matches(location[-1], fields, n=1)
     advice = f"did you mean {match[0]}?" if match else f"known here: {', '.join(fields)}"
     return f"{origin}: unknown key {key}; {advice}"

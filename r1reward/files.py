@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _CHUNK = 1 << 20
 
@@ -22,13 +23,23 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
 
     Missing folders are made. The data is on disk when the call returns.
     """
+    with atomic_stream(path) as stream:
+        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
+    return Path(path)
+
+
+@contextmanager
+def atomic_stream(path: str | Path) -> Iterator[IO[bytes]]:
+    """A stream that becomes the file when the block ends; after an error the old file stays.
+
+    For what is too large to be held in memory. The data is on disk when the block is left.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -37,7 +48,6 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync(path.parent)
-    return path
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -55,10 +65,13 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 
-def append_jsonl(path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+def append_jsonl(
+    path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, durable: bool = True
+) -> None:
     """Append one row, or several in one write; they are on disk when the call returns.
 
-    A half-written last line of a killed process is cut off first, so that rows never run together.
+    Without `durable` they survive a kill but maybe not a power cut. A half-written last line of a killed
+    process is cut off first, so that rows never run together.
     """
     path = Path(path)
     many = [rows] if isinstance(rows, Mapping) else rows
@@ -72,31 +85,35 @@ def append_jsonl(path: str | Path, rows: Mapping[str, Any] | Iterable[Mapping[st
         prefix = _mend_tail(stream)
         stream.write(prefix + lines.encode("utf-8"))
         stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            os.fsync(stream.fileno())
     if created:
         sync(path.parent)
 
 
 def read_jsonl(path: str | Path, *, drop_partial: bool = False) -> list[dict[str, Any]]:
-    """All rows of a JSON-lines file; blank lines are skipped.
+    """All rows of a JSON-lines file; see `iterate_jsonl`."""
+    return list(iterate_jsonl(path, drop_partial=drop_partial))
+
+
+def iterate_jsonl(path: str | Path, *, drop_partial: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON-lines file, one in memory at a time; blank lines are skipped.
 
     With `drop_partial` an unterminated last line that is not a whole JSON object (the trace of a
     killed process) is left out. Any other fault raises a ValueError that names file and row.
     """
     path = Path(path)
-    lines = path.read_bytes().split(b"\n")
-    tail = len(lines)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_parse_row(line))
-        except ValueError as error:
-            if drop_partial and number == tail:
-                break
-            raise ValueError(f"{path}, row {number}: {error}") from error
-    return rows
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = _parse_row(line)
+            except ValueError as error:
+                if drop_partial and not line.endswith(b"\n"):
+                    return
+                raise ValueError(f"{path}, row {number}: {error}") from error
+            yield row
 
 
 def sha256_file(path: str | Path) -> str:

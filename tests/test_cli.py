@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from r1reward import cli
+from r1reward.config import ModelSettings
+from r1reward.data.exports import read_export
+from r1reward.data.storage import write_pairs
+from r1reward.engines import loading
 from r1reward.pipeline.places import RUNS_VARIABLE
 from r1reward.train import pretrain
+from r1reward.types import PreferencePair
 
 
 @pytest.fixture
@@ -58,6 +63,26 @@ def test_build_base_takes_its_options(tmp_path, monkeypatch, capsys):
     assert cli.main(["mini", "build-base", "--out", str(tmp_path), "--seed", "3"]) == 0
     assert asked == {"out": tmp_path, "seed": 3, "steps": pretrain.TOTAL_STEPS, "threads": 1}
     assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_pairs_are_exported(tmp_path, capsys):
+    pair = PreferencePair("p-1", "p", "q", ("a", "b"), 2)
+    write_pairs(tmp_path / "pairs.jsonl", [pair])
+    arguments = ["data", "export", "--pairs", str(tmp_path / "pairs.jsonl"), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--format", "openrlhf"]) == 0
+    assert list(read_export(tmp_path / "out", form="openrlhf")) == [pair]
+    assert str(tmp_path / "out") in capsys.readouterr().out
+    assert cli.main([*arguments, "--format", "csv"]) == 2
+    assert "there are trl" in capsys.readouterr().err
+
+
+def test_a_picture_budget_keeps_what_is_not_given(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        loading, "write_picture_budget", lambda folder, settings: asked.update({folder: settings})
+    )
+    assert cli.main(["data", "picture-budget", "--model", str(tmp_path), "--max-pixels", "12544"]) == 0
+    assert asked == {tmp_path: ModelSettings(max_pixels=12544)}
 
 
 def test_verify_of_nothing_published_fails(capsys):

@@ -41,12 +41,14 @@ def test_overrides_win_and_leave_the_rest(tmp_path):
 
 
 def test_unknown_keys_name_file_key_and_near_match(tmp_path):
-    path = write_atomic(tmp_path / "own.toml", MINIMAL + "seds = 2\n[rl]\nlerning_rate = 1.0\n")
+    faults = "seds = 2\n[rl]\nlerning_rate = 1.0\n[data.openai]\nmodle = 1\n"
+    path = write_atomic(tmp_path / "own.toml", MINIMAL + faults)
     with pytest.raises(ProfileError) as caught:
         load_profile(path)
     message = str(caught.value)
     assert f"{path}: unknown key seds; did you mean seeds?" in message
     assert f"{path}: unknown key rl.lerning_rate; did you mean learning_rate?" in message
+    assert f"{path}: unknown key data.openai.modle; did you mean model?" in message
 
 
 def test_a_fault_in_the_overrides_is_not_blamed_on_the_file(tmp_path):

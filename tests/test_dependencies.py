@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai", "tenacity"}
+OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai"}
 
 
 def normal(name: str) -> str:
@@ -51,7 +51,8 @@ def test_every_import_of_the_tests_is_a_dependency(repository, project):
 
 
 def test_every_dependency_has_one_version(project, constraints):
-    declared = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    extras = project["optional-dependencies"]
+    declared = {*project["dependencies"], *extras["dev"], *extras["api"]}
     assert {normal(name) for name in declared} <= set(constraints)
 
 

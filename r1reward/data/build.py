@@ -1,111 +1,238 @@
-"""R1-Reward-200K at any size: sample the sources, put the right answer first or second 1:1 (paper §3.2).
+"""R1-Reward-200K at any size: read, remove duplicates, sample, put the right answer first or second 1:1.
 
-"an additional 100,000 samples from other multimodal preference datasets" is read as a draw from the
-pooled pairs of these data sets, each pair as likely as any other. "We then randomly shuffle the data to
-ensure a balanced ratio of answers 1 and 2 (1:1)" is done source by source, so that no source leans.
+MM-RLHF is taken whole. "an additional 100,000 samples from other multimodal preference datasets" is read
+as a draw from the pooled pairs of the other sources, each pair as likely as any other. "We then randomly
+shuffle the data to ensure a balanced ratio of answers 1 and 2 (1:1)" is done source by source, so that no
+source leans (paper §3.2).
+
+Nothing of the size of the data is held in memory. A killed build goes on at the source it was reading.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-
+from r1reward.data.card import render_card
+from r1reward.data.duplicates import remove_duplicates
+from r1reward.data.fingerprint import digest, fingerprint
+from r1reward.data.index import Index, remove_index
+from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import SOURCES, Source
+from r1reward.data.storage import iterate_pairs, write_rows
+from r1reward.files import read_json, sha256_file, sync, write_atomic, write_json
 from r1reward.types import PreferencePair
+
+VERSION = 1  # goes up whenever the same files and settings would give other pairs
+WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety")
+PAIRS, CARD, INDEX = "pairs.jsonl", "data_card.json", "index.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltData:
-    """The built pairs in training order; per source the rows seen, sampled and dropped; and the seed."""
+    """The pairs in the file `path`, in training order, and the card that counts them.
 
-    pairs: tuple[PreferencePair, ...]
-    sources: Mapping[str, Mapping[str, Any]]
-    seed: int
+    Iterating reads the file; `list(built)` holds all pairs in memory.
+    """
+
+    path: Path
+    card: Mapping[str, Any]
+
+    def __iter__(self) -> Iterator[PreferencePair]:
+        return iterate_pairs(self.path)
+
+    def __len__(self) -> int:
+        return self.card["pairs"]
 
     @property
-    def positions(self) -> dict[str, int]:
+    def sources(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was read, left out and sampled of each source."""
+        return self.card["sources"]
+
+    @property
+    def positions(self) -> Mapping[str, int]:
         """How many pairs prefer response 1 and response 2."""
-        counts = Counter(pair.preferred for pair in self.pairs)
-        return {"1": counts[1], "2": counts[2]}
+        return self.card["positions"]
 
 
-def balance_positions(pairs: Sequence[PreferencePair], *, rng: np.random.Generator) -> list[PreferencePair]:
-    """Exchange the responses of a random half of the pairs, in which response 1 is preferred.
+@dataclass(frozen=True)
+class _Build:
+    """Everything that decides what comes out of a build."""
 
-    With an odd number a coin decides which position gets the one more. A pair that prefers response 2
-    is a ValueError, because the counts would not balance.
-    """
-    for pair in pairs:
-        if pair.preferred != 1:
-            raise ValueError(f"{pair.pair_id}: the chosen response must come first before shuffling")
-    odd_one = int(rng.integers(2)) if len(pairs) % 2 else 0
-    chosen = set(rng.permutation(len(pairs))[: len(pairs) // 2 + odd_one].tolist())
-    return [pair.swapped() if index in chosen else pair for index, pair in enumerate(pairs)]
+    root: Path
+    out: Path
+    cache: Path
+    sources: Mapping[str, Source]
+    benchmark: BenchmarkPairs
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with files and settings."""
+        files = {
+            name: _describe_files(self.root / source.spec.folder) for name, source in self.sources.items()
+        }
+        parts = [VERSION, str(self.root), str(self.cache), self.settings, files, self.benchmark.key]
+        return digest(json.dumps(parts)).hex()
 
 
 def build_dataset(
     root: Path,
+    out: Path,
     *,
     sampled_pairs: int,
     seed: int,
     cache: Path | None = None,
     sources: Mapping[str, Source] = SOURCES,
+    benchmark: Iterable[PreferencePair] = (),
+    overlap: Literal["report", "remove"] = "report",
+    near_duplicate: float = 0.9,
     progress: Callable[[str], None] | None = None,
 ) -> BuiltData:
-    """Build the preference data from the sources below `root`; the same seed gives the same data.
+    """Build the preference data from `<root>/<source>` folders; the same seed gives the same file.
 
-    Draws `sampled_pairs` of all usable pairs (all of them, if there are fewer), balances positions
-    within each source and shuffles everything. Embedded pictures of drawn pairs go to
-    `<cache>/<source>`, by default into the source's own folder.
+    `out` gets `pairs.jsonl`, `data_card.json` and `.md`, `duplicates.jsonl`, `overlap.jsonl` and
+    `quarantine/<source>.jsonl`. Of the sources that are not taken whole `sampled_pairs` are drawn (all,
+    if there are fewer). Embedded pictures go to `<cache>/<source>` (default: `out/pictures`). With
+    `overlap` "remove" pairs that are in `benchmark` are left out. See `remove_duplicates` for
+    `near_duplicate`. `progress` is told every stage. A missing source is a FileNotFoundError.
     """
-    root = Path(root)
-    notes = Quarantine()
-    folders = {name: root / source.spec.folder for name, source in sources.items()}
-    usable = {name: _usable_ids(source, folders[name], notes) for name, source in sources.items()}
-    drawn = _draw(usable, sampled_pairs, np.random.default_rng([seed, 0]))
-    pairs: list[PreferencePair] = []
-    for index, (name, source) in enumerate(sources.items()):
-        if progress:
-            progress(name)
-        folder = cache / name if cache else None
-        keep = drawn[name].__contains__
-        read = list(source.read(folders[name], quarantine=notes, keep=keep, cache=folder))
-        pairs += balance_positions(read, rng=np.random.default_rng([seed, 1, index]))
-    order = np.random.default_rng([seed, 2]).permutation(len(pairs))
-    counts = {
-        name: {
-            "original": len(usable[name]) + notes.total(name, "dropped"),
-            "sampled": len(drawn[name]),
-            "dropped": dict(sorted(notes.counts[name]["dropped"].items())),
+    # Sources taken whole are read first: of two equal pairs the one that people judged stays.
+    ordered = sorted(sources, key=lambda name: name not in WHOLE_SOURCES)
+    build = _Build(
+        Path(root),
+        Path(out),
+        Path(cache or Path(out) / "pictures"),
+        {name: sources[name] for name in ordered},
+        fingerprint_benchmark(benchmark),
+        {"sampled_pairs": sampled_pairs, "seed": seed, "overlap": overlap, "near_duplicate": near_duplicate},
+    )
+    finished = _finished(build)
+    if finished:
+        remove_index(build.out / INDEX)
+        return finished
+    for half_written in build.out.glob(".*.tmp"):
+        half_written.unlink()
+    index = Index(build.out / INDEX, key=build.key, folder=build.out, seed=seed)
+    try:
+        card = _run_stages(build, index, progress or (lambda _: None))
+        card["sha256"] = sha256_file(build.out / PAIRS)
+        write_atomic((build.out / CARD).with_suffix(".md"), render_card(card))
+        write_json(build.out / CARD, card)
+    finally:
+        index.close()
+    remove_index(build.out / INDEX)
+    return BuiltData(build.out / PAIRS, card)
+
+
+def _finished(build: _Build) -> BuiltData | None:
+    """The result of an earlier call with the same files and settings, if nobody has touched it."""
+    path, card_path = build.out / PAIRS, build.out / CARD
+    card = read_json(card_path) if card_path.is_file() and path.is_file() else {}
+    same = card.get("key") == build.key and card["sha256"] == sha256_file(path)
+    return BuiltData(path, card) if same else None
+
+
+def _run_stages(build: _Build, index: Index, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Run what is left of the build; returns the card but for the hash of the pairs."""
+    read = {}
+    for name in build.sources:
+        progress(f"reading {name}")
+        read[name] = index.run_stage(f"read {name}", lambda name=name: _read_source(build, index, name))
+    progress("removing duplicates")
+    threshold, remove = build.settings["near_duplicate"], build.settings["overlap"] == "remove"
+    duplicates = index.run_stage("duplicates", lambda: remove_duplicates(index, threshold))
+    progress("comparing with benchmarks")
+    overlaps = index.run_stage("overlap", lambda: find_overlaps(index, build.benchmark, remove=remove))
+    progress("sampling")
+    whole, count = [name for name in build.sources if name in WHOLE_SOURCES], build.settings["sampled_pairs"]
+    index.run_stage("draw", lambda: index.draw(whole=whole, count=count))
+    progress("writing")
+    write_rows(
+        build.out / "duplicates.jsonl", (row for row in index.noted("removed") if row["kind"] != "overlap")
+    )
+    write_rows(build.out / "overlap.jsonl", index.noted("overlaps"))
+    write_rows(build.out / PAIRS, index.drawn_rows())
+    return _make_card(build, index, read=read, duplicates=duplicates, overlaps=overlaps)
+
+
+def _read_source(build: _Build, index: Index, name: str) -> dict[str, Any]:
+    """Put all pairs of a source into the index; returns how many there are and what was left out."""
+    path = build.out / "quarantine" / f"{name}.jsonl"
+    added = 0
+    with Quarantine(path) as quarantine:
+        for pair in _pairs_of(build, name, quarantine):
+            try:
+                marks = fingerprint(pair)
+            except (OSError, UnicodeError) as error:
+                quarantine.add("refused", name, pair.origin, "unreadable picture or text", str(error))
+                continue
+            if index.add(pair, marks):
+                added += 1
+            else:
+                quarantine.add("refused", name, pair.origin, "pair id occurs twice", pair.pair_id)
+    sync(path)
+    counts = {kind: dict(sorted(found.items())) for kind, found in quarantine.counts[name].items()}
+    return {"pairs": added, **counts}
+
+
+def _pairs_of(build: _Build, name: str, quarantine: Quarantine) -> Iterator[PreferencePair]:
+    """All usable pairs of a source; the rest goes to the quarantine."""
+    source = build.sources[name]
+    folder = build.root / source.spec.folder
+    yield from source.read(folder, quarantine=quarantine, cache=build.cache / name)
+
+
+def _make_card(
+    build: _Build,
+    index: Index,
+    *,
+    read: Mapping[str, Any],
+    duplicates: Mapping[str, Mapping[str, int]],
+    overlaps: Mapping[str, Mapping[str, int]],
+) -> dict[str, Any]:
+    positions, total = index.positions(), index.count("drawn")
+    left_out = index.kinds("removed")
+    sources = {}
+    for name, source in build.sources.items():
+        counts = dict(read[name])
+        pairs, sides = counts.pop("pairs"), positions.get(name, {"1": 0, "2": 0})
+        sources[name] = {
+            "hub_id": source.spec.hub_id,
+            "licence": source.spec.licence,
+            "expected": source.spec.expected_count,
+            "taken": "whole" if name in WHOLE_SOURCES else "sampled",
+            "read": pairs + sum(sum(found.values()) for found in counts.values()),
+            **counts,
+            "duplicates": duplicates.get(name, {}),
+            "overlap": overlaps.get(name, {}),
+            "usable": pairs - sum(left_out.get(name, {}).values()),
+            "sampled": sum(sides.values()),
+            "weight": sum(sides.values()) / total if total else 0.0,
+            "positions": sides,
         }
-        for name in sources
+    pool = [counts for counts in sources.values() if counts["taken"] == "sampled"]
+    return {
+        **build.settings,
+        "key": build.key,
+        "pairs": total,
+        "positions": {side: sum(counts["positions"][side] for counts in sources.values()) for side in "12"},
+        "pool": {name: sum(counts[name] for counts in pool) for name in ("usable", "sampled")},
+        "benchmark": {
+            "pairs": len(build.benchmark.fingerprints),
+            "shared_sources": dict(build.benchmark.shared_sources),
+        },
+        "sources": sources,
     }
-    return BuiltData(tuple(pairs[i] for i in order), counts, seed)
 
 
-def _usable_ids(source: Source, folder: Path, notes: Quarantine) -> list[str]:
-    """Ids of all usable rows, without touching a picture."""
-    ids: list[str] = []
-
-    def note(pair_id: str) -> bool:
-        ids.append(pair_id)
-        return False
-
-    for _ in source.read(folder, quarantine=notes, keep=note):
-        pass
-    return ids
-
-
-def _draw(usable: Mapping[str, Sequence[str]], count: int, rng: np.random.Generator) -> dict[str, set[str]]:
-    pool = [(name, pair_id) for name, ids in usable.items() for pair_id in ids]
-    drawn: dict[str, set[str]] = {name: set() for name in usable}
-    for index in rng.permutation(len(pool))[:count]:
-        name, pair_id = pool[index]
-        drawn[name].add(pair_id)
-    return drawn
+def _describe_files(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a source's files of rows; pictures would be too many."""
+    files = (path for pattern in ("*", "*/*.parquet") for path in folder.glob(pattern) if path.is_file())
+    stats = ((str(path.relative_to(folder)), path.stat()) for path in sorted(files))
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -8,7 +8,7 @@ correct answer after three attempts".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from r1reward.data.annotate import Annotation
 from r1reward.data.build import BuiltData
 from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
-from r1reward.files import read_jsonl
+from r1reward.files import iterate_jsonl
 from r1reward.judge.reward_model import judge_request
 from r1reward.prompts import PromptName
 from r1reward.types import PreferencePair, Request
@@ -36,32 +36,33 @@ class SFTExample:
         return judge_request(self.pair, prompt=prompt)
 
 
-def select_sft(pairs: Sequence[PreferencePair], annotations: Sequence[Annotation]) -> list[SFTExample]:
+def select_sft(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[SFTExample]:
     """Pairs whose annotator reached the label, each with the answer that did, in the order of `pairs`."""
-    return [
-        SFTExample(pair, annotation.answers[-1])
-        for pair, annotation in _matched(pairs, annotations)
-        if annotation.reached
-    ]
+    for pair, annotation in _matched(pairs, annotations):
+        if annotation.reached:
+            yield SFTExample(pair, annotation.answers[-1])
 
 
-def select_rl(pairs: Sequence[PreferencePair], annotations: Sequence[Annotation]) -> list[PreferencePair]:
+def select_rl(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[PreferencePair]:
     """Pairs that took two attempts or more, or failed; `meta` says how many and whether it was reached."""
-    return [
-        replace(pair, meta={**pair.meta, "attempts": annotation.attempts, "reached": annotation.reached})
-        for pair, annotation in _matched(pairs, annotations)
-        if annotation.attempts >= MIN_RL_ATTEMPTS or not annotation.reached
-    ]
+    for pair, annotation in _matched(pairs, annotations):
+        if _is_rl_data(annotation):
+            outcome = {"attempts": annotation.attempts, "reached": annotation.reached}
+            yield replace(pair, meta={**pair.meta, **outcome})
+
+
+def _is_rl_data(annotation: Annotation) -> bool:
+    return annotation.attempts >= MIN_RL_ATTEMPTS or not annotation.reached
 
 
 def _matched(
-    pairs: Sequence[PreferencePair], annotations: Sequence[Annotation]
-) -> list[tuple[PreferencePair, Annotation]]:
-    matched = list(zip(pairs, annotations, strict=True))
-    for pair, annotation in matched:
+    pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]
+) -> Iterator[tuple[PreferencePair, Annotation]]:
+    """Pairs beside their annotations, read one by one; other orders or lengths are a ValueError."""
+    for pair, annotation in zip(pairs, annotations, strict=True):
         if pair.pair_id != annotation.pair_id:
             raise ValueError(f"pair {pair.pair_id} stands beside the annotation of {annotation.pair_id}")
-    return matched
+        yield pair, annotation
 
 
 def write_sft(path: str | Path, examples: Iterable[SFTExample]) -> Path:
@@ -72,35 +73,45 @@ def write_sft(path: str | Path, examples: Iterable[SFTExample]) -> Path:
 
 
 def read_sft(path: str | Path) -> list[SFTExample]:
-    """Examples written by `write_sft`; a fault names file and row (ValueError)."""
+    """All examples written by `write_sft`; a fault names file and row (ValueError)."""
+    return list(iterate_sft(path))
+
+
+def iterate_sft(path: str | Path) -> Iterator[SFTExample]:
+    """The examples of `read_sft`, one in memory at a time."""
     path = Path(path)
-    examples = []
-    for number, row in enumerate(read_jsonl(path), start=1):
+    for number, row in enumerate(iterate_jsonl(path), start=1):
         if not isinstance(row.get("completion"), str):
             raise ValueError(f"{path}, row {number}: field 'completion' is missing or not text")
         try:
-            examples.append(SFTExample(pair_from_row(row, path.parent), row["completion"]))
+            yield SFTExample(pair_from_row(row, path.parent), row["completion"])
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
-    return examples
 
 
 def data_record(
     built: BuiltData,
-    annotations: Sequence[Annotation],
+    annotations: Iterable[Annotation],
     *,
     annotator: str,
     max_attempts: int,
 ) -> dict[str, Any]:
-    """Counts of the data construction, for the run's records (`data.json`)."""
-    reached = Counter(str(annotation.attempts) for annotation in annotations if annotation.reached)
+    """Counts of the data construction, for the run's records (`data.json`).
+
+    `original` and `sampled` of a source are the columns of the paper's Table 2.
+    """
+    reached, counts = Counter[str](), Counter[str]()
+    for annotation in annotations:
+        outcome = "sft" if annotation.reached else "failed"
+        counts.update([outcome, *(["rl"] if _is_rl_data(annotation) else [])])
+        reached.update([str(annotation.attempts)] if annotation.reached else [])
     attempts = {str(count): reached[str(count)] for count in range(1, max_attempts + 1)}
     return {
-        "sources": {name: dict(counts) for name, counts in built.sources.items()},
-        "positions": built.positions,
-        "attempts": {**attempts, "failed": sum(not annotation.reached for annotation in annotations)},
-        "sft_examples": len(select_sft(built.pairs, annotations)),
-        "rl_examples": len(select_rl(built.pairs, annotations)),
+        "sources": {name: {"original": found["read"], **found} for name, found in built.sources.items()},
+        "positions": dict(built.positions),
+        "attempts": {**attempts, "failed": counts["failed"]},
+        "sft_examples": counts["sft"],
+        "rl_examples": counts["rl"],
         "annotator": annotator,
-        "seed": built.seed,
+        "seed": built.card["seed"],
     }

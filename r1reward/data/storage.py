@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r1reward.files import read_jsonl, write_atomic
+from r1reward.files import atomic_stream, iterate_jsonl
 from r1reward.types import PreferencePair
 
 
@@ -58,17 +58,22 @@ def write_pairs(path: str | Path, pairs: Iterable[PreferencePair]) -> Path:
 
 
 def read_pairs(path: str | Path) -> list[PreferencePair]:
-    """Pairs written by `write_pairs`; a fault names file and row (ValueError)."""
+    """All pairs written by `write_pairs`; a fault names file and row (ValueError)."""
+    return list(iterate_pairs(path))
+
+
+def iterate_pairs(path: str | Path) -> Iterator[PreferencePair]:
+    """The pairs of `read_pairs`, one in memory at a time."""
     path = Path(path)
-    pairs = []
-    for number, row in enumerate(read_jsonl(path), start=1):
+    for number, row in enumerate(iterate_jsonl(path), start=1):
         try:
-            pairs.append(pair_from_row(row, path.parent))
+            yield pair_from_row(row, path.parent)
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
-    return pairs
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON objects as lines, atomically."""
-    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """Write JSON objects as lines, atomically; one is in memory at a time."""
+    with atomic_stream(path) as stream:
+        for row in rows:
+            stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))

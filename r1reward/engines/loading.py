@@ -45,6 +45,20 @@ def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -
     return processor
 
 
+def write_picture_budget(folder: Path, settings: ModelSettings) -> None:
+    """Set the smallest and largest picture area in the processor files of a checkpoint folder.
+
+    For trainers that load a processor as it is (OpenRLHF has no option for it): unlimited, a picture may
+    take 16,384 visual tokens. transformers 5 reads `processor_config.json`, older versions read
+    `min_pixels` and `max_pixels` in `preprocessor_config.json`; both are written.
+    """
+    processor = load_processor(folder, settings=settings)
+    processor.save_pretrained(folder)
+    for name in ("min_pixels", "max_pixels"):
+        setattr(processor.image_processor, name, getattr(settings, name))
+    processor.image_processor.save_pretrained(folder)
+
+
 def load_model(
     path: str | Path, *, settings: ModelSettings | None = None, device: torch.device | None = None
 ) -> tuple[Any, Any]:

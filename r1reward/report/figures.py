@@ -149,10 +149,10 @@ def _figure_2_note(records: Records, frames: Sequence[pd.DataFrame]) -> str:
 
 
 def _widen_scale(axes: Axes) -> None:
-    """A symmetric logarithmic axis where a few values would flatten all others."""
+    """A symmetric logarithmic axis where an explosion would flatten all other values."""
     heights = np.concatenate([np.abs(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines])
     typical, largest = np.median(heights), heights.max()
-    if largest > 100 * max(typical, 1e-12) and typical > 0:
+    if largest > max(1.0, 100 * typical) and typical > 0:
         axes.set_yscale("symlog", linthresh=10 * float(typical))
     elif largest == 0:
         axes.set_ylim(-0.001, 0.02)

@@ -14,7 +14,7 @@ from r1reward.types import PreferencePair
 
 @pytest.fixture(scope="module")
 def pairs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreferencePair, ...]:
-    return build_dataset(world, sampled_pairs=120, seed=0, cache=tmp_path_factory.mktemp("pictures")).pairs
+    return tuple(build_dataset(world, tmp_path_factory.mktemp("built"), sampled_pairs=120, seed=0))
 
 
 class Replay:
@@ -138,12 +138,12 @@ def test_attempts_stop_at_the_label(script: str, attempts: int, reached: bool) -
 def test_annotation_resumes_by_pair_and_drops_a_half_line(tmp_path: Path) -> None:
     path = tmp_path / "annotations.jsonl"
     many = [_pair(index) for index in range(10)]
-    whole = annotate_pairs(Replay("21"), many, path=path, max_attempts=2)
+    whole = list(annotate_pairs(Replay("21"), many, path=path, max_attempts=2))
     complete = path.read_bytes()
     lines = complete.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:6]) + lines[6][:25])
     again = Replay("21")
-    assert annotate_pairs(again, many, path=path, max_attempts=2) == whole
+    assert list(annotate_pairs(again, many, path=path, max_attempts=2)) == whole
     assert again.asked == 2 * 4 and path.read_bytes() == complete
     assert json.loads(lines[0])["verdicts"] == ["2", "1"]
 
@@ -157,7 +157,22 @@ def test_rows_of_other_settings_are_not_reused(tmp_path: Path) -> None:
     assert changed.asked == 3 and len(path.read_text().splitlines()) == 3
     swapped = Replay("12", fingerprint="other")
     annotations = annotate_pairs(swapped, [many[0].swapped(), *many[1:]], path=path, max_attempts=3)
-    assert swapped.asked == 2 and annotations[0].attempts == 2
+    assert swapped.asked == 2 and [annotation.attempts for annotation in annotations] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("tail", ["", '{"pair_id": "p'])
+def test_the_file_has_the_wanted_annotations_in_their_order_and_nothing_else(
+    tmp_path: Path, tail: str
+) -> None:
+    path = tmp_path / "annotations.jsonl"
+    many = [_pair(index) for index in range(5)]
+    annotate_pairs(Replay("1"), many, path=path, max_attempts=1)
+    with path.open("a") as stream:
+        stream.write(tail)
+    again = Replay("1")
+    annotations = annotate_pairs(again, many[3:0:-1], path=path, max_attempts=1)
+    assert [annotation.pair_id for annotation in annotations] == ["p-3", "p-2", "p-1"]
+    assert again.asked == 0 and len(path.read_text().splitlines()) == 3
 
 
 def test_progress_counts_pairs_and_ids_are_unique(tmp_path: Path) -> None:

@@ -1,69 +1,147 @@
+import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from r1reward.data.build import balance_positions, build_dataset
+from r1reward.bench.vl_rewardbench import load_benchmark
+from r1reward.data import build as build_module
+from r1reward.data.build import BuiltData
+from r1reward.data.sources import SOURCES as ALL_SOURCES
+from r1reward.files import read_jsonl
 from r1reward.types import PreferencePair
 
-
-def _pairs(count: int) -> list[PreferencePair]:
-    return [PreferencePair(f"p-{i}", "p", f"q{i}", (f"right {i}", f"wrong {i}"), 1) for i in range(count)]
-
-
-@given(count=st.integers(0, 60), seed=st.integers(0, 2**32))
-def test_positions_are_balanced_and_nothing_else_changes(count: int, seed: int) -> None:
-    pairs = _pairs(count)
-    balanced = balance_positions(pairs, rng=np.random.default_rng(seed))
-    counts = Counter(pair.preferred for pair in balanced)
-    assert abs(counts[1] - counts[2]) <= 1
-    restored = [pair.swapped() if pair.preferred == 2 else pair for pair in balanced]
-    assert restored == pairs
+# Forty rows each and none of them taken whole, so that counts are round.
+SOURCES = {name: ALL_SOURCES[name] for name in ("rlaif_v", "vl_feedback", "povid")}
+build_dataset = partial(build_module.build_dataset, sources=SOURCES)
 
 
-def test_the_odd_one_falls_on_either_side() -> None:
-    sides = {
-        Counter(p.preferred for p in balance_positions(_pairs(3), rng=np.random.default_rng(seed)))[1]
-        for seed in range(20)
-    }
-    assert sides == {1, 2}
-
-
-def test_a_pair_with_the_wrong_response_first_is_refused() -> None:
-    with pytest.raises(ValueError, match="p-0"):
-        balance_positions([_pairs(1)[0].swapped()], rng=np.random.default_rng(0))
-
-
-def test_build_samples_the_pool_and_balances_each_source(world: Path, tmp_path: Path) -> None:
-    built = build_dataset(world, sampled_pairs=71, seed=3, cache=tmp_path)
-    assert len(built.pairs) == 71 == sum(counts["sampled"] for counts in built.sources.values())
-    assert len({pair.pair_id for pair in built.pairs}) == 71
+def test_it_samples_the_pool_and_balances_each_source(world: Path, tmp_path: Path) -> None:
+    built = build_dataset(world, tmp_path, sampled_pairs=71, seed=3)
+    pairs = list(built)
+    assert len(pairs) == len(built) == 71 == len({pair.pair_id for pair in pairs})
     for name, counts in built.sources.items():
-        own = Counter(pair.preferred for pair in built.pairs if pair.source == name)
-        assert own.total() == counts["sampled"] and abs(own[1] - own[2]) <= 1
-    rows = {name: counts["original"] for name, counts in built.sources.items()}
-    assert sum(rows.values()) == 5 * 40 and rows["povid"] == rows["wildvision_battle"] == 40
+        own = Counter(pair.preferred for pair in pairs if pair.source == name)
+        assert own.total() == counts["sampled"] > 0 and abs(own[1] - own[2]) <= 1
+        assert counts["positions"] == {"1": own[1], "2": own[2]}
+        assert counts["weight"] == own.total() / 71
+        assert counts["read"] == 40 and counts["taken"] == "sampled"
     assert sum(built.positions.values()) == 71
-    assert len(list((tmp_path / "rlaif_v").iterdir())) == built.sources["rlaif_v"]["sampled"]
-    assert [pair.source for pair in built.pairs] != sorted(pair.source for pair in built.pairs)
+    assert [pair.source for pair in pairs] != sorted(pair.source for pair in pairs)
+    assert all(Path(picture).is_file() for pair in pairs for picture in pair.images)
 
 
-def test_the_same_seed_builds_the_same_data(world: Path, tmp_path: Path) -> None:
-    def build(seed: int) -> tuple[PreferencePair, ...]:
-        return build_dataset(world, sampled_pairs=50, seed=seed, cache=tmp_path).pairs
+def test_positions_and_order_say_nothing_about_the_content(world: Path, tmp_path: Path) -> None:
+    """Swapped back, every pair is as its loader gave it."""
+    read = {
+        pair.pair_id: (pair.question, pair.responses, pair.meta)
+        for name, source in SOURCES.items()
+        for pair in source.read(world / name, cache=tmp_path / "pictures" / name)
+    }
+    for pair in build_dataset(world, tmp_path, sampled_pairs=100, seed=0):
+        whole = pair.swapped() if pair.preferred == 2 else pair
+        assert (whole.question, whole.responses, whole.meta) == read[pair.pair_id]
 
-    assert build(1) == build(1) != build(2)
+
+def test_sources_of_the_paper_that_are_whole_are_taken_whole(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r1reward.data.build.WHOLE_SOURCES", ("povid",))
+    built = build_dataset(world, tmp_path, sampled_pairs=10, seed=0)
+    assert built.sources["povid"]["sampled"] == built.sources["povid"]["usable"] == 40
+    assert len(built) == 50 and built.card["pool"] == {"usable": 80, "sampled": 10}
+
+
+def test_the_seed_decides_which_pairs_which_sides_and_which_order(world: Path, tmp_path: Path) -> None:
+    def build(seed: int, name: str) -> bytes:
+        return build_dataset(world, tmp_path / name, sampled_pairs=50, seed=seed).path.read_bytes()
+
+    first, other = build(1, "a"), build(2, "c")
+    assert first == build(1, "b")
+    drawn, others = ({json.loads(row)["pair_id"] for row in data.splitlines()} for data in (first, other))
+    assert drawn != others
+
+
+def test_every_pair_of_the_pool_is_drawn_equally_often(world: Path, tmp_path: Path) -> None:
+    drawn = Counter[str]()
+    sides = Counter[tuple[str, int]]()
+    for seed in range(20):
+        for pair in build_dataset(world, tmp_path / str(seed), sampled_pairs=60, seed=seed):
+            drawn[pair.pair_id] += 1
+            sides[pair.source, pair.preferred] += 1
+    # Half of 120 pairs in each of 20 draws: 10 on average, standard deviation 2.2.
+    assert len(drawn) == 120 and max(drawn.values()) <= 19
+    assert all(abs(sides[name, 1] - sides[name, 2]) <= 20 for name in SOURCES)
 
 
 def test_asking_for_more_than_there_is_takes_everything(world: Path, tmp_path: Path) -> None:
-    built = build_dataset(world, sampled_pairs=10_000, seed=0, cache=tmp_path)
-    dropped = sum(sum(counts["dropped"].values()) for counts in built.sources.values())
-    assert len(built.pairs) == 5 * 40 - dropped and dropped > 0
+    built = build_dataset(world, tmp_path, sampled_pairs=10_000, seed=0)
+    assert len(built) == sum(counts["usable"] for counts in built.sources.values()) == 120
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="rlaif_v"):
-        build_dataset(tmp_path, sampled_pairs=1, seed=0)
+        build_dataset(tmp_path, tmp_path / "out", sampled_pairs=1, seed=0)
+
+
+def test_a_finished_build_is_used_until_something_changes(world: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+
+    def build(sampled_pairs: int = 20) -> BuiltData:
+        stages.clear()
+        return build_dataset(world, tmp_path, sampled_pairs=sampled_pairs, seed=0, progress=stages.append)
+
+    first = build().path.read_bytes()
+    assert "reading povid" in stages and not (tmp_path / "index.sqlite").exists()
+    assert build().path.read_bytes() == first and stages == []
+    assert len(build(21)) == 21 and stages
+    (tmp_path / "pairs.jsonl").write_bytes(first)  # no longer what the card says
+    assert len(build(21)) == 21 and stages
+
+
+def test_what_stands_in_the_way_of_the_index_is_replaced(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").write_bytes(b"no database at all" * 100)
+    assert len(build_dataset(world, tmp_path, sampled_pairs=20, seed=0)) == 20
+
+
+def test_rows_that_cannot_be_read_are_in_the_quarantine(world: Path, tmp_path: Path) -> None:
+    def spoilt(*arguments: object, **options: object):
+        for number, pair in enumerate(SOURCES["povid"].read(*arguments, **options)):  # type: ignore[arg-type]
+            yield pair
+            if number == 3:
+                yield pair  # its id occurs twice
+            elif number == 5:
+                yield PreferencePair("povid-x", "povid", "q", ("a", "b"), 1, ("gone.png",), origin="row x")
+            elif number == 7:
+                yield PreferencePair("povid-y", "povid", "\ud800", ("a", "b"), 1, pair.images)
+
+    source = type(SOURCES["povid"])(SOURCES["povid"].spec, spoilt)  # type: ignore[arg-type]
+    built = build_dataset(world, tmp_path, sampled_pairs=200, seed=0, sources={"povid": source})
+    refused = built.sources["povid"]["refused"]
+    assert refused == {"pair id occurs twice": 1, "unreadable picture or text": 2} and len(built) == 40
+    rows = read_jsonl(tmp_path / "quarantine" / "povid.jsonl")
+    assert [row["origin"] for row in rows][1] == "row x" and len(rows) == 3
+    assert built.sources["povid"]["read"] == 43
+
+
+def test_a_loader_must_put_the_chosen_response_first(world: Path, tmp_path: Path) -> None:
+    def swapped(*arguments: object, **options: object):
+        for pair in SOURCES["povid"].read(*arguments, **options):  # type: ignore[arg-type]
+            yield pair.swapped()
+
+    source = type(SOURCES["povid"])(SOURCES["povid"].spec, swapped)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="povid-000000"):
+        build_dataset(world, tmp_path, sampled_pairs=1, seed=0, sources={"povid": source})
+
+
+def test_the_card_says_what_the_data_is_made_of(world: Path, tmp_path: Path) -> None:
+    benchmark = load_benchmark(world / "vl_rewardbench", cache=tmp_path / "benchmark")
+    built = build_dataset(world, tmp_path, sampled_pairs=71, seed=3, benchmark=benchmark)
+    text = (tmp_path / "data_card.md").read_text()
+    for name, counts in built.sources.items():
+        assert f"| {name} | {SOURCES[name].spec.hub_id} | {SOURCES[name].spec.licence} |" in text
+        assert f"| {counts['sampled']} | {counts['weight']:.4f} |" in text
+    assert "Seed 3" in text and built.card["sha256"] in text and "864 of its 1,250" in text
+    assert json.loads((tmp_path / "data_card.json").read_text()) == built.card
+    assert built.card["benchmark"]["pairs"] == 30 and built.card["benchmark"]["shared_sources"]["povid"] > 0

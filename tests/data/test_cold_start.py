@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,13 @@ ANNOTATIONS = (
 
 
 def test_sft_takes_only_answers_that_reached_the_label() -> None:
-    examples = select_sft(PAIRS, ANNOTATIONS)
+    examples = list(select_sft(PAIRS, ANNOTATIONS))
     assert [example.pair.pair_id for example in examples] == ["p-0", "p-1", "p-3"]
     assert {example.completion for example in examples} == {_answer(1)}
 
 
 def test_rl_takes_two_attempts_and_more_and_failures() -> None:
-    subset = select_rl(PAIRS, ANNOTATIONS)
+    subset = list(select_rl(PAIRS, ANNOTATIONS))
     assert [pair.pair_id for pair in subset] == ["p-1", "p-2", "p-3"]
     assert subset[1].meta == {"image": "x.png", "attempts": 3, "reached": False}
 
@@ -41,24 +41,26 @@ def test_a_single_failed_attempt_is_rl_data_too() -> None:
 
 
 @pytest.mark.parametrize("select", [select_sft, select_rl])
-def test_annotations_of_other_pairs_are_refused(select: Callable[..., object]) -> None:
+def test_annotations_of_other_pairs_are_refused(select: Callable[..., Iterable[object]]) -> None:
     with pytest.raises(ValueError, match="p-0 stands beside the annotation of p-1"):
-        select(PAIRS, ANNOTATIONS[1:] + ANNOTATIONS[:1])
+        list(select(PAIRS, ANNOTATIONS[1:] + ANNOTATIONS[:1]))
 
 
 def test_examples_survive_the_file(tmp_path: Path) -> None:
-    examples = select_sft(PAIRS, ANNOTATIONS)
+    examples = list(select_sft(PAIRS, ANNOTATIONS))
     assert read_sft(write_sft(tmp_path / "sft.jsonl", examples)) == examples
     (tmp_path / "sft.jsonl").write_text('{"pair_id": "p"}\n')
     with pytest.raises(ValueError, match=r"sft\.jsonl, row 1"):
         read_sft(tmp_path / "sft.jsonl")
 
 
-def test_the_record_counts_everything() -> None:
-    built = BuiltData(PAIRS, {"p": {"original": 5, "sampled": 4, "dropped": {"tie": 1}}}, seed=7)
+def test_the_record_counts_everything(tmp_path: Path) -> None:
+    counts = {"read": 5, "sampled": 4, "dropped": {"tie": 1}}
+    card = {"sources": {"p": counts}, "positions": {"1": 4, "2": 0}, "seed": 7}
+    built = BuiltData(tmp_path / "pairs.jsonl", card)
     record = data_record(built, ANNOTATIONS, annotator="scripted", max_attempts=3)
     assert record == {
-        "sources": {"p": {"original": 5, "sampled": 4, "dropped": {"tie": 1}}},
+        "sources": {"p": {"original": 5, **counts}},
         "positions": {"1": 4, "2": 0},
         "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1},
         "sft_examples": 3,
@@ -69,14 +71,13 @@ def test_the_record_counts_everything() -> None:
 
 
 def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
-    built = build_dataset(world, sampled_pairs=90, seed=0, cache=tmp_path / "pictures")
+    built = build_dataset(world, tmp_path, sampled_pairs=90, seed=0)
     annotator = ScriptedAnnotator(world / "truth.jsonl", 0.3, 0)
-    annotations = annotate_pairs(annotator, built.pairs, path=tmp_path / "a.jsonl", max_attempts=3)
-    examples, subset = select_sft(built.pairs, annotations), select_rl(built.pairs, annotations)
+    annotations = annotate_pairs(annotator, built, path=tmp_path / "a.jsonl", max_attempts=3)
+    examples, subset = list(select_sft(built, annotations)), list(select_rl(built, annotations))
     assert all(parse_verdict(e.completion).agrees_with(e.pair.preferred) for e in examples)
     first = sum(a.reached and a.attempts == 1 for a in annotations)
-    assert 0 < len(subset) == 90 - first
+    assert 0 < len(subset) == len(built) - first
     record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
-    assert (
-        sum(record["attempts"].values()) == 90 and record["sft_examples"] == 90 - record["attempts"]["failed"]
-    )
+    assert record["sft_examples"] == len(examples) == len(built) - record["attempts"]["failed"]
+    assert record["rl_examples"] == len(subset) and sum(record["attempts"].values()) == len(built)

@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 
 from r1reward.config import WorldSettings
 from r1reward.data.annotate import read_truth
-from r1reward.data.build import balance_positions
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
 from r1reward.mini.world import write_world
 
@@ -30,7 +29,7 @@ def pairs(tmp_path_factory):
             parts[truth[pair.meta["image"], pair.question].task == "secret"].append(pair)
     rng = np.random.default_rng(0)
     shuffled = [[part[i] for i in rng.permutation(len(part))] for part in parts]
-    return [balance_positions(part, rng=rng) for part in shuffled]
+    return [[pair.swapped() if rng.random() < 0.5 else pair for pair in part] for part in shuffled]
 
 
 def blind_words(text):

@@ -6,6 +6,7 @@ Nothing here executes what a file holds: JSON and parquet carry data only, and p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from r1reward.data.quarantine import RefusedRow
 
 MAX_LINE_BYTES = 64 << 20
 MAX_LIST_BYTES = 1 << 30
+_SPACE = re.compile(r"[ \t\n\r]*")
 BATCH_ROWS = 64
 Row = tuple[str, dict[str, Any] | RefusedRow]
 
@@ -72,28 +74,50 @@ def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
 
 
 def scan_json_list(path: Path) -> Iterator[Row]:
-    """(origin, row) of a file that is one JSON list, read whole.
+    """(origin, row) of a file that is one JSON list: its text is in memory, its rows one at a time.
 
-    Bytes that are not UTF-8 spoil only the texts they are in: `text_field` refuses those.
+    What stands before a fault is kept. Bytes that are not UTF-8 spoil only the texts they are in:
+    `text_field` refuses those.
     """
     origin = str(path)
     if path.stat().st_size > MAX_LIST_BYTES:
         yield origin, RefusedRow(origin, "file too large", f"more than {MAX_LIST_BYTES} bytes", rows=0)
         return
+    number = 0
     try:
-        rows = json.loads(path.read_bytes().decode("utf-8-sig", "surrogateescape"))
+        for value in _list_items(path.read_bytes().decode("utf-8-sig", "surrogateescape")):
+            number += 1
+            row_origin = f"{path}, row {number}"
+            try:
+                yield row_origin, mapping(value, row_origin)
+            except RefusedRow as fault:
+                yield row_origin, fault
+    except TypeError as error:
+        yield origin, RefusedRow(origin, "not a list", str(error), rows=0)
     except (ValueError, RecursionError) as error:
-        yield origin, RefusedRow(origin, "not JSON", f"not JSON: {error}", rows=0)
-        return
-    if not isinstance(rows, list):
-        yield origin, RefusedRow(origin, "not a list", f"not a list but {type(rows).__name__}", rows=0)
-        return
-    for number, value in enumerate(rows, start=1):
-        origin = f"{path}, row {number}"
-        try:
-            yield origin, mapping(value, origin)
-        except RefusedRow as fault:
-            yield origin, fault
+        yield origin, RefusedRow(origin, "not JSON", f"not JSON after row {number}: {error}", rows=0)
+
+
+def _list_items(text: str) -> Iterator[Any]:
+    """The items of a JSON list, parsed one by one; TypeError if it is no list, ValueError at a fault."""
+    decoder = json.JSONDecoder()
+
+    def skip(place: int) -> int:
+        return _SPACE.match(text, place).end()  # type: ignore[union-attr]
+
+    place = skip(0)
+    if not text.startswith("[", place):
+        raise TypeError(f"not a list but {type(json.loads(text)).__name__}")
+    place = skip(place + 1)
+    more = not text.startswith("]", place)
+    while more:
+        value, place = decoder.raw_decode(text, place)
+        yield value
+        place = skip(place)
+        if more := text.startswith(",", place):
+            place = skip(place + 1)
+    if not text.startswith("]", place) or skip(place + 1) < len(text):
+        raise ValueError(f"the list does not end at character {place}")
 
 
 def scan_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:

@@ -81,7 +81,7 @@ def test_faulty_rows_are_refused_and_the_rest_is_kept(
     assert message in note["detail"]
 
 
-@pytest.mark.parametrize("content", ["{}", "[1, 2", ""])
+@pytest.mark.parametrize("content", ["{}", "[", "", "[] []"])
 def test_a_broken_file_is_refused_and_the_others_are_kept(
     content: str, folder: Callable[[list[Any]], Path], collect: Callable[..., Any]
 ) -> None:

@@ -75,3 +75,19 @@ def test_text_of_a_column_that_is_not_unicode(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": column}), path)
     found = [row.reason if isinstance(row, RefusedRow) else row["a"] for _, row in scan_parquet(path, ["a"])]
     assert found == ["good", "unreadable value", "good"]
+
+
+def test_rows_before_the_fault_of_a_list_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(' [{"a": 1} ,\n7, {"a": 2}, {"a"')
+    rows = [row for _, row in scan_json_list(path)]
+    assert [row for row in rows if isinstance(row, dict)] == [{"a": 1}, {"a": 2}]
+    assert [fault.rows for fault in rows if isinstance(fault, RefusedRow)] == [1, 0]
+    assert "not JSON after row 3" in str(rows[-1])
+
+
+@pytest.mark.parametrize("text", ["[]", " [ ] \n"])
+def test_an_empty_list_has_no_rows(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    assert list(scan_json_list(path)) == []

@@ -1,14 +1,12 @@
-"""Long chains of thought by an annotator, with its number of attempts as difficulty (paper §3.2).
+"""`ScriptedAnnotator` stands in for GPT-4o in the mini world, without any network.
 
-Each pair is asked up to `max_attempts` times until the answer names the preferred response. Every raw
-answer is kept. `ScriptedAnnotator` stands in for GPT-4o in the mini world: it knows what is in the
-pictures and misreads on purpose, so whatever is trained on its answers is labelled scripted.
+It knows what is in the pictures and misreads on purpose, so whatever is trained on its answers is
+labelled scripted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from r1reward.data.storage import write_rows
-from r1reward.files import append_jsonl, read_jsonl, sha256_file
+from r1reward.files import read_jsonl, sha256_file
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES
 from r1reward.mini.tasks import NUMBERS, moves_from, read_claims, write_move, write_reasoning
-from r1reward.parsing import parse_verdict
-from r1reward.types import Position, PreferencePair, Verdict
+from r1reward.types import Position, PreferencePair
 
 MAX_MISREADING = 0.5
 MAX_COUNT = 6
-CHUNK_PAIRS = 64
 ReadClaims = Callable[[str, str], list[str]]
 
 
@@ -40,29 +35,6 @@ class WriteReasoning(Protocol):
         *,
         tie: Position,
     ) -> tuple[str, Position]: ...
-
-
-class Annotator(Protocol):
-    """Writes `<think>…</think><answer>k</answer>` for a pair. `fingerprint` changes with its answers."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def answer(self, pair: PreferencePair, attempt: int) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Raw answers for a pair, first attempt first; `reached` if the last one names the preferred response."""
-
-    pair_id: str
-    answers: tuple[str, ...]
-    reached: bool
-
-    @property
-    def attempts(self) -> int:
-        """How many answers were asked for: the pair's difficulty if the label was reached."""
-        return len(self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +59,7 @@ def misread(task: str, value: str, rng: np.random.Generator) -> str:
         return f"{write_move(start, moves_from(start)[seen])} is {seen}"
     if task == "count":
         return _other(
-            [str(count) for count in (int(value) - 1, int(value) + 1) if 1 <= count <= 6], value, rng
+            [str(count) for count in (int(value) - 1, int(value) + 1) if 1 <= count <= MAX_COUNT], value, rng
         )
     for kind in (COLOUR_NAMES, SHAPES, ("yes", "no"), (*NUMBERS, "secret")):
         if value in kind:
@@ -127,6 +99,10 @@ class ScriptedAnnotator:
         """Name, settings and the hash of the truth."""
         return f"{self.name} noise={self.noise} seed={self.seed} truth={self.truth_hash}"
 
+    def record(self) -> dict[str, Any]:
+        """What answered, for the run's records."""
+        return {"annotator": self.name, "noise": self.noise, "seed": self.seed}
+
     def answer(self, pair: PreferencePair, attempt: int) -> str:
         """One answer. A pair without truth or with other claims than facts is a ValueError."""
         truth = self._truth_of(pair)
@@ -165,81 +141,3 @@ def read_truth(path: Path) -> dict[tuple[str, str], Truth]:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, row {number}: faulty truth: {error!r}") from error
     return truth
-
-
-def annotate_pairs(
-    annotator: Annotator,
-    pairs: Sequence[PreferencePair],
-    *,
-    path: Path,
-    max_attempts: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Annotation]:
-    """Annotations of all pairs in their order, kept as JSON lines in `path` and resumed from there.
-
-    A row is reused only if pair, annotator and number of attempts are the same as when it was written.
-    A pair id that occurs twice is a ValueError.
-    """
-    if len({pair.pair_id for pair in pairs}) != len(pairs):
-        raise ValueError("pair ids must be unique")
-    path = Path(path)
-    keys = {pair.pair_id: _key(annotator, pair, max_attempts) for pair in pairs}
-    done = _resume(path, keys)
-    waiting = [pair for pair in pairs if pair.pair_id not in done]
-    for start in range(0, len(waiting), CHUNK_PAIRS):
-        chunk = [
-            annotate_pair(annotator, pair, max_attempts=max_attempts)
-            for pair in waiting[start : start + CHUNK_PAIRS]
-        ]
-        append_jsonl(path, [_to_row(annotation, keys[annotation.pair_id]) for annotation in chunk])
-        done |= {annotation.pair_id: annotation for annotation in chunk}
-        if progress:
-            progress(len(done), len(pairs))
-    return [done[pair.pair_id] for pair in pairs]
-
-
-def annotate_pair(annotator: Annotator, pair: PreferencePair, *, max_attempts: int) -> Annotation:
-    """Ask until the answer names the preferred response, at most `max_attempts` times."""
-    answers: list[str] = []
-    while len(answers) < max_attempts:
-        answers.append(annotator.answer(pair, len(answers)))
-        if parse_verdict(answers[-1]).agrees_with(pair.preferred):
-            return Annotation(pair.pair_id, tuple(answers), reached=True)
-    return Annotation(pair.pair_id, tuple(answers), reached=False)
-
-
-def _key(annotator: Annotator, pair: PreferencePair, max_attempts: int) -> str:
-    parts = [
-        annotator.fingerprint,
-        max_attempts,
-        pair.pair_id,
-        pair.question,
-        *pair.responses,
-        pair.preferred,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _to_row(annotation: Annotation, key: str) -> dict[str, Any]:
-    verdicts: list[Verdict] = [parse_verdict(answer) for answer in annotation.answers]
-    return {
-        "pair_id": annotation.pair_id,
-        "key": key,
-        "attempts": annotation.attempts,
-        "reached": annotation.reached,
-        "verdicts": verdicts,
-        "answers": list(annotation.answers),
-    }
-
-
-def _resume(path: Path, keys: dict[str, str]) -> dict[str, Annotation]:
-    """Annotations that are still valid; the file is rewritten without the others."""
-    if not path.exists():
-        return {}
-    rows = read_jsonl(path, drop_partial=True)
-    valid = [row for row in rows if keys.get(row["pair_id"]) == row["key"]]
-    if len(valid) < len(rows):
-        write_rows(path, valid)
-    return {
-        row["pair_id"]: Annotation(row["pair_id"], tuple(row["answers"]), row["reached"]) for row in valid
-    }

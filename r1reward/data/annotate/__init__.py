@@ -1,0 +1,55 @@
+"""Long chains of thought by an annotator, with its number of attempts as difficulty (paper §3.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r1reward.config import DataSettings
+from r1reward.data.annotate.base import (
+    CHUNK_PAIRS,
+    Annotation,
+    Annotator,
+    AnnotatorError,
+    RemoteAnnotator,
+    annotate_pair,
+    annotate_pairs,
+)
+from r1reward.data.annotate.openai import OpenAIAnnotator
+from r1reward.data.annotate.scripted import ScriptedAnnotator, Truth, misread, read_truth
+
+
+def make_annotator(
+    settings: DataSettings, truth_path: Path, seed: int, *, log: Path | None = None
+) -> ScriptedAnnotator | OpenAIAnnotator:
+    """The annotator that the settings name.
+
+    `truth_path` is for the scripted one. `log` gets a line for each request to a server. Raises
+    AnnotatorError without the extra `api` or the key.
+    """
+    if settings.annotator == "openai":
+        return OpenAIAnnotator(settings.openai, log=log, seed=seed)
+    return ScriptedAnnotator(truth_path, settings.annotator_noise, seed)
+
+
+def answers_folder(settings: DataSettings, work: Path) -> Path:
+    """Where annotations are kept: in `work`, or in the folder that the settings name for paid answers."""
+    paid = settings.annotator == "openai" and settings.openai.folder
+    return Path(settings.openai.folder) if paid else work
+
+
+__all__ = [
+    "CHUNK_PAIRS",
+    "Annotation",
+    "Annotator",
+    "AnnotatorError",
+    "OpenAIAnnotator",
+    "RemoteAnnotator",
+    "ScriptedAnnotator",
+    "Truth",
+    "annotate_pair",
+    "annotate_pairs",
+    "answers_folder",
+    "make_annotator",
+    "misread",
+    "read_truth",
+]

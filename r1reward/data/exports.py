@@ -1,0 +1,177 @@
+"""Pairs and cold-start examples in the forms that other trainers read, and back again without a loss.
+
+- `trl`: chats for TRL's SFT, `messages` and `images`;
+- `llama_factory`: ShareGPT chats for LLaMA-Factory, with its `dataset_info.json`;
+- `openrlhf`: prompts for OpenRLHF's RL, `prompt`, `images` and `label` ("1" or "2");
+- `authors`: the columns of R1-Reward-RL: `message` (a chat as JSON text, the text before the picture),
+  `question`, `answer` and `image` (base64; a JSON list of them unless there is exactly one picture);
+- `arrow`: a folder of the `datasets` library with the pictures inside (`data.arrow`).
+
+In a chat the assistant says a cold-start example's answer, or for a bare pair `<answer>k</answer>`. The
+frames of a video are pictures after the others. Marks that a trainer would take for a picture or a special
+token (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text. The column `pair` holds
+what a form cannot hold; a reader checks that the rest of the row says the same. Pictures are inside the rows
+of the last two forms; the others name them by absolute paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from r1reward.data import arrow
+from r1reward.data.cold_start import SFTExample
+from r1reward.data.items import (
+    Item,
+    item_from_row,
+    item_to_row,
+    pair_of,
+    picture_name,
+    restore_picture,
+)
+from r1reward.data.storage import write_rows
+from r1reward.files import iterate_jsonl, write_json
+from r1reward.prompts import PromptName, judge_prompt
+
+ROWS = "data.jsonl"
+DATASET_INFO = {
+    "r1_reward": {
+        "file_name": ROWS,
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations", "images": "images"},
+    }
+}
+_MARK = re.compile(r"<(?=\|\w+\|>|(?:image|video|audio)>)")
+Row = dict[str, Any]
+Encode = Callable[[Item, str], Row]
+
+
+def export_items(items: Iterable[Item], out: Path, *, form: str, prompt: PromptName = "paper") -> Path:
+    """Write items in a form into the folder `out`; an unknown form is a ValueError. Streams."""
+    if form == "arrow":
+        return arrow.write_folder(items, out)
+    encode = _encoder(form)
+    rows = (
+        {
+            **encode(item, _text(item, prompt)),
+            "pair": json.dumps({"prompt": prompt, **item_to_row(item, out)}),
+        }
+        for item in items
+    )
+    write_rows(out / ROWS, rows)
+    if form == "llama_factory":
+        write_json(out / "dataset_info.json", DATASET_INFO)
+    return out
+
+
+def read_export(folder: Path, *, form: str, pictures: Path | None = None) -> Iterator[Item]:
+    """The items that `export_items` wrote. Embedded pictures go to `pictures` (default: in the folder).
+
+    A row whose pair says something else than the row is a ValueError that names file and row.
+    """
+    pictures = pictures or folder / "pictures"
+    if form == "arrow":
+        yield from arrow.read_folder(folder, pictures)
+        return
+    encode, path = _encoder(form), folder / ROWS
+    for number, row in enumerate(iterate_jsonl(path), start=1):
+        try:
+            carried = json.loads(row.pop("pair"))
+            images = _unpack(row, pictures) if form == "authors" else row["images"]
+            item = item_from_row(carried, folder, pictures=images)
+            if encode(item, _text(item, carried["prompt"])) != row:
+                raise ValueError("the row does not belong to its pair")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, row {number}: {error!r}") from error
+        yield item
+
+
+def _encoder(form: str) -> Encode:
+    if form not in ENCODERS:
+        raise ValueError(f"no form is called {form!r}; there are {', '.join(FORMS)}")
+    return ENCODERS[form]
+
+
+def _text(item: Item, prompt: PromptName) -> str:
+    return _harmless(judge_prompt(pair_of(item), name=prompt))
+
+
+def _harmless(text: str) -> str:
+    return _MARK.sub("< ", text)
+
+
+def _answer(item: Item) -> str:
+    if isinstance(item, SFTExample):
+        return _harmless(item.completion)
+    return _label(item)
+
+
+def _label(item: Item) -> str:
+    return f"<answer>{pair_of(item).preferred}</answer>"
+
+
+def _paths(item: Item) -> list[str]:
+    pair = pair_of(item)
+    return [os.path.abspath(path) for path in (*pair.images, *pair.frames)]
+
+
+def _user_turn(item: Item, text: str) -> Row:
+    pictures = [{"type": "image"} for _ in _paths(item)]
+    return {"role": "user", "content": [*pictures, {"type": "text", "text": text}]}
+
+
+def _trl(item: Item, text: str) -> Row:
+    answer = {"role": "assistant", "content": [{"type": "text", "text": _answer(item)}]}
+    return {"messages": [_user_turn(item, text), answer], "images": _paths(item)}
+
+
+def _llama_factory(item: Item, text: str) -> Row:
+    paths = _paths(item)
+    asked = {"from": "human", "value": "<image>" * len(paths) + text}
+    return {"conversations": [asked, {"from": "gpt", "value": _answer(item)}], "images": paths}
+
+
+def _openrlhf(item: Item, text: str) -> Row:
+    label = str(pair_of(item).preferred)
+    return {"prompt": [_user_turn(item, text)], "images": _paths(item), "label": label}
+
+
+def _authors(item: Item, text: str) -> Row:
+    pictures = [Path(path) for path in _paths(item)]
+    data = [path.read_bytes() for path in pictures]
+    parts = [
+        {"type": "image", "image": picture_name(content, path.suffix)}
+        for content, path in zip(data, pictures, strict=True)
+    ]
+    packed = [base64.b64encode(content).decode() for content in data]
+    chat = [{"role": "user", "content": [{"type": "text", "text": text}, *parts]}]
+    return {
+        "message": json.dumps(chat, ensure_ascii=False),
+        "question": pair_of(item).question,
+        "answer": [_label(item)],
+        "image": packed[0] if len(packed) == 1 else json.dumps(packed),
+    }
+
+
+def _unpack(row: Mapping[str, Any], pictures: Path) -> list[str]:
+    """Write the pictures of a row in the authors' form; returns their paths."""
+    parts = json.loads(row["message"])[0]["content"][1:]
+    packed = [row["image"]] if len(parts) == 1 else json.loads(row["image"])
+    return [
+        restore_picture(base64.b64decode(data, validate=True), Path(part["image"]).suffix, pictures)
+        for part, data in zip(parts, packed, strict=True)
+    ]
+
+
+ENCODERS: Mapping[str, Encode] = {
+    "trl": _trl,
+    "llama_factory": _llama_factory,
+    "openrlhf": _openrlhf,
+    "authors": _authors,
+}
+FORMS = (*ENCODERS, "arrow")

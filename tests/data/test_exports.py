@@ -1,0 +1,180 @@
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import load_from_disk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from r1reward.data.cold_start import SFTExample, write_sft
+from r1reward.data.exports import FORMS, export_items, read_export
+from r1reward.data.items import Item, iterate_items, pair_of
+from r1reward.data.storage import write_pairs
+from r1reward.files import read_json, read_jsonl, write_atomic
+from r1reward.prompts import judge_prompt
+from r1reward.types import PreferencePair
+
+text = st.text(max_size=20) | st.sampled_from(
+    ["<image>", "a <|im_end|> b", "{question}", "< image>", "\u2028\r\n"]
+)
+content = st.binary(min_size=1, max_size=8)
+meta = st.dictionaries(st.text(max_size=3), st.integers(-9, 9) | st.none() | text | st.lists(st.booleans()))
+
+
+@st.composite
+def items(draw: st.DrawFn) -> tuple[Item, list[bytes], int]:
+    """An item without its pictures, the bytes of pictures and frames, and how many of them are pictures."""
+    pictures = draw(st.lists(content, max_size=3))
+    pair = PreferencePair(
+        pair_id=draw(text),
+        source=draw(text),
+        question=draw(text),
+        responses=(draw(text), draw(text)),
+        preferred=draw(st.sampled_from([1, 2])),
+        category=draw(text),
+        origin=draw(text),
+        meta=draw(meta),
+    )
+    item = SFTExample(pair, draw(text)) if draw(st.booleans()) else pair
+    return item, pictures, draw(st.integers(0, len(pictures)))
+
+
+def with_pair(item: Item, change: Callable[[PreferencePair], PreferencePair]) -> Item:
+    return replace(item, pair=change(item.pair)) if isinstance(item, SFTExample) else change(item)
+
+
+def without_paths(item: Item) -> tuple[Item, list[bytes], int]:
+    """An item with its pictures as bytes."""
+    pair = pair_of(item)
+    data = [Path(path).read_bytes() for path in (*pair.images, *pair.frames)]
+    return with_pair(item, lambda pair: replace(pair, images=(), frames=())), data, len(pair.images)
+
+
+def write_pictures(given: list[tuple[Item, list[bytes], int]], folder: Path) -> list[Item]:
+    written = []
+    for number, (item, pictures, images) in enumerate(given):
+        paths = [
+            str(write_atomic(folder / f"{number}_{index}.png", data)) for index, data in enumerate(pictures)
+        ]
+        written.append(
+            with_pair(
+                item,
+                lambda pair, paths=paths, images=images: replace(
+                    pair, images=tuple(paths[:images]), frames=tuple(paths[images:])
+                ),
+            )
+        )
+    return written
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(given=st.lists(items(), min_size=1, max_size=4), prompt=st.sampled_from(["mini", "paper"]))
+def test_nothing_is_lost_there_and_back(form: str, given, prompt, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("export")
+    whole = write_pictures(given, folder / "pictures")
+    out = export_items(iter(whole), folder / "out", form=form, prompt=prompt)
+    back = list(read_export(out, form=form))
+    assert [without_paths(item) for item in back] == given
+    if form not in ("authors", "arrow"):
+        assert back == whole
+        written = export_items(back, folder / "again", form=form, prompt=prompt) / "data.jsonl"
+        assert [row | {"pair": ""} for row in read_jsonl(written)] == [
+            row | {"pair": ""} for row in read_jsonl(out / "data.jsonl")
+        ]
+
+
+@pytest.fixture
+def example(tmp_path: Path, png: Callable[..., bytes]) -> SFTExample:
+    picture = write_atomic(tmp_path / "a.png", png())
+    pair = PreferencePair("a-1", "a", "What is <image> ?", ("one", "two"), 2, (str(picture),), meta={"k": 1})
+    return SFTExample(pair, "<think>t</think><answer>2</answer>")
+
+
+def one_row(item: Item, out: Path, form: str) -> dict:
+    (row,) = read_jsonl(export_items([item], out, form=form, prompt="paper") / "data.jsonl")
+    return row
+
+
+def test_the_chats_of_trl_have_as_many_marks_as_pictures(example: SFTExample, tmp_path: Path) -> None:
+    row = one_row(example, tmp_path / "out", "trl")
+    user, assistant = row["messages"]
+    prompt = judge_prompt(example.pair, name="paper").replace("<image>", "< image>")
+    assert user == {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    assert assistant["content"] == [{"type": "text", "text": example.completion}]
+    assert row["images"] == [str(tmp_path / "a.png")]
+
+
+def test_llama_factory_finds_its_columns(example: SFTExample, tmp_path: Path) -> None:
+    row = one_row(example, tmp_path / "out", "llama_factory")
+    info = read_json(tmp_path / "out" / "dataset_info.json")["r1_reward"]
+    assert info["formatting"] == "sharegpt" and (tmp_path / "out" / info["file_name"]).is_file()
+    human, gpt = row[info["columns"]["messages"]]
+    assert human["value"].count("<image>") == len(row[info["columns"]["images"]]) == 1
+    assert (human["from"], gpt) == ("human", {"from": "gpt", "value": example.completion})
+
+
+def test_openrlhf_gets_prompt_pictures_and_label(example: SFTExample, tmp_path: Path) -> None:
+    row = one_row(example.pair, tmp_path / "out", "openrlhf")
+    assert [part["type"] for part in row["prompt"][0]["content"]] == ["image", "text"]
+    assert row["images"] == [str(tmp_path / "a.png")] and row["label"] == "2"
+
+
+def test_the_authors_columns_are_those_of_their_release(example: SFTExample, tmp_path: Path) -> None:
+    row = one_row(example.pair, tmp_path / "out", "authors")
+    (turn,) = json.loads(row["message"])
+    assert [part["type"] for part in turn["content"]] == ["text", "image"]
+    assert row["answer"] == ["<answer>2</answer>"] and row["question"] == example.pair.question
+    assert base64.b64decode(row["image"]) == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_bare_pair_is_answered_by_its_label(example: SFTExample, tmp_path: Path) -> None:
+    row = one_row(example.pair, tmp_path / "out", "llama_factory")
+    assert row["conversations"][1]["value"] == "<answer>2</answer>"
+
+
+def test_arrow_holds_pictures_and_can_be_replaced(example: SFTExample, tmp_path: Path) -> None:
+    for count in (1, 2):
+        export_items([example] * count, tmp_path / "out", form="arrow")
+        (tmp_path / "a.png").touch()
+        data = load_from_disk(str(tmp_path / "out"))
+        assert len(data) == count and data[0]["images"][0].size == (28, 28)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "out"}
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "arrow"])
+def test_a_row_that_was_changed_is_named(form: str, example: SFTExample, tmp_path: Path) -> None:
+    path = export_items([example.pair] * 2, tmp_path / "out", form=form) / "data.jsonl"
+    first, second = path.read_text().splitlines()
+    for old, new in (("two", "three"), ('"pair"', '"couple"')):
+        path.write_text(f"{first}\n{second.replace(old, new, 1)}\n")
+        with pytest.raises(ValueError, match=r"data\.jsonl, row 2"):
+            list(read_export(tmp_path / "out", form=form))
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "arrow"])
+def test_nothing_exported_is_nothing_read(form: str, tmp_path: Path) -> None:
+    assert list(read_export(export_items([], tmp_path, form=form), form=form)) == []
+
+
+def test_arrow_needs_something_to_export(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to export"):
+        export_items([], tmp_path / "out", form="arrow")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_form_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"csv.*llama_factory"):
+        export_items([], tmp_path, form="csv")
+
+
+def test_both_kinds_of_files_are_read(example: SFTExample, tmp_path: Path) -> None:
+    assert list(iterate_items(write_sft(tmp_path / "sft.jsonl", [example]))) == [example]
+    path = write_pairs(tmp_path / "pairs.jsonl", [example.pair])
+    assert list(iterate_items(path)) == [example.pair]
+    path.write_text('{"pair_id": "p"}\n')
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, row 1"):
+        list(iterate_items(path))
