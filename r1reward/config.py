@@ -219,6 +219,24 @@ class RLSettings(Settings):
     save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
 
 
+class JudgeSettings(Settings):
+    """Training of a small consistency judge (stands for Qwen2.5-VL-7B, paper §3.2)."""
+
+    examples: int = Field(default=3000, ge=2, description="Opinions it learns from.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over them.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(default=32, ge=1, description="Opinions an update.")
+
+
+class JudgesSettings(Settings):
+    """The two trained consistency judges (paper Table 13)."""
+
+    strong: JudgeSettings = Field(
+        default=JudgeSettings(), description="Used in every run but those of Table 13."
+    )
+    weak: JudgeSettings = Field(default=JudgeSettings(), description="One that has learnt less.")
+
+
 class BenchSettings(Settings):
     """How reward benchmarks are run."""
 
@@ -253,6 +271,7 @@ class Profile(Settings):
     sft: SFTSettings = SFTSettings()
     annotators: AnnotatorStudySettings = AnnotatorStudySettings()
     rl: RLSettings = RLSettings()
+    judges: JudgesSettings = JudgesSettings()
     bench: BenchSettings = BenchSettings()
 
 

@@ -220,5 +220,8 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     if inputs.ref_log_probs is not None:
         quantities["reference_kl"] = _k3(inputs.ref_log_probs - inputs.log_probs)
     means = {key: float(reduce_loss(value.double(), counted)) for key, value in quantities.items()}
-    largest = float(per_token[counted].max()) if num_tokens else 0.0
-    return means | {"policy_loss_max": largest, "num_tokens": float(num_tokens)}
+    extremes = {
+        "policy_loss_max": float(per_token[counted].max()) if num_tokens else 0.0,
+        "log_ratio_max": float(log_ratio[counted].abs().max()) if num_tokens else 0.0,
+    }
+    return means | extremes | {"num_tokens": float(num_tokens)}

@@ -17,7 +17,9 @@ from r1reward.data.annotate import Annotation
 from r1reward.data.build import BuiltData
 from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
 from r1reward.files import iterate_jsonl
-from r1reward.types import PreferencePair
+from r1reward.judge.reward_model import judge_request
+from r1reward.prompts import PromptName
+from r1reward.types import PreferencePair, Request
 
 MIN_RL_ATTEMPTS = 2
 
@@ -28,6 +30,10 @@ class SFTExample:
 
     pair: PreferencePair
     completion: str
+
+    def request(self, prompt: PromptName) -> Request:
+        """How the model is asked."""
+        return judge_request(self.pair, prompt=prompt)
 
 
 def select_sft(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[SFTExample]:

@@ -2,8 +2,10 @@
 
 `judge_paper.txt` is the paper's Table 1 with the white space of the authors' release, double spaces at
 line ends included: the token sequence the released checkpoint was trained on. `judge_mini.txt` asks
-for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other words (paper C.8). The
-newline that ends a file is not part of the prompt.
+for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other words (paper C.8).
+`consistency_released.txt` has the words of the authors' consistency judge (the paper prints none; its
+line breaks are not known for certain), `consistency_mini.txt` asks the same in few tokens. The newline
+that ends a file is not part of the prompt.
 """
 
 from __future__ import annotations
@@ -15,13 +17,19 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
 
-from r1reward.types import PreferencePair
+from r1reward.types import PreferencePair, Verdict
 
 PromptName = Literal["mini", "paper", "reworded"]
+ConsistencyPromptName = Literal["mini", "released"]
+# What the released judge is shown as the model's answer.
+ANSWERS = {
+    Verdict.FIRST: "response 1 is better",
+    Verdict.SECOND: "response 2 is better",
+    Verdict.UNPARSED: "two response are the same",
+}
 _FIELD = re.compile(r"\{(question|response_1|response_2)\}")
 
 
-@cache
 def judge_template(name: PromptName) -> str:
     """The prompt with its fields `{question}`, `{response_1}` and `{response_2}` still open.
 
@@ -29,8 +37,12 @@ def judge_template(name: PromptName) -> str:
     """
     if name not in get_args(PromptName):
         raise ValueError(f"no judge prompt is called {name!r}; there are {', '.join(get_args(PromptName))}")
-    text = files("r1reward.prompts").joinpath(f"judge_{name}.txt").read_text(encoding="utf-8")
-    return text.removesuffix("\n")
+    return _read(f"judge_{name}.txt")
+
+
+@cache
+def _read(file: str) -> str:
+    return files("r1reward.prompts").joinpath(file).read_text(encoding="utf-8").removesuffix("\n")
 
 
 def judge_prompt(pair: PreferencePair, *, name: PromptName = "mini") -> str:
@@ -42,6 +54,17 @@ def judge_prompt(pair: PreferencePair, *, name: PromptName = "mini") -> str:
     first, second = pair.responses
     values = {"question": pair.question, "response_1": first, "response_2": second}
     return _FIELD.sub(lambda match: values[match.group(1)], judge_template(name))
+
+
+def consistency_prompt(reasoning: str, verdict: Verdict, *, name: ConsistencyPromptName = "mini") -> str:
+    """The prompt that asks whether a reasoning supports its verdict.
+
+    Only the last three lines of the reasoning are shown, joined by ";", as in the release.
+    """
+    response = ";".join(reasoning.strip().split("\n")[-3:])
+    before, _, rest = _read(f"consistency_{name}.txt").partition("{response}")
+    between, _, after = rest.partition("{answer}")
+    return f"{before}{response}{between}{ANSWERS[verdict]}{after}"
 
 
 def parse_judge_prompt(text: str, *, name: PromptName = "paper") -> tuple[str, str, str] | None:

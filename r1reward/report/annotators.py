@@ -38,7 +38,7 @@ def table_10(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     rows = [_row(records, arm, title) for arm, title in ARMS.items()]
     notes = [_NOTE, _WEAK_NOTE, tables.WORLD_NOTE, tables.INTERVAL_NOTE, tables.DAGGER_NOTE]
     caption = "Table 10. Annotator of the cold start, VL-RewardBench, accuracy in percent, greedy."
-    return tables.titled(tables.join(printed, rows, intervals=_COLUMNS), caption, notes)
+    return tables.titled(tables.join_tables(printed, rows, intervals=_COLUMNS), caption, notes)
 
 
 def annotator_differences(records: Records) -> pd.DataFrame:
@@ -49,7 +49,9 @@ def annotator_differences(records: Records) -> pd.DataFrame:
         for a, b in _COMPARISONS
     ]
     caption = "Paired differences between annotators, VL-RewardBench, greedy."
-    return tables.titled(tables.join(pd.DataFrame(), rows, intervals=("difference",)), caption, [_NOTE])
+    return tables.titled(
+        tables.join_tables(pd.DataFrame(), rows, intervals=("difference",)), caption, [_NOTE]
+    )
 
 
 def model_of(arm: str) -> str:

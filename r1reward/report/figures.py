@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
-from r1reward.report.records import MODEL_NAMES, Records
+from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
 from r1reward.report.scores import score
 from r1reward.report.style import COLOURS, LINES, MARKERS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import display_name
@@ -39,6 +39,10 @@ _CURVES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("(g) Filtered advantages", _FILTERED, "share of tokens"),
     ('(h) Answer "1"', ("answer_one_share",), "share of answers"),
 )
+
+
+_WITHOUT = {"wo_filter": "no filter", "wo_pre_clip": "no Pre-CLIP"}
+_FIGURE_4 = ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
 
 
 def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
@@ -83,6 +87,30 @@ def figure_2(records: Records) -> Figure:
                 axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
         _legend_2(figure, records, runs)
         add_note(figure, _figure_2_note(records, [frame for frame in runs.values() if frame is not None]))
+        return figure
+
+
+def figure_4(records: Records) -> Figure:
+    """Policy loss and response length of StableReinforce beside the same without one of its parts."""
+    with styled():
+        figure = new_figure(11.5, 2.9)
+        reference = records.training(REFERENCE)
+        panels = figure.subplots(1, 4)
+        for index, (variant, part) in enumerate(_WITHOUT.items()):
+            frame = records.training(variant)
+            for axes, (letter, what) in zip(panels[2 * index :], _FIGURE_4[index], strict=False):
+                title, columns, unit = _CURVES[what]
+                axes.set_title(f"({letter}) {title[4:]}, {part}")
+                shown = {REFERENCE: reference, variant: frame}
+                drawn = [draw_curve(axes, f, name, columns) for name, f in shown.items() if f is not None]
+                if len(drawn) < 2 or not any(drawn):
+                    say_not_run(axes)
+                    continue
+                axes.set_xlabel("rollout step")
+                axes.set_ylabel(unit)
+                _widen_scale(axes)
+        _legend_2(figure, records, {REFERENCE: reference} | {v: records.training(v) for v in _WITHOUT})
+        add_note(figure, _figure_2_note(records, [] if reference is None else [reference]))
         return figure
 
 

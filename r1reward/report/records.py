@@ -23,6 +23,9 @@ MODEL_NAMES = {
     "reinforce_pp": "Reinforce++",
     "stable_reinforce": "StableReinforce",
 }
+REFERENCE = "stable_reinforce"
+# Variants of the grid that figures draw by name.
+VARIANT_NAMES = {"wo_filter": "without advantage filter", "wo_pre_clip": "without Pre-CLIP"}
 MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
 GROUPS = ("general", "hallucination", "reasoning")
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
@@ -100,7 +103,7 @@ class Records:
     def training(self, variant: str) -> pd.DataFrame | None:
         """RL metrics of all seeds, one row a seed and step, or None."""
         frames = []
-        for seed, folder in _seed_folders(self.folder / "rl" / variant):
+        for seed, folder in self._runs("rl", variant):
             path = folder / "metrics.jsonl"
             if path.is_file():
                 frames.append(_metrics_frame(path, seed))
@@ -110,10 +113,34 @@ class Records:
         """All seeds of a model on a benchmark in a mode, or None."""
         key = (benchmark, model, mode)
         if key not in self.cache:
-            folders = _seed_folders(self.folder / "bench" / benchmark / model)
+            folders = self._runs(f"bench/{benchmark}", model)
             paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
             self.cache[key] = _read_runs({seed: path for seed, path in paths.items() if path.is_file()})
         return self.cache[key]
+
+    def consistency_judges(self) -> dict[str, Any] | None:
+        """Accuracy of the trained consistency judges on held-out opinions."""
+        return self._json("judges.json")
+
+    def grid(self, variant: str) -> list[dict[str, Any]]:
+        """What is known about the runs of a variant of the ablation grid, by seed."""
+        folders = [folder for _, folder in _seed_folders(self.folder / "grid" / variant)]
+        return [read_json(folder / "run.json") for folder in folders if (folder / "run.json").is_file()]
+
+    def _runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
+        """(seed, folder) of a model's runs, those of the ablation grid where it has no others.
+
+        A run that is identical to its reference by construction stands in the reference's folder.
+        """
+        own = _seed_folders(self.folder / kind / name)
+        if own:
+            return own
+        reference = dict(_seed_folders(self.folder / kind / REFERENCE))
+        runs = []
+        for about in self.grid(name):
+            seed, folder = about["seed"], self.folder / "grid" / name / f"seed_{about['seed']}"
+            runs.append((seed, reference.get(seed, folder) if about["status"] == "identical" else folder))
+        return runs
 
     def _json(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic
 from r1reward.report import annotators, construction, extras, figures, tables
+from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
 from r1reward.report.layout import to_csv, to_latex, to_markdown
+from r1reward.report.mechanisms import figure_mechanisms
 from r1reward.report.paper import PAPER_FOLDER
 from r1reward.report.records import Records
 from r1reward.report.style import save_figure
@@ -18,7 +21,7 @@ from r1reward.report.style import save_figure
 PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "table_02": tables.table_02,
     "table_03": tables.table_03,
-    "table_05": tables.table_05,
+    **{f"table_{number:02d}": partial(ablation_table, number=number) for number in ABLATIONS},
     "table_10": annotators.table_10,
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
@@ -27,12 +30,15 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_cold_start": tables.cold_start,
     "extra_judge_behaviour": tables.judge_behaviour,
     "extra_paired_differences": tables.paired_differences,
+    "extra_consistency_judges": consistency_judges,
 }
 EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_2": figures.figure_2,
+    "figure_4": figures.figure_4,
     "extra_base_model": extras.figure_base_model,
     "extra_construction": construction.figure_construction,
     "extra_comparison": extras.figure_comparison,
+    "extra_mechanisms": figure_mechanisms,
 }
 
 

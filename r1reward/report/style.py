@@ -25,11 +25,18 @@ COLOURS = {
     "sft_continued": "#CC79A7",
     "reinforce_pp": "#D55E00",
     "stable_reinforce": "#0072B2",
+    "wo_filter": "#009E73",
+    "wo_pre_clip": "#56B4E9",
     "paper": "#333333",
     "quiet": "#8A8A8A",
 }
 MARKERS = {"base": "s", "sft": "o", "sft_continued": "v", "reinforce_pp": "^", "stable_reinforce": "D"}
-LINES = {"stable_reinforce": "-", "reinforce_pp": (0, (4, 1.5))}
+LINES = {
+    "stable_reinforce": "-",
+    "reinforce_pp": (0, (4, 1.5)),
+    "wo_filter": (0, (1, 1)),
+    "wo_pre_clip": (0, (5, 1, 1, 1)),
+}
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,

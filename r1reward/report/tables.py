@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, Records
+from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, VARIANT_NAMES, Records
 from r1reward.report.scores import COMPARISONS, Behaviour, Scores, behaviour, compare, paired_values, score
 from r1reward.stats import Interval
 
@@ -39,15 +39,6 @@ WORLD_NOTE = (
 )
 _SOURCE_COLUMNS = ["source", "profile", "seeds", "n"]
 _EXTENDED_SUFFIXES = ("", "_low", "_high")
-_TRAINED_METHODS = {
-    "Reward Model": "",
-    "MM-RLHF-Reward": "",
-    "StableReinforce": "stable_reinforce",
-    "wo advantage": "",
-    "wo pre-clip": "",
-    "Reinforce++": "reinforce_pp",
-    "Only Long-Cot SFT": "sft",
-}
 
 
 def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -59,7 +50,7 @@ def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         counts = sources.pop(dataset.lower().replace("-", "_"), None)
         rows.append(_source_row(dataset, counts, records.profile))
     rows += [_source_row(name, counts, records.profile) for name, counts in sources.items()]
-    frame = join(printed, rows)
+    frame = join_tables(printed, rows)
     notes = [
         "The paper samples 100k pairs from its first four data sets together.",
         "Measured rows count this profile's files, which have the sources' own schemas; "
@@ -78,23 +69,9 @@ def table_03(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         for mode, decoding in MODES.items():
             row = {"group": "This run", "model": display_name(records, model), "decoding": decoding}
             rows.append(row | score_cells(records, model, mode=mode, columns=columns))
-    frame = join(printed, rows, intervals=columns)
+    frame = join_tables(printed, rows, intervals=columns)
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
     return titled(frame, "Table 3. VL-RewardBench, accuracy in percent (50 is chance).", notes)
-
-
-def table_05(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
-    """Table 5: training set-ups on VL-RewardBench; greedy decoding."""
-    printed = paper_table(5, folder=paper).assign(source="paper")
-    columns = [*GROUPS, "overall_acc"]
-    rows = []
-    for method, model in (_TRAINED_METHODS | {MODEL_NAMES["sft_continued"]: "sft_continued"}).items():
-        name = display_name(records, model, fallback=method) if model else method
-        row = {"group": "This run", "data": f"cold start ({records.profile})", "model": name}
-        rows.append(row | score_cells(records, model, mode="greedy", columns=columns))
-    frame = join(printed, rows, intervals=columns)
-    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
-    return titled(frame, "Table 5. Training set-ups on VL-RewardBench, accuracy in percent, greedy.", notes)
 
 
 def cold_start(records: Records) -> pd.DataFrame:
@@ -132,10 +109,10 @@ def base_model(records: Records) -> pd.DataFrame:
         low, high = entry.get("interval", (None, None))
         row = {
             "skill": skill.replace("_", " "),
-            "accuracy": _percent(entry["accuracy"]),
+            "accuracy": percent(entry["accuracy"]),
             "n": f"{entry['n']:,}",
         }
-        row |= {"accuracy_low": _percent(low), "accuracy_high": _percent(high)}
+        row |= {"accuracy_low": percent(low), "accuracy_high": percent(high)}
         rows.append(row | {"source": "measured", "profile": records.profile})
     columns = ["skill", *(f"accuracy{s}" for s in _EXTENDED_SUFFIXES), "source", "profile", "n"]
     return titled(_frame(rows, columns), "Base model on held-out scenes, accuracy in percent.", [])
@@ -186,7 +163,7 @@ def paired_differences(records: Records) -> pd.DataFrame:
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:
     """A model's name in tables and figures, with a dagger if a script stands behind its training."""
-    name = fallback or MODEL_NAMES[model]
+    name = fallback or (MODEL_NAMES | VARIANT_NAMES)[model]
     return name + DAGGER if records.scripted(model) else name
 
 
@@ -206,8 +183,8 @@ def _source_row(dataset: str, counts: dict | None, profile: str) -> dict[str, st
 
 
 def score_cells(records: Records, model: str, *, mode: str, columns: Sequence[str]) -> dict[str, str]:
-    """A model's accuracies in `columns` with intervals, or "not run"."""
-    scores = score(records, model, mode) if model else None
+    """A model's accuracies with intervals and where they come from, or "not run"."""
+    scores = score(records, model, mode)
     if scores is None:
         return {column: NOT_RUN for column in columns} | {"source": NOT_RUN, "profile": records.profile}
     cells = _run_cells(records, scores.num_seeds, scores.num_pairs) | {"source": "measured"}
@@ -227,12 +204,12 @@ def _interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
         return {column: NOT_RUN}
     numbers = (interval.estimate, interval.low, interval.high)
     return {
-        column + suffix: _percent(number) for suffix, number in zip(_EXTENDED_SUFFIXES, numbers, strict=True)
+        column + suffix: percent(number) for suffix, number in zip(_EXTENDED_SUFFIXES, numbers, strict=True)
     }
 
 
 def difference_cells(records: Records, a: str, b: str, *, mode: str) -> dict[str, str]:
-    """The paired difference of model b minus model a with its interval, or "not run"."""
+    """The paired difference b - a with its interval, or "not run"."""
     values = paired_values(records, a, b, mode=mode)
     if values is None:
         return {"difference": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
@@ -245,7 +222,7 @@ def _run_cells(records: Records, num_seeds: int, num_pairs: int) -> dict[str, st
 
 
 def _behaviour_cells(shown: Behaviour) -> dict[str, str]:
-    cells = {name: _percent(getattr(shown, name)) for name in _BEHAVIOUR_COLUMNS if name != "mean_tokens"}
+    cells = {name: percent(getattr(shown, name)) for name in _BEHAVIOUR_COLUMNS if name != "mean_tokens"}
     return cells | {"mean_tokens": f"{shown.mean_tokens:.1f}"}
 
 
@@ -253,7 +230,8 @@ def _attempts_title(key: str) -> str:
     return "no attempt right" if key == "failed" else f"right at attempt {key}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share as percent with two decimals; nothing for None and NaN."""
     return "" if share is None or share != share else f"{100 * share + 0.0:.2f}"
 
 
@@ -269,10 +247,10 @@ def _columns(
     yield from (column for column in _SOURCE_COLUMNS if column in known or intervals)
 
 
-def join(
+def join_tables(
     printed: pd.DataFrame, rows: Sequence[dict[str, str]], *, intervals: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Printed rows, then this run's; a column named in `intervals` gets its `_low` and `_high`."""
+    """The printed rows, then ours; a column of `intervals` is followed by its bounds."""
     columns = list(_columns(printed, rows, intervals))
     return _frame([*printed.to_dict("records"), *rows], columns)
 
@@ -284,7 +262,7 @@ def _frame(rows: Sequence[dict[Any, str]], columns: Sequence[str]) -> pd.DataFra
 
 
 def titled(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> pd.DataFrame:
-    """A frame of strings that carries its caption and notes."""
+    """The frame as text, with caption and notes."""
     frame = frame.astype(str)
     frame.attrs = {"caption": caption, "notes": list(notes)}
     return frame

@@ -1,7 +1,12 @@
-"""Evidence of a training run that collapsed: what the numbers were when the first one was not finite."""
+"""When a training run has collapsed: numbers that are not finite, or answers that fell apart.
+
+A run has also collapsed when, for five steps running, more than half of its answers are cut off at the
+length limit or its reward is 0.3 below that of the first rollout, which the starting policy made.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,6 +15,34 @@ from torch import Tensor
 
 from r1reward.engines.base import NonFiniteError
 from r1reward.files import write_json
+
+MAX_TRUNCATED_SHARE = 0.5
+MAX_REWARD_DROP = 0.3
+PATIENCE = 5
+
+
+class CollapseWatch:
+    """Looks at the rows of a run as they come; `rows` are those from before the run was resumed."""
+
+    def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
+        self._first_reward: float | None = None
+        self._truncated = self._fallen = 0
+        for row in rows:
+            self.see(row)
+
+    def see(self, row: Mapping[str, float]) -> str | None:
+        """Why the run has collapsed as of this step, or None."""
+        if self._first_reward is None:
+            self._first_reward = row["reward"]
+        truncated = row["truncated_share"] > MAX_TRUNCATED_SHARE
+        fallen = row["reward"] < self._first_reward - MAX_REWARD_DROP
+        self._truncated = self._truncated + 1 if truncated else 0
+        self._fallen = self._fallen + 1 if fallen else 0
+        if self._truncated >= PATIENCE:
+            return f"more than half of the answers were cut off for {PATIENCE} steps"
+        if self._fallen >= PATIENCE:
+            return f"the reward was {MAX_REWARD_DROP} below the start for {PATIENCE} steps"
+        return None
 
 
 def save_evidence(folder: Path, step: int, error: NonFiniteError) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from r1reward.types import Trajectory, Verdict
 
-_LARGEST = ("policy_loss_max", "grad_norm")
+_LARGEST = ("policy_loss_max", "log_ratio_max", "grad_norm")
 
 
 def reward_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
@@ -49,9 +49,9 @@ def advantage_metrics(z: Tensor, *, limit: float | None) -> dict[str, float]:
 
 
 def weighted_means(parts: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Several rows of loss metrics as one: means weighted by tokens; the largest loss and gradient norm.
+    """Several rows of loss metrics as one: means weighted by tokens.
 
-    The learning rate is that of the last part.
+    Loss, log-ratio and gradient norm are the largest of all, the learning rate is that of the last part.
     """
     weights = [part.get("num_tokens", 1.0) for part in parts]
     total = sum(weights)

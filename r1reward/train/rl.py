@@ -33,12 +33,12 @@ from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import save_model, weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
-from r1reward.files import append_jsonl, sha256_file, write_json
+from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_request, judge_samples
 from r1reward.parsing import follows_format
 from r1reward.train import checkpoint
-from r1reward.train.collapse import save_evidence
+from r1reward.train.collapse import CollapseWatch, save_evidence
 from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
@@ -58,11 +58,12 @@ DEFAULT_LIMIT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class RLResult:
-    """How a run ended. `model` is the folder of the last finite weights."""
+    """How a run ended, with the reason of a collapse. `model` is the folder of the last finite weights."""
 
     status: Literal["finished", "collapsed"]
     steps: int
     model: Path
+    reason: str = ""
 
 
 def train_rl(
@@ -90,11 +91,11 @@ def train_rl(
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
 
-    A loss or gradient that is not finite stops the run as "collapsed", with the evidence in
-    `out/collapse`; the weights before that update are saved.
+    A run that collapses (see `train.collapse`) stops there; a loss or gradient that is not finite leaves
+    its evidence in `out/collapse`, and the weights before that update are saved.
     """
     out, record = Path(out), Path(record or out)
-    pairs = read_pairs(pairs_path)
+    pairs, judge = read_pairs(pairs_path), judge or ScriptedConsistencyJudge()
     if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
         raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
     if not pairs:
@@ -103,16 +104,17 @@ def train_rl(
         "settings": [part.model_dump(mode="json") for part in (settings, model_settings, engine_settings)],
         "seed": seed,
         "inputs": [weights_hash(model_path), sha256_file(pairs_path)],
+        "judge": judge.fingerprint,
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if ended := checkpoint.final_status(out, record):
-        return RLResult(ended["status"], ended["step"], out / "model")
+        return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
     learner = make_learner(
         last or model_path,
         settings=settings,
         model_settings=model_settings,
         engine_settings=engine_settings,
-        judge=judge or ScriptedConsistencyJudge(),
+        judge=judge,
         seed=seed,
         steps=count_steps(settings, len(pairs)),
         reference_path=model_path,
@@ -131,17 +133,20 @@ def train_rl(
 def _run(
     learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
-    status: Literal["finished", "collapsed"] = "finished"
+    rows = record / "metrics.jsonl"
+    watch, reason = CollapseWatch(read_jsonl(rows) if rows.is_file() else ()), ""
     step = start
     for step in range(start + 1, learner.steps + 1):
         try:
             row = take_step(learner, choose_prompts(pairs, learner, step), step)
         except NonFiniteError as error:
             save_evidence(out / "collapse", step, error)
-            status = "collapsed"
+            reason = str(error)
             break
-        append_jsonl(record / "metrics.jsonl", row)
+        append_jsonl(rows, row)
         monitor.show(row)
+        if reason := watch.see(row) or "":
+            break
         if step % learner.settings.save_steps == 0 or step == learner.steps:
             checkpoint.save_checkpoint(
                 out / "checkpoints",
@@ -154,8 +159,9 @@ def _run(
     model = checkpoint.write_folder(
         out / "model", lambda folder: save_model(learner.model, learner.processor, folder)
     )
-    write_json(record / "status.json", {"status": status, "step": step})
-    return RLResult(status, step, model)
+    status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
+    write_json(record / "status.json", {"status": status, "step": step, "reason": reason})
+    return RLResult(status, step, model, reason)
 
 
 def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
@@ -183,7 +189,7 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
         "step": step,
         **reward_metrics(trajectories),
         **losses,
-        **advantage_metrics(raw, limit=_limit(learner.settings)),
+        **advantage_metrics(raw, limit=advantage_limit(learner.settings)),
         "entropy": entropy,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
@@ -292,7 +298,7 @@ def advantages(
     ]
     counted = torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)])
     z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
-    limit = _limit(settings)
+    limit = advantage_limit(settings)
     kept = z if limit is None else filter_advantages(z, limit=limit)
     parts = kept.split([int(mask.sum()) for mask in masks])
     for chunk, part in zip(chunks, parts, strict=True):
@@ -348,7 +354,8 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
     return {**weighted_means(parts), "grad_norm": float(norm), "learning_rate": rate}
 
 
-def _limit(settings: RLSettings) -> float | None:
+def advantage_limit(settings: RLSettings) -> float | None:
+    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
     if settings.advantage_limit == "default":
         return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
     return None if settings.advantage_limit == "off" else settings.advantage_limit

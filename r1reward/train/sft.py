@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,18 +23,28 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from r1reward.config import ModelSettings, SFTSettings
-from r1reward.data.cold_start import SFTExample, read_sft
+from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model, save_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
-from r1reward.judge.reward_model import judge_request
+from r1reward.prompts import PromptName
 from r1reward.train import checkpoint
 from r1reward.train.monitor import Monitor
+from r1reward.types import Request
 
 _LOG = logging.getLogger(__name__)
 _TRAINER_STATE = "trainer_state.json"
 _LOGGED = ("loss", "learning_rate", "grad_norm")
+
+
+class Example(Protocol):
+    """A request, by the name of the judge prompt, and the answer to learn."""
+
+    @property
+    def completion(self) -> str: ...
+
+    def request(self, prompt: PromptName) -> Request: ...
 
 
 def train_sft(
@@ -47,6 +57,7 @@ def train_sft(
     seed: int,
     record: str | Path | None = None,
     max_prompt_tokens: int | None = None,
+    read: Callable[[str | Path], Sequence[Example]] = read_sft,
     resume: bool = True,
     quiet: bool = False,
 ) -> Path:
@@ -57,11 +68,12 @@ def train_sft(
         examples_path: JSON lines written by `data.cold_start.write_sft`.
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
+        read: reads the examples where they are not those of the cold start.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
     """
     out, record = Path(out), Path(record or out)
-    examples = choose_examples(read_sft(examples_path), settings.max_examples, seed)
+    examples = choose_examples(read(examples_path), settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {
@@ -93,7 +105,7 @@ def train_sft(
     return folder
 
 
-def choose_examples(examples: Sequence[SFTExample], limit: int | None, seed: int) -> list[SFTExample]:
+def choose_examples(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
     """At most `limit` examples, drawn by the seed and left in their order."""
     if limit is None or limit >= len(examples):
         return list(examples)
@@ -101,17 +113,17 @@ def choose_examples(examples: Sequence[SFTExample], limit: int | None, seed: int
     return [examples[index] for index in sorted(chosen.tolist())]
 
 
-class ExampleStream(Dataset[SFTExample]):
+class ExampleStream(Dataset[Example]):
     """The examples of a whole run, pass after pass, each pass in an order of its own."""
 
-    def __init__(self, examples: Sequence[SFTExample], *, seed: int, length: int) -> None:
+    def __init__(self, examples: Sequence[Example], *, seed: int, length: int) -> None:
         self._examples, self._seed, self._length = examples, seed, length
         self._epoch, self._order = -1, np.empty(0)
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, place: int) -> SFTExample:
+    def __getitem__(self, place: int) -> Example:
         epoch, index = divmod(place, len(self._examples))
         if epoch != self._epoch:
             self._epoch = epoch
@@ -125,9 +137,9 @@ class Collator:
     def __init__(self, processor: Any, prompt: Any, max_prompt_tokens: int | None) -> None:
         self._processor, self._prompt, self._max_prompt_tokens = processor, prompt, max_prompt_tokens
 
-    def __call__(self, examples: Sequence[SFTExample]) -> dict[str, Any]:
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         tokenizer = self._processor.tokenizer
-        requests = [judge_request(example.pair, prompt=self._prompt) for example in examples]
+        requests = [example.request(self._prompt) for example in examples]
         answers = [
             [*tokenizer(example.completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
             for example in examples

@@ -64,6 +64,7 @@ def training_lines(level: float, rng: np.random.Generator) -> list[dict[str, Any
             "filtered_positive": 0.0,
             "filtered_negative": 0.05 * rng.random(),
             "answer_one_share": 0.5 + 0.03 * rng.standard_normal(),
+            "log_ratio_max": 0.2 + 0.1 * rng.random(),
         }
         lines.append(row)
     return lines
@@ -97,6 +98,7 @@ def write_synthetic(root: Path, *, seeds: int = 3) -> Path:
             write_lines(
                 records / "rl" / variant / f"seed_{seed}" / "metrics.jsonl", training_lines(level, rng)
             )
+    _write_grid(records / "grid", fixed, rng, seeds=seeds)
     skills = {
         "digits": list("0123456789"),
         "counts": list("123456"),
@@ -107,6 +109,19 @@ def write_synthetic(root: Path, *, seeds: int = 3) -> Path:
     (records / "base.json").write_text(json.dumps(base), encoding="utf-8")
     (records / "data.json").write_text(json.dumps(synthetic_data()), encoding="utf-8")
     return root
+
+
+def _write_grid(folder: Path, preferred: list[int], rng: np.random.Generator, *, seeds: int) -> None:
+    """One variant that is the reference by construction, one that ran and collapsed on its last seed."""
+    for seed in range(seeds):
+        same = {"variant": "wo_pre_clip", "seed": seed, "status": "identical"}
+        write_lines(folder / "wo_pre_clip" / f"seed_{seed}" / "run.json", [same])
+        run = folder / "wo_filter" / f"seed_{seed}"
+        status = "collapsed" if seed == seeds - 1 else "finished"
+        write_lines(run / "run.json", [{"variant": "wo_filter", "seed": seed, "status": status}])
+        write_lines(run / "metrics.jsonl", training_lines(0.7, rng))
+        for mode in ("greedy", "sampled"):
+            write_lines(run / f"{mode}.jsonl", _with_preferred(bench_lines(0.7, rng), preferred))
 
 
 def synthetic_data() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from r1reward.report.extras import figure_base_model, figure_comparison
-from r1reward.report.figures import draw_curve, figure_1, figure_2
+from r1reward.report.figures import draw_curve, figure_1, figure_2, figure_4
 from r1reward.report.records import Records
 from r1reward.report.render import render
 from r1reward.report.style import figure_bytes, new_figure, styled
@@ -18,12 +18,16 @@ TABLES = (
     "table_02",
     "table_03",
     "table_05",
+    "table_06",
+    "table_07",
+    "table_13",
+    "extra_consistency_judges",
     "extra_base_model",
     "extra_cold_start",
     "extra_judge_behaviour",
     "extra_paired_differences",
 )
-FIGURES = ("figure_1", "figure_2", "extra_base_model", "extra_comparison")
+FIGURES = ("figure_1", "figure_2", "figure_4", "extra_base_model", "extra_comparison", "extra_mechanisms")
 
 
 def texts(figure: Figure) -> list[str]:
@@ -51,6 +55,7 @@ def test_the_report_needs_no_torch() -> None:
 def test_missing_records_say_not_run_in_every_own_panel(empty_root: Path) -> None:
     records = Records.of_run(empty_root)
     assert texts(figure_2(records)) == ["not run"] * 8
+    assert texts(figure_4(records)) == ["not run"] * 4
     assert texts(figure_base_model(records)) == ["not run"] * 3
     assert texts(figure_comparison(records)) == ["not run"] * 2
     assert texts(figure_1(records)).count("not run yet") == 15

@@ -104,7 +104,7 @@ def test_one_seed_stands_for_all_and_missing_runs_are_none(records: Records) -> 
     assert values is not None
     assert values[0].shape == values[1].shape == (3, 120)
     assert (values[0] == values[0][0]).all()
-    assert compare(records, "sft", "wo_pre_clip", "greedy") is None
+    assert compare(records, "sft", "never_trained", "greedy") is None
 
 
 def test_other_pairs_are_not_compared(run_root: Path, write_jsonl) -> None:

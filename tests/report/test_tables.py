@@ -10,9 +10,7 @@ from r1reward.report.records import Records
 from r1reward.report.scores import score
 
 
-@pytest.mark.parametrize(
-    ("make", "number"), [(tables.table_02, 2), (tables.table_03, 3), (tables.table_05, 5)]
-)
+@pytest.mark.parametrize(("make", "number"), [(tables.table_02, 2), (tables.table_03, 3)])
 def test_paper_rows_are_printed_strings(records: Records, make, number: int) -> None:
     printed = paper_table(number)
     frame = make(records)
@@ -49,18 +47,6 @@ def test_daggers_mark_trained_models_only(records: Records) -> None:
     assert set(measured[~measured.str.endswith("†")]) == {"Base model"}
 
 
-def test_table_5_tells_what_was_not_run(records: Records) -> None:
-    frame = tables.table_05(records)
-    own = frame[frame["group"] == "This run"].set_index("model")
-    assert set(own.index[own["overall_acc"] == "not run"]) == {
-        "Reward Model",
-        "MM-RLHF-Reward",
-        "wo advantage",
-        "wo pre-clip",
-    }
-    assert (own.loc[own["overall_acc"] == "not run", "source"] == "not run").all()
-
-
 def test_scripted_counts_are_labelled_scripted(records: Records) -> None:
     frame = tables.cold_start(records).set_index("quantity")
     assert frame.loc["right at attempt 2", "source"] == "scripted"
@@ -89,7 +75,6 @@ def test_paired_differences_have_their_size(records: Records) -> None:
     [
         tables.table_02,
         tables.table_03,
-        tables.table_05,
         tables.base_model,
         tables.cold_start,
         tables.judge_behaviour,

@@ -17,7 +17,7 @@ from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.judge.reward_model import read_judgment
-from r1reward.train import rl
+from r1reward.train import collapse, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
 from r1reward.types import Completion, PreferencePair, Verdict
 
@@ -36,7 +36,15 @@ SPEC_KEYS = {
     *("truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "entropy", "approx_kl", "clip_share"),
     *("pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative"),
     *("filtered_positive", "filtered_negative", "z_min", "z_max", "answer_one_share", "unparsed_share"),
-    *("judge_unknown", "learning_rate", "tokens_per_second", "rollout_seconds", "update_seconds", "seconds"),
+    *(
+        "judge_unknown",
+        "learning_rate",
+        "log_ratio_max",
+        "tokens_per_second",
+        "rollout_seconds",
+        "update_seconds",
+        "seconds",
+    ),
 }
 
 
@@ -283,7 +291,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     monkeypatch.setattr(rl, "policy_loss", breaks)
     result = train(world, tmp_path, algorithm="reinforce")
     assert (result.status, result.steps) == ("collapsed", 2)
-    assert read_json(tmp_path / "status.json") == {"status": "collapsed", "step": 2}
+    status = read_json(tmp_path / "status.json")
+    assert (status["status"], status["step"], status["reason"]) == ("collapsed", 2, result.reason)
+    assert "not finite" in result.reason
     evidence = read_json(tmp_path / "collapse/step_2.json")
     assert evidence["reason"] == "the loss is not finite"
     tensors = load_file(tmp_path / "collapse/step_2.safetensors")
@@ -354,3 +364,15 @@ def test_golden_trajectory(world: World, tmp_path: Path) -> None:
     assert [row["step"] for row in golden] == [1, 2, 3, 4]
     for row, expected in zip(measured, golden, strict=True):
         assert row == pytest.approx(expected, rel=2e-2, abs=2e-4)
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_a_run_whose_answers_fall_apart_is_stopped(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", -1.0)
+    monkeypatch.setattr(collapse, "PATIENCE", 1)
+    result = train(world, tmp_path)
+    assert (result.status, result.steps) == ("collapsed", 1)
+    assert "cut off" in result.reason and not (tmp_path / "collapse").exists()
+    assert train(world, tmp_path) == result

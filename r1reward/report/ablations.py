@@ -1,0 +1,168 @@
+"""Tables 5, 6, 7 and 13: the paper's ablations with the runs of this profile's grid below them.
+
+A row says how often Pre-CLIP and the filter acted and how its accuracy differs from StableReinforce. A
+variant whose part never acted is the reference run itself and gets no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import GROUPS, MODES, REFERENCE, Records
+from r1reward.report.tables import (
+    DAGGER_NOTE,
+    GROUPING_NOTE,
+    INTERVAL_NOTE,
+    NOT_RUN,
+    WORLD_NOTE,
+    difference_cells,
+    display_name,
+    join_tables,
+    percent,
+    score_cells,
+    titled,
+)
+
+IDENTICAL = "identical by construction (0 hits)"
+GRID_NOTE = (
+    "Acted: steps in which Pre-CLIP or the filter changed anything. Difference: accuracy minus that of "
+    "StableReinforce on the same seeds and pairs, in points. No setting was tuned for a variant."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A table of the paper: its caption, the columns that name a row, and our variants by those names."""
+
+    caption: str
+    labels: tuple[str, ...]
+    rows: Mapping[tuple[str, ...], str]
+    columns: tuple[str, ...]
+    group: str = ""
+
+
+ABLATIONS = {
+    5: Ablation(
+        "Table 5. Training set-ups on VL-RewardBench, accuracy in percent.",
+        ("model",),
+        {
+            ("Reward Model",): "scalar",
+            ("MM-RLHF-Reward",): "critique",
+            ("Only Long-Cot SFT",): "sft",
+            ("StableReinforce",): REFERENCE,
+            ("wo advantage",): "wo_filter",
+            ("wo pre-clip",): "wo_pre_clip",
+            ("Reinforce++",): "reinforce_pp",
+            ("SFT continued (control)",): "sft_continued",
+            ("REINFORCE",): "reinforce",
+            ("PPO",): "ppo",
+            ("GRPO",): "grpo",
+        },
+        (*GROUPS, "overall_acc"),
+        group="This run",
+    ),
+    6: Ablation(
+        "Table 6. The bound of Pre-CLIP, in the two readings of its numbers, accuracy in percent.",
+        ("clip_ratio", "model"),
+        {
+            ("ratio <= 1000", "StableReinforce"): REFERENCE,
+            ("|log ratio| <= 5", "StableReinforce"): "log_bound_5",
+            ("|log ratio| <= 100", "StableReinforce"): "log_bound_100",
+            ("ratio <= 5", "StableReinforce"): "ratio_bound_5",
+            ("ratio <= 100", "StableReinforce"): "ratio_bound_100",
+            ("-", "w/o pre-clip"): "wo_pre_clip",
+        },
+        (*GROUPS, "overall_acc"),
+    ),
+    7: Ablation(
+        "Table 7. The weight of the consistency reward, accuracy in percent.",
+        ("consistency_weight",),
+        {
+            ("1.00",): "weight_1.0",
+            ("0.50",): REFERENCE,
+            ("0.10",): "weight_0.1",
+            ("external",): "external",
+            ("0.00",): "weight_0.0",
+        },
+        (*GROUPS, "overall_acc"),
+    ),
+    13: Ablation(
+        "Table 13. The consistency judge, accuracy in percent.",
+        ("judge", "best_weight"),
+        {
+            ("Strong judge", "0.5"): REFERENCE,
+            ("Weaker judge", "0.5"): "judge_weak",
+            ("Strong judge + 25% flipped", "0.25"): "judge_noisy",
+            ("Random judge", "0.5"): "judge_random",
+            ("Any judge", "0.0"): "weight_0.0",
+        },
+        ("overall_acc",),
+    ),
+}
+
+
+def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """One of the tables of `ABLATIONS`, the printed rows first."""
+    ablation = ABLATIONS[number]
+    printed = paper_table(number, folder=paper).assign(source="paper")
+    rows = [
+        _row(records, ablation, labels, variant, mode)
+        for labels, variant in ablation.rows.items()
+        for mode in MODES
+    ]
+    frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
+    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
+    return titled(frame, ablation.caption, notes)
+
+
+def consistency_judges(records: Records) -> pd.DataFrame:
+    """How often the trained consistency judges are right about held-out answers of the policy."""
+    rows = []
+    for name, entry in (records.consistency_judges() or {}).items():
+        row = {"judge": name, "source": "measured", "profile": records.profile, "n": f"{entry['n']:,}"}
+        low, high = entry["interval"] or (None, None)
+        numbers = zip(("", "_low", "_high"), (entry["accuracy"], low, high), strict=True)
+        rows.append(row | {f"accuracy{suffix}": percent(number) for suffix, number in numbers})
+    frame = join_tables(
+        pd.DataFrame(), rows or [{"judge": "all", "accuracy": NOT_RUN}], intervals=["accuracy"]
+    )
+    note = "Half of the answers are contradicted on purpose; an unknown opinion is wrong."
+    return titled(frame, "Consistency judges on held-out answers, accuracy in percent.", [note])
+
+
+def _row(
+    records: Records, ablation: Ablation, labels: Sequence[str], variant: str, mode: str
+) -> dict[str, Any]:
+    row = dict(zip(ablation.labels, labels, strict=True)) | {"decoding": MODES[mode]}
+    if ablation.group:
+        row |= {"group": ablation.group, "data": f"cold start ({records.profile})"}
+    if "model" in row:
+        row["model"] = display_name(records, variant, fallback=row["model"])
+    row |= score_cells(records, variant, mode=mode, columns=ablation.columns)
+    if row["source"] == "measured" and variant not in (REFERENCE, "sft", "scalar", "critique"):
+        runs = records.grid(variant)
+        if runs and all(run["status"] == "identical" for run in runs):
+            return row | {"acted": IDENTICAL}
+        row |= difference_cells(records, REFERENCE, variant, mode=mode)
+    return row | {"acted": _acted(records, variant), "collapsed": _collapsed(records, variant)}
+
+
+def _acted(records: Records, variant: str) -> str:
+    """For example "Pre-CLIP 0, filter 12 of 180 steps", over all seeds."""
+    frame = records.training(variant)
+    if frame is None or "log_ratio_max" not in frame:
+        return ""
+    hits = frame[[name for name in frame if name.startswith("pre_clip_")]].sum(axis=1) > 0
+    filtered = frame["filtered_positive"] + frame["filtered_negative"] > 0
+    return f"Pre-CLIP {hits.sum()}, filter {filtered.sum()} of {len(frame)} steps"
+
+
+def _collapsed(records: Records, variant: str) -> str:
+    runs = records.grid(variant)
+    return f"{sum(run['status'] == 'collapsed' for run in runs)} of {len(runs)}" if runs else ""

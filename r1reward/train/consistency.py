@@ -1,0 +1,147 @@
+"""Small models trained to tell whether a reasoning supports its answer (paper §3.2, C.11, at mini scale).
+
+They learn from what annotator and policy really write: a reasoning with its own answer, and with the other.
+Which of the two agree is read from the last conclusion of the reasoning; the label of the pair is never
+shown. They are tested on the policy's answers to other pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1reward.config import JudgeSettings, ModelSettings, Profile, SFTSettings
+from r1reward.data.storage import write_rows
+from r1reward.engines import load_engine
+from r1reward.engines.base import Sampling
+from r1reward.files import read_jsonl
+from r1reward.judge.consistency import ConsistencyJudge, ModelConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.reward_model import judge_pairs
+from r1reward.parsing import extract_reasoning, parse_verdict
+from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
+from r1reward.stats import wilson_interval
+from r1reward.train.sft import train_sft
+from r1reward.types import PreferencePair, Request, Verdict
+
+OTHER = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A reasoning, an answer that stands below it, and whether the reasoning supports it."""
+
+    reasoning: str
+    verdict: Verdict
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample:
+    """A question without pictures and its answer."""
+
+    text: str
+    completion: str
+
+    def request(self, prompt: PromptName) -> Request:
+        """The question as it stands; judge prompts play no part."""
+        return Request(self.text)
+
+
+def make_opinions(texts: Sequence[str]) -> list[Opinion]:
+    """Two opinions for each answer that comes to a conclusion: as it is, and contradicted."""
+    answers = [(extract_reasoning(text), parse_verdict(text)) for text in texts]
+    answers = [(reasoning, verdict) for reasoning, verdict in answers if verdict is not Verdict.UNPARSED]
+    agrees = ScriptedConsistencyJudge().judge([r for r, _ in answers], [v for _, v in answers])
+    opinions = []
+    for (reasoning, verdict), known in zip(answers, agrees, strict=True):
+        if known is not None:
+            opinions += [Opinion(reasoning, verdict, known), Opinion(reasoning, OTHER[verdict], not known)]
+    return opinions
+
+
+def sample_answers(
+    checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int
+) -> list[str]:
+    """What a policy writes about the pairs at temperature 1, one answer each."""
+    sampling = Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed)
+    judgments = judge_pairs(
+        load_engine(checkpoint, profile), pairs, prompt=profile.model.prompt, sampling=sampling
+    )
+    return [judgment.completion.text for judgment in judgments]
+
+
+def make_consistency_judges(
+    learned: Sequence[Opinion], held_out: Sequence[Opinion], *, profile: Profile, out: Path, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Train the strong and the weak judge as `out/<name>/model`; returns their held-out accuracy."""
+    measured = {}
+    for name, settings in (("strong", profile.judges.strong), ("weak", profile.judges.weak)):
+        model = train_consistency_judge(
+            learned,
+            base=profile.model.base,
+            out=out / name,
+            settings=settings,
+            model_settings=profile.model,
+            seed=seed,
+        )
+        measured[name] = measure_consistency_judge(ModelConsistencyJudge(model), held_out)
+    return measured
+
+
+def train_consistency_judge(
+    opinions: Sequence[Opinion],
+    *,
+    base: str | Path,
+    out: Path,
+    settings: JudgeSettings,
+    model_settings: ModelSettings,
+    seed: int,
+    prompt: ConsistencyPromptName = "mini",
+) -> Path:
+    """Fine-tune a base model on `settings.examples` opinions; returns the folder of the judge."""
+    chosen = np.random.default_rng([seed, 4]).permutation(len(opinions))[: settings.examples]
+    rows = [
+        {
+            "text": consistency_prompt(opinion.reasoning, opinion.verdict, name=prompt),
+            "completion": "1" if opinion.agrees else "0",
+        }
+        for opinion in (opinions[index] for index in sorted(chosen.tolist()))
+    ]
+    write_rows(out / "examples.jsonl", rows)
+    return train_sft(
+        base,
+        out / "examples.jsonl",
+        out=out,
+        settings=SFTSettings(
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            micro_batch_size=settings.batch_size,
+        ),
+        model_settings=model_settings,
+        seed=seed,
+        read=read_text_examples,
+    )
+
+
+def read_text_examples(path: str | Path) -> list[TextExample]:
+    """Examples as `train_consistency_judge` writes them."""
+    return [TextExample(row["text"], row["completion"]) for row in read_jsonl(path)]
+
+
+def measure_consistency_judge(judge: ConsistencyJudge, opinions: Sequence[Opinion]) -> dict[str, Any]:
+    """Accuracy on opinions with its interval; an unknown is wrong, and counted. None without opinions."""
+    if not opinions:
+        return {"accuracy": None, "interval": None, "unknown": 0, "n": 0}
+    said = judge.judge([o.reasoning for o in opinions], [o.verdict for o in opinions])
+    right = sum(answer == o.agrees for answer, o in zip(said, opinions, strict=True))
+    return {
+        "accuracy": right / len(opinions),
+        "interval": list(wilson_interval(right, len(opinions))),
+        "unknown": sum(answer is None for answer in said),
+        "n": len(opinions),
+    }

@@ -1,0 +1,136 @@
+"""The grid of ablation runs, variant by seed: train, judge the benchmark, leave a small record.
+
+A run whose record says it ended under the same settings and inputs is not repeated, with or without its
+checkpoints. A variant that is identical to its reference by construction is noted and not run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from r1reward.bench.evaluate import Mode, evaluate
+from r1reward.config import Profile
+from r1reward.engines.loading import weights_hash
+from r1reward.files import read_json, read_jsonl, sha256_file, write_json
+from r1reward.judge.consistency import (
+    ConsistencyJudge,
+    FlippedConsistencyJudge,
+    ModelConsistencyJudge,
+    RandomConsistencyJudge,
+)
+from r1reward.parallel import side_by_side
+from r1reward.train.rl import train_rl
+from r1reward.train.variants import JudgeName, Variant, interventions, is_identical
+from r1reward.types import PreferencePair
+
+MODES: tuple[Mode, ...] = ("greedy", "sampled")
+FLIPPED_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What all runs of a grid share.
+
+    `starts` are the cold-started checkpoints by seed, `judges` the folders of the trained consistency
+    judges by name, `reference` holds the records of the StableReinforce runs. Heavy files go to
+    `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`.
+    """
+
+    profile: Profile
+    starts: Mapping[int, Path]
+    rl_pairs: Path
+    benchmark: tuple[PreferencePair, ...]
+    judges: Mapping[str, Path]
+    reference: Path
+    work: Path
+    records: Path
+
+
+def run_grid(grid: Grid, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
+    """Run what is missing, side by side; returns the record `run.json` of every run by its name."""
+    runs = {
+        f"{variant.name}, seed {seed}": partial(run_one, grid, variant, seed)
+        for seed in grid.starts
+        for variant in variants
+    }
+    return side_by_side(runs, processes=grid.profile.processes)
+
+
+def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
+    """One run of the grid: trained and judged, or found identical to its reference, or done before."""
+    folder = grid.records / variant.name / f"seed_{seed}"
+    file, key = folder / "run.json", run_key(grid, variant, seed)
+    if file.is_file() and (known := read_json(file))["key"] == key:
+        return known
+    about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
+    rows = read_jsonl(grid.reference / f"seed_{seed}" / "metrics.jsonl")
+    if is_identical(variant, grid.profile.rl, rows):
+        about |= {"status": "identical", "interventions": interventions(rows)}
+    else:
+        about |= _train_and_judge(grid, variant, seed, folder)
+    write_json(file, about)
+    return about
+
+
+def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> dict[str, Any]:
+    settings, work = variant.settings(grid.profile.rl), grid.work / variant.name / f"seed_{seed}"
+    result = train_rl(
+        grid.starts[seed],
+        grid.rl_pairs,
+        out=work,
+        settings=settings,
+        model_settings=grid.profile.model,
+        engine_settings=grid.profile.engine,
+        seed=seed,
+        judge=make_judge(variant.judge, grid.judges, seed),
+        record=folder,
+    )
+    scores = evaluate(
+        result.model,
+        grid.benchmark,
+        profile=grid.profile,
+        seed=seed,
+        work=work / "bench",
+        record=folder,
+        modes=MODES,
+    )
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "steps": result.steps,
+        "settings": settings.model_dump(mode="json"),
+        "judge": variant.judge,
+        "accuracy": {mode: score.overall for mode, score in scores.items()},
+        "interventions": interventions(read_jsonl(folder / "metrics.jsonl")),
+        "model": weights_hash(result.model),
+    }
+
+
+def run_key(grid: Grid, variant: Variant, seed: int) -> str:
+    """A hash of everything a run follows from: settings, start, pairs, judge and benchmark."""
+    judged = [[pair.pair_id, pair.question, *pair.responses, pair.preferred] for pair in grid.benchmark]
+    parts = [
+        variant.settings(grid.profile.rl).model_dump(mode="json"),
+        grid.profile.model.model_dump(mode="json"),
+        grid.profile.engine.model_dump(mode="json"),
+        grid.profile.bench.sampled_temperature,
+        make_judge(variant.judge, grid.judges, seed).fingerprint,
+        [seed, weights_hash(grid.starts[seed]), sha256_file(grid.rl_pairs)],
+        judged,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def make_judge(name: JudgeName, judges: Mapping[str, Path], seed: int) -> ConsistencyJudge:
+    """A consistency judge by name (paper Table 13); "noisy" flips a quarter of the strong one's opinions."""
+    if name == "random":
+        return RandomConsistencyJudge(seed=seed)
+    if name == "noisy":
+        return FlippedConsistencyJudge(make_judge("strong", judges, seed), share=FLIPPED_SHARE, seed=seed)
+    return ModelConsistencyJudge(judges[name])

@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from r1reward.report.ablations import ABLATIONS, IDENTICAL, ablation_table, consistency_judges
+from r1reward.report.paper import paper_table
+from r1reward.report.records import Records
+from r1reward.report.scores import compare, score
+
+
+@pytest.mark.parametrize("number", sorted(ABLATIONS))
+def test_printed_rows_come_first_and_unchanged(records: Records, number: int) -> None:
+    printed, frame = paper_table(number), ablation_table(records, number)
+    shown = frame[frame["source"] == "paper"]
+    assert list(shown.index) == list(range(len(printed)))
+    assert shown[printed.columns].to_numpy().tolist() == printed.to_numpy().tolist()
+    assert set(frame["source"]) <= {"paper", "measured", "not run"}
+
+
+@pytest.mark.parametrize("number", sorted(ABLATIONS))
+def test_without_records_nothing_is_measured(empty_root: Path, number: int) -> None:
+    frame = ablation_table(Records.of_run(empty_root), number)
+    assert set(frame["source"]) == {"paper", "not run"}
+
+
+def greedy(records: Records, number: int, model: str) -> dict[str, str]:
+    frame = ablation_table(records, number)
+    (row,) = frame[(frame["model"] == model) & (frame["decoding"] == "greedy")].to_dict("records")
+    return row
+
+
+def test_a_variant_that_ran_is_compared_with_the_reference(records: Records) -> None:
+    row = greedy(records, 5, "wo advantage†")
+    scores, difference = (
+        score(records, "wo_filter", "greedy"),
+        compare(records, "stable_reinforce", "wo_filter", "greedy"),
+    )
+    assert scores and difference
+    assert row["overall_acc"] == f"{100 * scores.overall.estimate:.2f}"
+    assert row["difference"] == f"{100 * difference.estimate:.2f}"
+    assert row["collapsed"] == "1 of 3" and row["acted"].startswith("Pre-CLIP 0, filter ")
+
+
+def test_an_identical_variant_has_the_reference_numbers_and_no_verdict(records: Records) -> None:
+    row, reference = greedy(records, 5, "wo pre-clip†"), greedy(records, 5, "StableReinforce†")
+    assert row["acted"] == IDENTICAL and row["difference"] == ""
+    assert row["overall_acc"] == reference["overall_acc"] != "not run"
+
+
+def test_judges_are_listed_with_their_interval(run_root: Path) -> None:
+    entry = {"accuracy": 0.9, "interval": [0.8, 0.95], "unknown": 1, "n": 50}
+    (run_root / "records/judges.json").write_text(json.dumps({"strong": entry}))
+    (row,) = consistency_judges(Records.of_run(run_root)).to_dict("records")
+    assert (row["judge"], row["accuracy"], row["accuracy_low"], row["n"]) == (
+        "strong",
+        "90.00",
+        "80.00",
+        "50",
+    )
+
+
+def test_no_judges_were_trained(empty_root: Path) -> None:
+    (row,) = consistency_judges(Records.of_run(empty_root)).to_dict("records")
+    assert row["accuracy"] == "not run"

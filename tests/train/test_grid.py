@@ -1,0 +1,94 @@
+"""What the grid runs, skips and repeats; training and judging are counted calls here."""
+
+import pickle
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from r1reward.config import load_profile
+from r1reward.files import append_jsonl, read_json
+from r1reward.train import grid as grid_module
+from r1reward.train.grid import Grid, run_grid
+from r1reward.train.rl import RLResult
+from r1reward.train.variants import Variant, find_variant
+from r1reward.types import PreferencePair
+
+PAIR = PreferencePair("id", "povid", "which ?", ("a", "b"), 1)
+QUIET = {
+    "filtered_positive": 0.0,
+    "filtered_negative": 0.0,
+    "log_ratio_max": 0.1,
+    "z_min": -1.0,
+    "z_max": 1.0,
+}
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Names and seeds of the trainings that really ran."""
+    ran: list[tuple[str, int]] = []
+
+    def train(start: Path, pairs: Path, *, out: Path, record: Path, seed: int, **_: Any) -> RLResult:
+        ran.append((out.parent.name, seed))
+        append_jsonl(record / "metrics.jsonl", [{"step": 1} | QUIET])
+        return RLResult("finished", 1, out)
+
+    monkeypatch.setattr(grid_module, "train_rl", train)
+    monkeypatch.setattr(grid_module, "evaluate", lambda *_, **__: {"greedy": SimpleNamespace(overall=0.8)})
+    monkeypatch.setattr(grid_module, "weights_hash", str)
+    monkeypatch.setattr(grid_module, "make_judge", lambda name, *_: SimpleNamespace(fingerprint=name))
+    (tmp_path / "rl.jsonl").write_text("pairs")
+    for seed in (0, 1):
+        append_jsonl(tmp_path / f"reference/seed_{seed}/metrics.jsonl", [{"step": 1} | QUIET])
+    return ran
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    profile = load_profile("smoke").model_copy(update={"processes": 1})
+    starts = {seed: tmp_path / f"sft_{seed}" for seed in (0, 1)}
+    folders = [tmp_path / name for name in ("reference", "work", "records")]
+    return Grid(profile, starts, tmp_path / "rl.jsonl", (PAIR,), {}, *folders)
+
+
+VARIANTS = [find_variant(name) for name in ("weight_0.0", "wo_pre_clip", "external")]
+
+
+def test_a_variant_that_is_identical_by_construction_is_not_run(grid: Grid, runs: list) -> None:
+    outcomes = run_grid(grid, VARIANTS)
+    assert runs == [(name, seed) for seed in (0, 1) for name in ("weight_0.0", "external")]
+    noted = outcomes["wo_pre_clip, seed 1"]
+    assert noted["status"] == "identical"
+    assert noted["interventions"]["pre_clip_steps"] == 0
+    assert outcomes["weight_0.0, seed 0"]["accuracy"] == {"greedy": 0.8}
+
+
+def test_finished_runs_are_not_repeated_even_without_their_checkpoints(grid: Grid, runs: list) -> None:
+    first = run_grid(grid, VARIANTS)
+    runs.clear()
+    assert run_grid(grid, VARIANTS) == first
+    assert runs == []
+    assert read_json(grid.records / "weight_0.0/seed_1/run.json") == first["weight_0.0, seed 1"]
+
+
+def test_another_setting_is_another_run(grid: Grid, runs: list) -> None:
+    run_grid(grid, VARIANTS)
+    runs.clear()
+    run_grid(grid, [Variant("weight_0.0", (7,), {"consistency_weight": 0.2}), *VARIANTS[1:]])
+    assert runs == [("weight_0.0", 0), ("weight_0.0", 1)]
+
+
+def test_a_new_start_repeats_its_seed_only(grid: Grid, runs: list, tmp_path: Path) -> None:
+    run_grid(grid, VARIANTS)
+    runs.clear()
+    grid.starts[1] = tmp_path / "better"  # type: ignore[index]
+    run_grid(grid, VARIANTS)
+    assert {seed for _, seed in runs} == {1}
+
+
+def test_a_run_of_the_grid_can_be_sent_to_a_process(grid: Grid) -> None:
+    call = pickle.loads(pickle.dumps(partial(grid_module.run_one, grid, VARIANTS[0], 0)))
+    assert call.args[0] == grid
