@@ -1,4 +1,5 @@
 # make reproduce   run the paper at the size of PROFILE (mini, two CPU cores) and draw its tables and figures
+# make grid        the ablations that take hours, and the stress setting; goes on where it was stopped
 # make test        everything that is checked: lint, tests, the notebooks on the smoke profile
 # make lab         the notebooks in JupyterLab
 #
@@ -14,7 +15,7 @@ STAMP := .venv/.installed
 CONDA ?= conda
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce status publish test test-full lint format lab figures verify gpu-env clean
+.PHONY: help setup reproduce status publish grid test test-full lint format lab figures verify gpu-env clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -29,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 reproduce: setup
 	$(BIN)/r1reward run --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS))
+
+grid: setup
+	$(BIN)/r1reward run --profile $(PROFILE) 05b $(if $(SEEDS),--seeds $(SEEDS))
 
 status: setup
 	$(BIN)/r1reward status --profile $(PROFILE)

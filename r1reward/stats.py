@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 Statistic = Callable[[NDArray[np.float64]], float]
 
@@ -51,6 +52,22 @@ def wilson_interval(successes: float, total: float, *, confidence: float = 0.95)
     low = 0.0 if successes == 0 else max(0.0, (centre - margin) / scale)
     high = 1.0 if successes == total else min(1.0, (centre + margin) / scale)
     return low, high
+
+
+def exact_interval(successes: int, total: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval of a share, for few trials; (0, 1) without any.
+
+    Raises ValueError as `wilson_interval` does.
+    """
+    _check_confidence(confidence)
+    if not 0 <= successes <= total:
+        raise ValueError(f"successes must lie in 0..total, got {successes} of {total}")
+    if total == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = betaincinv(successes, total - successes + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
+    return float(low), float(high)
 
 
 def cluster_bootstrap(

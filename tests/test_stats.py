@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.stats import Interval, cluster_bootstrap, mcnemar, paired_bootstrap, wilson_interval
+from r1reward.stats import (
+    Interval,
+    cluster_bootstrap,
+    exact_interval,
+    mcnemar,
+    paired_bootstrap,
+    wilson_interval,
+)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -171,3 +178,13 @@ def test_mcnemar_of_many_items_stays_a_probability() -> None:
 def test_mcnemar_refuses_unequal_numbers_of_items() -> None:
     with pytest.raises(ValueError, match="one shape"):
         mcnemar([True], [True, False])
+
+
+def test_exact_interval_of_a_few_trials() -> None:
+    # R: binom.test(3, 5)$conf.int and binom.test(0, 5)$conf.int
+    assert exact_interval(3, 5) == pytest.approx((0.1466328, 0.9472551), abs=1e-6)
+    assert exact_interval(0, 5) == pytest.approx((0.0, 0.5218238), abs=1e-6)
+    assert exact_interval(5, 5) == pytest.approx((1 - 0.5218238, 1.0), abs=1e-6)
+    assert exact_interval(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="successes"):
+        exact_interval(6, 5)

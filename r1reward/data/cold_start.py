@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from r1reward.data.annotate import Annotation
 from r1reward.data.build import BuiltData
 from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
@@ -49,6 +51,15 @@ def select_rl(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]
         if _is_rl_data(annotation):
             outcome = {"attempts": annotation.attempts, "reached": annotation.reached}
             yield replace(pair, meta={**pair.meta, **outcome})
+
+
+def select_easy(
+    pairs: Iterable[PreferencePair], annotations: Iterable[Annotation], *, count: int, seed: int
+) -> list[PreferencePair]:
+    """`count` pairs drawn from those that the annotator got right at once: RL data of no difficulty."""
+    easy = [pair for pair, annotation in _matched(pairs, annotations) if not _is_rl_data(annotation)]
+    order = np.random.default_rng([seed, len(easy)]).permutation(len(easy))
+    return [easy[index] for index in sorted(order[:count].tolist())]
 
 
 def _is_rl_data(annotation: Annotation) -> bool:

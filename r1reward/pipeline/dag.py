@@ -18,10 +18,11 @@ class Notebook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^\d\d_\w+$", description="File name without .ipynb.")
+    name: str = Field(pattern=r"^\d\d[a-z]?_\w+$", description="File name without .ipynb.")
     question: str = Field(description="The question that it answers.")
     inputs: tuple[str, ...] = Field(default=(), description="Outputs of earlier notebooks that it reads.")
     outputs: tuple[str, ...] = Field(default=(), description="What it writes, and nobody else.")
+    on_request: bool = Field(default=False, description="Runs only when it is named, for it takes long.")
 
     def reads(self, path: str) -> bool:
         """Whether `path` is one of the declared inputs or lies below one."""
@@ -64,7 +65,7 @@ def sources_of(notebook: Notebook, notebooks: Sequence[Notebook]) -> list[Notebo
 def find_notebook(name: str, notebooks: Sequence[Notebook]) -> Notebook:
     """A notebook by its name, its number ("03" or "3") or any unique beginning (else ValueError)."""
     wanted = name.removesuffix(".ipynb")
-    wanted = wanted.zfill(2) if wanted.isdigit() else wanted
+    wanted = f"{wanted.zfill(2)}_" if wanted.isdigit() else wanted
     matches = [notebook for notebook in notebooks if notebook.name.startswith(wanted)]
     if len(matches) == 1:
         return matches[0]

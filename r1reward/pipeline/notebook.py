@@ -89,6 +89,10 @@ class Run:
         """Folder for heavy files of a stage that this notebook writes; made when absent."""
         return self._own(f"work/{stage}", folder=True)
 
+    def published(self, name: str) -> Path:
+        """Where the committed results of this profile have a path, for work that need not be repeated."""
+        return self.context.places.results(self.profile.name) / name
+
     def record(self, name: str) -> Path:
         """Path of a record that this notebook writes: a file, or a folder when it has no suffix."""
         return self._own(f"records/{name}", folder=not Path(name).suffix)

@@ -11,7 +11,7 @@ from r1reward.pipeline.execute import NotebookFailedError, execute
 from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.notebook import ParameterError
 from r1reward.pipeline.rendering import Render, draw, refresh_drawing
-from r1reward.pipeline.staleness import Context, State, examine
+from r1reward.pipeline.staleness import Context, State, examine, wanted_notebooks
 
 
 def run_notebooks(
@@ -22,12 +22,13 @@ def run_notebooks(
     force: bool = False,
     render: Render = draw,
 ) -> bool:
-    """Run what is stale of the named notebooks (all when none is named) and of what they read.
+    """Run what is stale of the named notebooks and of what they read.
 
-    `force` runs the named ones even when fresh. Draws tables and figures afterwards. Returns whether
-    everything succeeded; errors of notebooks are printed. Raises BusyError while another run goes on.
+    When none is named all run but those on request that were never begun. `force` runs the named ones even
+    when fresh. Draws tables and figures afterwards. Returns whether everything succeeded; errors of
+    notebooks are printed. Raises BusyError while another run goes on.
     """
-    chosen = [find_notebook(name, context.notebooks) for name in names] or list(context.notebooks)
+    chosen = [find_notebook(name, context.notebooks) for name in names] or wanted_notebooks(context)
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
     try:

@@ -150,10 +150,19 @@ def examine(context: Context, notebook: Notebook) -> Standing:
     return Standing(State.STALE if reasons else State.FRESH, tuple(reasons))
 
 
+def wanted_notebooks(context: Context) -> list[Notebook]:
+    """All notebooks but those on request that have never been begun."""
+    return [
+        notebook
+        for notebook in context.notebooks
+        if not notebook.on_request or context.manifest(notebook) or context.attempt(notebook)
+    ]
+
+
 def examine_all(context: Context) -> dict[str, Standing]:
-    """Standing of every notebook in order; one that waits for a stale notebook is stale too."""
+    """Standing of every wanted notebook in order; one that waits for a stale notebook is stale too."""
     standings: dict[str, Standing] = {}
-    for notebook in context.notebooks:
+    for notebook in wanted_notebooks(context):
         standing = examine(context, notebook)
         waits = [
             f"it reads what {source.name} writes, which is {standings[source.name].state}"

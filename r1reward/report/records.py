@@ -27,6 +27,7 @@ REFERENCE = "stable_reinforce"
 # Variants of the grid that figures draw by name.
 VARIANT_NAMES = {"wo_filter": "without advantage filter", "wo_pre_clip": "without Pre-CLIP"}
 MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
+GRIDS = ("grid", "full_grid")
 GROUPS = ("general", "hallucination", "reasoning")
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
 
@@ -122,10 +123,13 @@ class Records:
         """Accuracy of the trained consistency judges on held-out opinions."""
         return self._json("judges.json")
 
+    def stress(self) -> dict[str, Any] | None:
+        """Which stress cells were tried and how many runs collapsed."""
+        return self._json("stress.json")
+
     def grid(self, variant: str) -> list[dict[str, Any]]:
         """What is known about the runs of a variant of the ablation grid, by seed."""
-        folders = [folder for _, folder in _seed_folders(self.folder / "grid" / variant)]
-        return [read_json(folder / "run.json") for folder in folders if (folder / "run.json").is_file()]
+        return [read_json(folder / "run.json") for folder in self._grid_folders(variant).values()]
 
     def _runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
         """(seed, folder) of a model's runs, those of the ablation grid where it has no others.
@@ -137,10 +141,19 @@ class Records:
             return own
         reference = dict(_seed_folders(self.folder / kind / REFERENCE))
         runs = []
-        for about in self.grid(name):
-            seed, folder = about["seed"], self.folder / "grid" / name / f"seed_{about['seed']}"
-            runs.append((seed, reference.get(seed, folder) if about["status"] == "identical" else folder))
+        for seed, folder in self._grid_folders(name).items():
+            identical = read_json(folder / "run.json")["status"] == "identical"
+            runs.append((seed, reference.get(seed, folder) if identical else folder))
         return runs
+
+    def _grid_folders(self, variant: str) -> dict[int, Path]:
+        """Folders of a variant's finished runs by seed, of the core grid or of the full one."""
+        found = {}
+        for grid in GRIDS:
+            for seed, folder in _seed_folders(self.folder / grid / variant):
+                if (folder / "run.json").is_file():
+                    found.setdefault(seed, folder)
+        return dict(sorted(found.items()))
 
     def _json(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name

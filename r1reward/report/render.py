@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic
-from r1reward.report import annotators, construction, extras, figures, tables
+from r1reward.report import annotators, construction, extras, figures, full_grid, tables
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.mechanisms import figure_mechanisms
@@ -27,6 +27,8 @@ PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
+    "extra_full_grid": full_grid.other_variants,
+    "extra_stress": full_grid.stress_table,
     "extra_cold_start": tables.cold_start,
     "extra_judge_behaviour": tables.judge_behaviour,
     "extra_paired_differences": tables.paired_differences,
@@ -39,6 +41,7 @@ EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "extra_construction": construction.figure_construction,
     "extra_comparison": extras.figure_comparison,
     "extra_mechanisms": figure_mechanisms,
+    "extra_training": full_grid.figure_training_extras,
 }
 
 

@@ -27,6 +27,9 @@ COLOURS = {
     "stable_reinforce": "#0072B2",
     "wo_filter": "#009E73",
     "wo_pre_clip": "#56B4E9",
+    "weight_0.0": "#D55E00",
+    "no_cold_start": "#7F7F7F",
+    "easy_pairs": "#009E73",
     "paper": "#333333",
     "quiet": "#8A8A8A",
 }
@@ -36,6 +39,9 @@ LINES = {
     "reinforce_pp": (0, (4, 1.5)),
     "wo_filter": (0, (1, 1)),
     "wo_pre_clip": (0, (5, 1, 1, 1)),
+    "weight_0.0": (0, (4, 1.5)),
+    "no_cold_start": (0, (1, 1)),
+    "easy_pairs": (0, (5, 1, 1, 1)),
 }
 STYLE: Any = {
     "font.family": "DejaVu Sans",

@@ -17,7 +17,7 @@ from typing import Any
 from r1reward.bench.evaluate import Mode, evaluate
 from r1reward.config import Profile
 from r1reward.engines.loading import weights_hash
-from r1reward.files import read_json, read_jsonl, sha256_file, write_json
+from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.consistency import (
     ConsistencyJudge,
     FlippedConsistencyJudge,
@@ -37,19 +37,26 @@ FLIPPED_SHARE = 0.25
 class Grid:
     """What all runs of a grid share.
 
-    `starts` are the cold-started checkpoints by seed, `judges` the folders of the trained consistency
-    judges by name, `reference` holds the records of the StableReinforce runs. Heavy files go to
-    `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`.
+    `starts` are the cold-started checkpoints by seed, `rl_pairs` the files of hard and easy pairs, `judges`
+    the folders of the trained consistency judges by name, `reference` holds the records of the
+    StableReinforce runs. Without a `benchmark` runs are trained only. Heavy files go to
+    `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`. Records of the same
+    run in `earlier`, such as the committed ones, are taken over.
     """
 
     profile: Profile
     starts: Mapping[int, Path]
-    rl_pairs: Path
+    rl_pairs: Mapping[str, Path]
     benchmark: tuple[PreferencePair, ...]
     judges: Mapping[str, Path]
     reference: Path
     work: Path
     records: Path
+    earlier: Path | None = None
+
+    def start(self, variant: Variant, seed: int) -> str | Path:
+        """The checkpoint that a run starts from."""
+        return self.profile.model.base if variant.start == "base" else self.starts[seed]
 
 
 def run_grid(grid: Grid, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
@@ -66,6 +73,8 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     """One run of the grid: trained and judged, or found identical to its reference, or done before."""
     folder = grid.records / variant.name / f"seed_{seed}"
     file, key = folder / "run.json", run_key(grid, variant, seed)
+    if grid.earlier and not file.is_file():
+        _take_over(grid.earlier / variant.name / f"seed_{seed}", folder, key)
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
@@ -78,11 +87,20 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     return about
 
 
+def _take_over(earlier: Path, folder: Path, key: str) -> None:
+    """Copy the records of an earlier run if it is the same; its `run.json` comes last."""
+    last = earlier / "run.json"
+    if not last.is_file() or read_json(last)["key"] != key:
+        return
+    for file in sorted(earlier.iterdir(), key=lambda path: path == last):
+        write_atomic(folder / file.name, file.read_bytes())
+
+
 def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> dict[str, Any]:
     settings, work = variant.settings(grid.profile.rl), grid.work / variant.name / f"seed_{seed}"
     result = train_rl(
-        grid.starts[seed],
-        grid.rl_pairs,
+        grid.start(variant, seed),
+        grid.rl_pairs[variant.pairs],
         out=work,
         settings=settings,
         model_settings=grid.profile.model,
@@ -98,7 +116,7 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> d
         seed=seed,
         work=work / "bench",
         record=folder,
-        modes=MODES,
+        modes=MODES if grid.benchmark else (),
     )
     return {
         "status": result.status,
@@ -121,7 +139,7 @@ def run_key(grid: Grid, variant: Variant, seed: int) -> str:
         grid.profile.engine.model_dump(mode="json"),
         grid.profile.bench.sampled_temperature,
         make_judge(variant.judge, grid.judges, seed).fingerprint,
-        [seed, weights_hash(grid.starts[seed]), sha256_file(grid.rl_pairs)],
+        [seed, weights_hash(grid.start(variant, seed)), sha256_file(grid.rl_pairs[variant.pairs])],
         judged,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

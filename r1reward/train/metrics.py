@@ -14,10 +14,13 @@ _LARGEST = ("policy_loss_max", "log_ratio_max", "grad_norm")
 def reward_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Means over the B responses of a rollout; `judge_unknown` is the number of consistency verdicts missing.
 
+    `contradicted_share` is the share of the right answers, opinions known, whose reasoning contradicts them.
+
     Lengths are in tokens, the end token included. A consistency that was unknown or not asked for
     counts as 0.
     """
     total = len(trajectories)
+    judged = [t.consistency for t in trajectories if t.result and t.consistency is not None]
 
     def mean(values: list[float]) -> float:
         return sum(values) / total
@@ -32,6 +35,7 @@ def reward_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "truncated_share": mean([float(t.completion.finish_reason == "length") for t in trajectories]),
         "answer_one_share": mean([float(t.verdict is Verdict.FIRST) for t in trajectories]),
         "unparsed_share": mean([float(t.verdict is Verdict.UNPARSED) for t in trajectories]),
+        "contradicted_share": 1 - sum(judged) / len(judged) if judged else 0.0,
         "judge_unknown": sum(t.consistency is None for t in trajectories),
     }
 

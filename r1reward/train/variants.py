@@ -19,13 +19,24 @@ from r1reward.train.rl import advantage_limit
 
 JudgeName = Literal["strong", "weak", "noisy", "random"]
 REFERENCE = "stable_reinforce"
+SWEEP: tuple[tuple[JudgeName, float], ...] = (
+    ("weak", 0.1),
+    ("weak", 1.0),
+    ("noisy", 0.1),
+    ("noisy", 0.5),
+    ("noisy", 1.0),
+    ("random", 0.1),
+    ("random", 1.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One row of an ablation: changes to the profile's RL settings, and the consistency judge.
 
-    `tables` are the paper's tables it belongs to; `core` variants run without `make grid`.
+    `tables` are the paper's tables it belongs to; `core` variants run without `make grid`. `start` is the
+    checkpoint it starts from and `pairs` what it trains on: the paper's subset of difficult pairs, or as
+    many that the annotator got right at once.
     """
 
     name: str
@@ -33,6 +44,8 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
     judge: JudgeName = "strong"
     core: bool = True
+    start: Literal["sft", "base"] = "sft"
+    pairs: Literal["hard", "easy"] = "hard"
 
     def settings(self, base: RLSettings) -> RLSettings:
         """The RL settings of this variant; an unknown or bad setting is a ValueError."""
@@ -64,6 +77,13 @@ VARIANTS = (
         (),
         {"algorithm": "grpo", "samples_per_prompt": 8, "rollout_batch_size": 32},
         core=False,
+    ),
+    Variant("no_cold_start", (), start="base", core=False),
+    Variant("easy_pairs", (), pairs="easy", core=False),
+    # Table 13 prints each judge at its best weight: the other weights.
+    *(
+        Variant(f"judge_{judge}_{weight}", (), {"consistency_weight": weight}, judge=judge, core=False)
+        for judge, weight in SWEEP
     ),
 )
 
@@ -98,7 +118,8 @@ def is_identical(variant: Variant, base: RLSettings, reference: Sequence[Mapping
     settings = variant.settings(base)
     stabilisers = {"algorithm", "pre_clip", "advantage_limit"}
     others = settings.model_dump(exclude=stabilisers) != base.model_dump(exclude=stabilisers)
-    if others or variant.judge != "strong" or settings.algorithm not in (REFERENCE, "reinforce_pp"):
+    elsewhere = (variant.judge, variant.start, variant.pairs) != ("strong", "sft", "hard")
+    if others or elsewhere or settings.algorithm not in (REFERENCE, "reinforce_pp"):
         return False
     seen = interventions(reference)
     bounds = [_log_bound(settings), _log_bound(base)]

@@ -5,7 +5,8 @@ import pytest
 
 from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs
 from r1reward.data.build import BuiltData, build_dataset
-from r1reward.data.cold_start import data_record, read_sft, select_rl, select_sft, write_sft
+from r1reward.data.cold_start import data_record, read_sft, select_easy, select_rl, select_sft, write_sft
+from r1reward.data.storage import write_pairs
 from r1reward.parsing import parse_verdict
 from r1reward.types import PreferencePair
 
@@ -35,6 +36,19 @@ def test_rl_takes_two_attempts_and_more_and_failures() -> None:
     assert subset[1].meta == {"image": "x.png", "attempts": 3, "reached": False}
 
 
+def test_easy_pairs_were_right_at_once() -> None:
+    pairs = [PreferencePair(f"p-{i}", "p", "q", ("a", "b"), 1) for i in range(8)]
+    annotations = [
+        Annotation(pair.pair_id, (_answer(2),) * (i % 2) + (_answer(1),), reached=i != 6)
+        for i, pair in enumerate(pairs)
+    ]
+    drawn = [
+        [pair.pair_id for pair in select_easy(pairs, annotations, count=count, seed=0)] for count in (2, 9)
+    ]
+    assert drawn[1] == ["p-0", "p-2", "p-4"]
+    assert len(drawn[0]) == 2 and set(drawn[0]) < set(drawn[1])
+
+
 def test_a_single_failed_attempt_is_rl_data_too() -> None:
     failed = Annotation("p-0", (_answer(2),), reached=False)
     assert [pair.pair_id for pair in select_rl(PAIRS[:1], [failed])] == ["p-0"]
@@ -57,7 +71,7 @@ def test_examples_survive_the_file(tmp_path: Path) -> None:
 def test_the_record_counts_everything(tmp_path: Path) -> None:
     counts = {"read": 5, "sampled": 4, "dropped": {"tie": 1}}
     card = {"sources": {"p": counts}, "positions": {"1": 4, "2": 0}, "seed": 7}
-    built = BuiltData(tmp_path / "pairs.jsonl", card)
+    built = BuiltData(write_pairs(tmp_path / "pairs.jsonl", PAIRS), card)
     record = data_record(built, ANNOTATIONS, annotator="scripted", max_attempts=3)
     assert record == {
         "sources": {"p": {"original": 5, **counts, "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1}}},

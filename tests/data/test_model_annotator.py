@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from r1reward.data.annotate import BatchAnnotator, ModelAnnotator
+from r1reward.data.annotate import ModelAnnotator
 from r1reward.engines.base import Sampling
 from r1reward.prompts import judge_prompt
 from r1reward.types import Completion, PreferencePair, Request
@@ -27,7 +27,6 @@ def _annotator(engine: Echo, **changes: Any) -> ModelAnnotator:
 def test_the_first_attempt_is_greedy_and_later_ones_are_drawn_anew() -> None:
     engine = Echo()
     annotator = _annotator(engine, retry_temperature=0.7)
-    assert isinstance(annotator, BatchAnnotator)
     answers = [annotator.answers(PAIRS, attempt) for attempt in range(3)]
     assert answers[0] == [judge_prompt(pair, name="mini") for pair in PAIRS]
     assert [one.temperature for one in engine.asked] == [0.0, 0.7, 0.7]

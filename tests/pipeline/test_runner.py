@@ -42,6 +42,17 @@ def test_the_chain_runs_once_and_then_only_what_changed(checkout, capfd):
     assert checkout.run("02", force=True) == ["02"]
 
 
+def test_a_notebook_on_request_runs_when_it_is_named_and_is_kept_fresh_from_then_on(checkout):
+    table = checkout.root / "notebooks" / "pipeline.toml"
+    table.write_text(table.read_text() + "on_request = true\n")
+    assert checkout.run() == ["01"]
+    assert list(examine_all(checkout.context)) == ["01_make"]
+    assert checkout.run("02") == ["02"]
+    assert {standing.state for standing in examine_all(checkout.context).values()} == {State.FRESH}
+    checkout.setting("epochs = 3", "epochs = 4")
+    assert checkout.run() == ["02"]
+
+
 def test_the_manifest_says_what_was_run(checkout):
     checkout.run("01")
     context = checkout.context

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from r1reward.files import write_atomic, write_json
 from r1reward.pipeline import staleness
-from r1reward.pipeline.dag import read_notebooks
+from r1reward.pipeline.dag import find_notebook, read_notebooks
 from r1reward.pipeline.places import find_places
 from r1reward.pipeline.staleness import State, can_resume, compare_locks, compute_lock, examine, examine_all
 
@@ -131,7 +131,9 @@ def test_hashes_are_remembered_but_never_stale(checkout):
 
 def test_the_table_of_the_project_is_sound():
     notebooks = read_notebooks(find_places())
-    assert [notebook.name[:2] for notebook in notebooks] == [f"{n:02d}" for n in range(1, len(notebooks) + 1)]
+    chain = [notebook.name[:3] for notebook in notebooks if not notebook.on_request]
+    assert chain == [f"{number:02d}_" for number in range(1, len(chain) + 1)]
+    assert [notebook.name for notebook in notebooks if notebook.on_request] == ["05b_full_grid"]
 
 
 @pytest.mark.parametrize(
@@ -153,3 +155,9 @@ def test_parameters_are_checked():
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         staleness.Parameters(profile="mini", seed=-1)
     assert staleness.Parameters(profile="mini", seed=3, seeds=2).seed_list(None) == [3, 4]
+
+
+def test_a_number_means_the_notebook_without_a_letter(checkout):
+    notebooks = read_notebooks(find_places())
+    assert find_notebook("5", notebooks).name == "05_ablations"
+    assert find_notebook("05b", notebooks).name == "05b_full_grid"

@@ -99,6 +99,12 @@ def write_synthetic(root: Path, *, seeds: int = 3) -> Path:
                 records / "rl" / variant / f"seed_{seed}" / "metrics.jsonl", training_lines(level, rng)
             )
     _write_grid(records / "grid", fixed, rng, seeds=seeds)
+    for arm, level in (("strong", 0.72), ("weak", 0.69)):
+        for seed in range(seeds):
+            found = {"annotator": "scripted", "first_attempt_accuracy": level + 0.01 * seed, "examples": 90}
+            write_lines(records / "annotators" / arm / f"seed_{seed}" / "annotation.json", [found])
+            lines = _with_preferred(bench_lines(level, rng), fixed)
+            write_lines(bench / f"annotator_{arm}" / f"seed_{seed}" / "greedy.jsonl", lines)
     skills = {
         "digits": list("0123456789"),
         "counts": list("123456"),
@@ -126,7 +132,13 @@ def _write_grid(folder: Path, preferred: list[int], rng: np.random.Generator, *,
 
 def synthetic_data() -> dict[str, Any]:
     sources = {
-        name: {"original": 1500, "sampled": 1000, "dropped": {"tie": 3, "no_image": 4}}
+        name: {
+            "original": 1500,
+            "sampled": 1000,
+            "dropped": {"tie": 3, "no_image": 4},
+            "positions": {"1": 500, "2": 500},
+            "attempts": {"1": 750, "2": 150, "3": 60, "failed": 40},
+        }
         for name in ("rlaif_v", "povid")
     }
     attempts = {"1": 1500, "2": 300, "3": 120, "failed": 80}

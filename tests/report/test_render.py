@@ -20,14 +20,27 @@ TABLES = (
     "table_05",
     "table_06",
     "table_07",
+    "table_10",
     "table_13",
+    "extra_annotators",
+    "extra_full_grid",
+    "extra_stress",
     "extra_consistency_judges",
     "extra_base_model",
     "extra_cold_start",
     "extra_judge_behaviour",
     "extra_paired_differences",
 )
-FIGURES = ("figure_1", "figure_2", "figure_4", "extra_base_model", "extra_comparison", "extra_mechanisms")
+FIGURES = (
+    "figure_1",
+    "figure_2",
+    "figure_4",
+    "extra_base_model",
+    "extra_comparison",
+    "extra_construction",
+    "extra_mechanisms",
+    "extra_training",
+)
 
 
 def texts(figure: Figure) -> list[str]:

@@ -1,6 +1,7 @@
 """What the grid runs, skips and repeats; training and judging are counted calls here."""
 
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,7 +52,7 @@ def grid(tmp_path: Path) -> Grid:
     profile = load_profile("smoke").model_copy(update={"processes": 1})
     starts = {seed: tmp_path / f"sft_{seed}" for seed in (0, 1)}
     folders = [tmp_path / name for name in ("reference", "work", "records")]
-    return Grid(profile, starts, tmp_path / "rl.jsonl", (PAIR,), {}, *folders)
+    return Grid(profile, starts, {"hard": tmp_path / "rl.jsonl"}, (PAIR,), {}, *folders)
 
 
 VARIANTS = [find_variant(name) for name in ("weight_0.0", "wo_pre_clip", "external")]
@@ -92,3 +93,17 @@ def test_a_new_start_repeats_its_seed_only(grid: Grid, runs: list, tmp_path: Pat
 def test_a_run_of_the_grid_can_be_sent_to_a_process(grid: Grid) -> None:
     call = pickle.loads(pickle.dumps(partial(grid_module.run_one, grid, VARIANTS[0], 0)))
     assert call.args[0] == grid
+
+
+def test_committed_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp_path: Path) -> None:
+    first = run_grid(grid, VARIANTS)
+    grid.records.rename(tmp_path / "earlier")
+    runs.clear()
+    again = replace(grid, earlier=tmp_path / "earlier", records=tmp_path / "again")
+    assert run_grid(again, VARIANTS) == first
+    assert runs == []
+    names = {path.relative_to(tmp_path / "earlier") for path in (tmp_path / "earlier").rglob("*.json*")}
+    assert {path.relative_to(again.records) for path in again.records.rglob("*.json*")} == names
+    changed = [Variant("weight_0.0", (7,), {"consistency_weight": 0.3})]
+    run_grid(replace(again, records=tmp_path / "other"), changed)
+    assert runs == [("weight_0.0", 0), ("weight_0.0", 1)]

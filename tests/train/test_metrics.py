@@ -31,8 +31,17 @@ def test_reward_metrics_of_four_answers() -> None:
         "truncated_share": 0.25,
         "answer_one_share": 0.5,
         "unparsed_share": 0.25,
+        "contradicted_share": 0.0,
         "judge_unknown": 1,
     }
+
+
+def test_contradictions_are_counted_among_right_answers_that_were_judged() -> None:
+    opinions = (1.0, 0.0, 0.0, None)
+    answers = [trajectory(Verdict.FIRST, opinion, 1) for opinion in opinions]
+    answers += [trajectory(Verdict.SECOND, 0.0, 1)]
+    assert reward_metrics(answers)["contradicted_share"] == 1 - 1 / 3
+    assert reward_metrics(answers[3:])["contradicted_share"] == 0.0
 
 
 def test_filtered_shares_by_sign() -> None:

@@ -27,6 +27,7 @@ class AnnotatorError(RuntimeError):
     """An annotator that cannot go on; the message says what to do. Finished pairs are kept."""
 
 
+@runtime_checkable
 class Annotator(Protocol):
     """Writes `<think>…</think><answer>k</answer>` for a pair. `fingerprint` changes with its answers.
 
@@ -54,7 +55,6 @@ class RemoteAnnotator(Annotator, Protocol):
     def stop(self) -> None: ...
 
 
-@runtime_checkable
 class BatchAnnotator(Protocol):
     """An annotator on this machine that answers many pairs at once; `fingerprint` as for `Annotator`.
 
@@ -151,7 +151,7 @@ def _chunks(
     max_attempts: int,
 ) -> Iterator[list[Annotation]]:
     """Annotations of the pairs that are not known, as they are finished."""
-    if isinstance(annotator, BatchAnnotator):
+    if not isinstance(annotator, Annotator):
         return _in_batches(annotator, pairs, known, max_attempts)
     waiting = (pair for pair in pairs if pair.pair_id not in known)
     if isinstance(annotator, RemoteAnnotator):
@@ -204,7 +204,7 @@ def _side_by_side(
         raise errors[0]
 
 
-def _key(annotator: Annotator, pair: PreferencePair, max_attempts: int) -> str:
+def _key(annotator: Annotator | BatchAnnotator, pair: PreferencePair, max_attempts: int) -> str:
     """Changes with everything that an answer depends on. Pictures count by name: a folder may move."""
     pictures = [[Path(path).name for path in paths] for paths in (pair.images, pair.frames)]
     parts = [

@@ -1,0 +1,135 @@
+"""What the full grid adds: the setting that breaks training, and variants that no table of the paper has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from r1reward.report.figures import draw_curve
+from r1reward.report.records import MODES, REFERENCE, Records
+from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import (
+    DAGGER_NOTE,
+    INTERVAL_NOTE,
+    NOT_RUN,
+    difference_cells,
+    display_name,
+    join_tables,
+    percent,
+    score_cells,
+    titled,
+)
+from r1reward.stats import exact_interval
+
+COMPARED = {
+    REFERENCE: "StableReinforce",
+    "reinforce_pp": "Reinforce++",
+    "wo_filter": "without the advantage filter",
+    "wo_pre_clip": "without Pre-CLIP",
+}
+OTHERS = {
+    "reinforce": "REINFORCE",
+    "ppo": "PPO",
+    "grpo": "GRPO, 8 answers a prompt",
+    "no_cold_start": "StableReinforce without a cold start",
+    "easy_pairs": "StableReinforce on pairs that were right at once",
+    **{
+        f"judge_{judge}_{weight}": f"{judge} judge, weight {weight:g}"
+        for judge, weights in {"weak": (0.1, 1.0), "noisy": (0.1, 0.5, 1.0), "random": (0.1, 1.0)}.items()
+        for weight in weights
+    },
+}
+_PANELS = (
+    ("(a) Contradicted right answers", "contradicted_share", "share", "weight_0.0"),
+    ("(b) Accuracy of rollouts", "accuracy", "share right", "no_cold_start"),
+    ("(c) Answers without a verdict", "unparsed_share", "share", "no_cold_start"),
+    ("(d) Reward", "reward", "mean reward", "easy_pairs"),
+)
+
+
+def stress_table(records: Records) -> pd.DataFrame:
+    """How often each variant collapsed in the stress setting: on the tuning seeds, then on fresh ones."""
+    found = records.stress()
+    caption = "Collapsed runs in the stress setting."
+    if found is None:
+        return titled(pd.DataFrame([{"variant": "all", "collapsed": NOT_RUN}]), caption, [])
+    rows = [
+        _stress_row(name, row["collapsed"][name], row["cell"], "tuning", found["tuning_seeds"])
+        for row in found["tried"]
+        for name in row["collapsed"]
+    ]
+    rows += [
+        _stress_row(name, count, found["chosen"], "fresh", found["fresh_seeds"])
+        for name, count in found["fresh"].items()
+    ]
+    for row in rows:
+        row |= {"source": "measured", "profile": records.profile}
+    frame = join_tables(pd.DataFrame(), rows, intervals=["share"])
+    return titled(frame, caption, [_stress_note(found), "Share: exact (Clopper-Pearson) 95 % interval."])
+
+
+def other_variants(records: Records) -> pd.DataFrame:
+    """Benchmark accuracy of the variants that no table of the paper has, beside StableReinforce."""
+    rows = []
+    for variant, name in OTHERS.items():
+        for mode, decoding in MODES.items():
+            row = {"variant": display_name(records, variant, fallback=name), "decoding": decoding}
+            row |= score_cells(records, variant, mode=mode, columns=["overall_acc"])
+            if row["source"] == "measured":
+                row |= difference_cells(records, REFERENCE, variant, mode=mode)
+            rows.append(row)
+    frame = join_tables(pd.DataFrame(), rows, intervals=["overall_acc", "difference"])
+    notes = [INTERVAL_NOTE, "Difference: minus StableReinforce, in points.", DAGGER_NOTE]
+    return titled(frame, "Further variants on VL-RewardBench, accuracy in percent.", notes)
+
+
+def figure_training_extras(records: Records) -> Figure:
+    """StableReinforce beside no consistency reward, no cold start, and easy pairs, over rollout steps."""
+    with styled():
+        figure = new_figure(11.5, 2.9)
+        reference = records.training(REFERENCE)
+        for axes, (title, column, unit, variant) in zip(figure.subplots(1, 4), _PANELS, strict=True):
+            axes.set_title(title)
+            shown = {REFERENCE: reference, variant: records.training(variant)}
+            drawn = [
+                draw_curve(axes, frame, name, [column]) for name, frame in shown.items() if frame is not None
+            ]
+            if len(drawn) < 2 or not all(drawn):
+                say_not_run(axes)
+                continue
+            axes.set_xlabel("rollout step")
+            axes.set_ylabel(unit)
+        names = {REFERENCE: "StableReinforce", "weight_0.0": "without consistency reward"}
+        names |= {"no_cold_start": "without cold start", "easy_pairs": "on easy pairs"}
+        handles = [
+            Line2D([], [], color=COLOURS[name], linestyle=LINES[name], label=label)
+            for name, label in names.items()
+        ]
+        figure.legend(handles=handles, loc="outside upper right", ncols=4)
+        add_note(
+            figure, f"Measured, profile {records.profile}. Line: mean over seeds, band: smallest to largest."
+        )
+        return figure
+
+
+def _stress_row(name: str, count: int, cell: str, seeds: str, total: int) -> dict[str, Any]:
+    interval = exact_interval(count, total)
+    numbers = zip(("", "_low", "_high"), (count / total, *interval), strict=True)
+    row = {"cell": cell, "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
+    return row | {"collapsed": f"{count} of {total}"} | {f"share{end}": percent(n) for end, n in numbers}
+
+
+def _stress_note(found: Mapping[str, Any]) -> str:
+    if found["separates"]:
+        return (
+            f"{found['chosen']} is the first cell, mildest first, in which Reinforce++ alone collapsed on "
+            "the tuning seeds; it was frozen before the fresh seeds ran."
+        )
+    return (
+        "In no cell did Reinforce++ alone collapse on three of the tuning seeds; shown is the one where it "
+        "collapsed most often."
+    )

@@ -1,0 +1,107 @@
+"""A setting in which training breaks: does StableReinforce hold where Reinforce++ does not? (paper §2.1)
+
+At the mini profile's own settings Pre-CLIP never acts, so Tables 5 and 6 say nothing about it. The cells
+below raise the learning rate, the number of updates a rollout and the imbalance of rewards (pairs that are
+nearly all answered right), mildest first. The first cell in which Reinforce++ alone collapses on the tuning
+seeds is frozen; every variant then runs on other seeds. All runs start from one cold-started judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any, Literal
+
+from r1reward.config import RLSettings
+from r1reward.train.grid import Grid, run_grid
+from r1reward.train.variants import REFERENCE, find_variant
+
+TUNING_SEEDS = tuple(range(100, 105))
+FRESH_SEEDS = tuple(range(200, 205))
+MANY, FEW = 3, 1
+COMPARED = (REFERENCE, "reinforce_pp", "wo_filter", "wo_pre_clip")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stress setting; `size` and `steps` keep a run short."""
+
+    learning_rate: float
+    inner_epochs: int
+    pairs: Literal["hard", "easy"]
+    size: int = 64
+    steps: int = 40
+
+    @property
+    def name(self) -> str:
+        """For example "rate_0.0005_epochs_4_easy"."""
+        return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_{self.pairs}"
+
+    def settings(self, base: RLSettings) -> RLSettings:
+        """The profile's RL settings with those of the cell."""
+        changes = {"learning_rate": self.learning_rate, "inner_epochs": self.inner_epochs}
+        sizes = {"rollout_batch_size": self.size, "train_batch_size": self.size // 2}
+        lengths = {"max_steps": self.steps, "epochs": 1000, "save_steps": self.steps}
+        return base.model_copy(update={**changes, **sizes, **lengths})
+
+
+CELLS = tuple(
+    Cell(rate, epochs, pairs)
+    for rate, epochs, pairs in product((2e-4, 5e-4, 1e-3, 2e-3), (1, 4), ("hard", "easy"))
+)
+
+
+def search_cells(
+    make_grid: Callable[[Cell, Sequence[int]], Grid], *, cells: Sequence[Cell] = CELLS
+) -> dict[str, Any]:
+    """Try cells in order until Reinforce++ alone collapses; returns what was tried and what is chosen.
+
+    Alone: on at least three of the five tuning seeds, and StableReinforce on at most one. If no cell
+    separates the two, the one where Reinforce++ collapses most often is chosen and `separates` is false.
+    """
+    tried: list[dict[str, Any]] = []
+    outcome = {"tried": tried, "tuning_seeds": len(TUNING_SEEDS)}
+    for cell in cells:
+        collapsed = run_cell(make_grid(cell, TUNING_SEEDS), COMPARED[:2])
+        tried.append({"cell": cell.name, **asdict(cell), "collapsed": collapsed})
+        if collapsed["reinforce_pp"] >= MANY and collapsed[REFERENCE] <= FEW:
+            return {**outcome, "chosen": cell.name, "separates": True}
+    most = max(tried, key=lambda row: row["collapsed"]["reinforce_pp"])
+    return {**outcome, "chosen": most["cell"], "separates": False}
+
+
+def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
+    """A grid of short runs in a cell, without a benchmark; every seed starts from the first cold start."""
+    start, records = next(iter(grid.starts.values())), grid.records / cell.name
+    return replace(
+        grid,
+        profile=grid.profile.model_copy(update={"rl": cell.settings(grid.profile.rl)}),
+        starts=dict.fromkeys(seeds, start),
+        rl_pairs={"hard": grid.rl_pairs[cell.pairs]},
+        benchmark=(),
+        reference=records / REFERENCE,
+        work=grid.work / cell.name,
+        records=records,
+        earlier=grid.earlier / cell.name if grid.earlier else None,
+    )
+
+
+def run_cell(grid: Grid, names: Sequence[str]) -> dict[str, int]:
+    """How many runs of each variant collapsed. The reference goes first: others may be identical to it."""
+    outcomes = run_grid(grid, [find_variant(REFERENCE)])
+    outcomes |= run_grid(grid, [find_variant(name) for name in names if name != REFERENCE])
+    status = {(about["variant"], about["seed"]): about["status"] for about in outcomes.values()}
+
+    def ended(name: str, seed: int) -> str:
+        return status[REFERENCE if status[name, seed] == "identical" else name, seed]
+
+    return {name: sum(ended(name, seed) == "collapsed" for seed in grid.starts) for name in names}
+
+
+def find_cell(name: str, cells: Sequence[Cell] = CELLS) -> Cell:
+    """The cell of that name; an unknown one is a ValueError."""
+    for cell in cells:
+        if cell.name == name:
+            return cell
+    raise ValueError(f"no stress cell is called {name!r}; there are {', '.join(cell.name for cell in cells)}")

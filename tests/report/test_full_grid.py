@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+from r1reward.report.full_grid import OTHERS, figure_training_extras, other_variants, stress_table
+from r1reward.report.records import Records
+from r1reward.stats import exact_interval
+from r1reward.train.variants import VARIANTS
+
+FOUND = {
+    "tried": [
+        {"cell": "mild", "collapsed": {"stable_reinforce": 0, "reinforce_pp": 2}},
+        {"cell": "hard", "collapsed": {"stable_reinforce": 1, "reinforce_pp": 4}},
+    ],
+    "tuning_seeds": 5,
+    "fresh_seeds": 5,
+    "chosen": "hard",
+    "separates": True,
+    "fresh": {"stable_reinforce": 0, "reinforce_pp": 5, "wo_filter": 3, "wo_pre_clip": 0},
+}
+
+
+def test_collapse_rates_have_exact_intervals(run_root: Path) -> None:
+    (run_root / "records" / "stress.json").write_text(json.dumps(FOUND))
+    frame = stress_table(Records.of_run(run_root))
+    assert list(frame["collapsed"]) == [f"{n} of 5" for n in (0, 2, 1, 4, 0, 5, 3, 0)]
+    low, high = exact_interval(3, 5)
+    row = frame[frame["variant"] == "without the advantage filter"].iloc[0]
+    shown = list(row[["share", "share_low", "share_high"]])
+    assert shown == ["60.00", f"{100 * low:.2f}", f"{100 * high:.2f}"]
+    assert "alone collapsed" in frame.attrs["notes"][0]
+
+
+def test_without_records_nothing_is_measured(empty_root: Path) -> None:
+    records = Records.of_run(empty_root)
+    assert list(stress_table(records)["collapsed"]) == ["not run"]
+    assert set(other_variants(records)["source"]) == {"not run"}
+    texts = [text.get_text() for axes in figure_training_extras(records).axes for text in axes.texts]
+    assert texts == ["not run"] * 4
+
+
+def test_every_variant_beyond_the_core_is_shown_somewhere() -> None:
+    beyond = {variant.name for variant in VARIANTS if not variant.core and not variant.tables}
+    assert set(OTHERS) == beyond

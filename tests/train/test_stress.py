@@ -1,0 +1,96 @@
+"""Which stress cell is chosen, and what runs in it; training is a table of outcomes here."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1reward.config import RLSettings, load_profile
+from r1reward.train import stress as stress_module
+from r1reward.train.grid import Grid
+from r1reward.train.stress import (
+    CELLS,
+    COMPARED,
+    FRESH_SEEDS,
+    TUNING_SEEDS,
+    Cell,
+    find_cell,
+    make_stress_grid,
+    run_cell,
+    search_cells,
+)
+from r1reward.train.variants import REFERENCE, Variant
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    pairs = {name: tmp_path / f"{name}.jsonl" for name in ("hard", "easy")}
+    folders = [tmp_path / name for name in ("reference", "work", "records")]
+    return Grid(load_profile("smoke"), {7: tmp_path / "sft"}, pairs, (), {}, *folders)
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]]]:
+    """Status of each seed's run by cell (the last folder of the records) and variant; else "finished"."""
+    known: dict[str, dict[str, list[str]]] = {}
+
+    def run(grid: Grid, variants: list[Variant]) -> dict[str, dict[str, Any]]:
+        found = {}
+        for variant in variants:
+            statuses = known.get(grid.records.name, {}).get(variant.name, ["finished"] * 5)
+            for seed, status in zip(grid.starts, statuses, strict=True):
+                about = {"variant": variant.name, "seed": seed, "status": status}
+                found[f"{variant.name}, seed {seed}"] = about
+        return found
+
+    monkeypatch.setattr(stress_module, "run_grid", run)
+    return known
+
+
+def _statuses(collapsed: int, rest: str = "finished") -> list[str]:
+    return ["collapsed"] * collapsed + [rest] * (5 - collapsed)
+
+
+def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, outcomes: dict) -> None:
+    first, second, third, *_ = (cell.name for cell in CELLS)
+    outcomes[first] = {"reinforce_pp": _statuses(2)}
+    outcomes[second] = {"reinforce_pp": _statuses(5), REFERENCE: _statuses(2)}
+    outcomes[third] = {"reinforce_pp": _statuses(3), REFERENCE: _statuses(1)}
+    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds))
+    assert (found["chosen"], found["separates"]) == (third, True)
+    assert [row["collapsed"]["reinforce_pp"] for row in found["tried"]] == [2, 5, 3]
+
+
+def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
+    outcomes[CELLS[4].name] = {"reinforce_pp": _statuses(4), REFERENCE: _statuses(4)}
+    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds))
+    assert (found["chosen"], found["separates"]) == (CELLS[4].name, False)
+    assert len(found["tried"]) == len(CELLS)
+
+
+def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, outcomes: dict) -> None:
+    outcomes["records"] = {REFERENCE: _statuses(2), "wo_filter": _statuses(1, "identical")}
+    five = replace(grid, starts=dict.fromkeys(range(5), Path()))
+    assert run_cell(five, COMPARED) == {REFERENCE: 2, "reinforce_pp": 0, "wo_filter": 2, "wo_pre_clip": 0}
+
+
+def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
+    cell = Cell(1e-3, 4, "easy")
+    made = make_stress_grid(grid, cell, TUNING_SEEDS)
+    assert made.starts == dict.fromkeys(TUNING_SEEDS, tmp_path / "sft")
+    assert made.rl_pairs == {"hard": tmp_path / "easy.jsonl"}
+    assert made.reference == tmp_path / "records" / cell.name / REFERENCE
+    settings = made.profile.rl
+    assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, cell.steps)
+    changed = {"learning_rate", "inner_epochs", "rollout_batch_size", "train_batch_size", "max_steps"}
+    left = changed | {"epochs", "save_steps"}
+    assert settings.model_dump(exclude=left) == grid.profile.rl.model_dump(exclude=left)
+    assert RLSettings.model_validate(settings.model_dump()) == settings
+
+
+def test_cells_are_told_apart_and_seeds_are_fresh() -> None:
+    assert find_cell(CELLS[3].name) == CELLS[3] and len({cell.name for cell in CELLS}) == len(CELLS)
+    assert not set(TUNING_SEEDS) & set(FRESH_SEEDS)
+    with pytest.raises(ValueError, match="no stress cell is called"):
+        find_cell("rate_9")
