@@ -163,14 +163,15 @@ class AnnotatorStudySettings(Settings):
     base model without its last layers, after a short lesson.
     """
 
-    pairs: int = Field(default=4000, ge=1, description="Pairs that every annotator is asked about.")
+    pairs: int = Field(default=6000, ge=1, description="Pairs that every annotator is asked about.")
     seed: int = Field(default=0, ge=0, description="Draws these pairs.")
     temperature: float = Field(
         default=1.0, gt=0, le=2, description="Of the sampled arm, and of a small model's later attempts."
     )
     layers: int = Field(default=3, ge=1, description="Decoder layers of the base model that are kept.")
-    lessons: int = Field(default=1500, ge=1, description="Cold-start examples on other pairs it learns from.")
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the lessons.")
+    lessons: int = Field(default=3000, ge=1, description="Cold-start examples on other pairs it learns from.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over lessons or answers.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate.")
     openai: AnnotatorSettings = Field(
         default=AnnotatorSettings(
             model="Qwen/Qwen2.5-VL-7B-Instruct", base_url="http://localhost:8000/v1", key_variable=""

@@ -21,7 +21,7 @@ _COMPARISONS = (("strong", "weak"), ("weak", "weak_sampled"), ("weak", "weak_rew
 _COLUMNS = (*GROUPS, "overall_acc")
 _NOTE = (
     "Every annotator of this run was asked about the same pairs; only right answers were kept, and the base "
-    "model learnt from them with the cold start's settings. Right at once: share of the pairs whose first "
+    "model learnt from them with the same settings. Right at once: share of the pairs whose first "
     "answer was right."
 )
 _WEAK_NOTE = (

@@ -67,12 +67,12 @@ def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -
             axes.plot(paper[name], -row, linestyle="none", **look)
     axes.set_yticks([-row for row in range(len(sources))], [_label(name) for name in sources])
     axes.set_xlabel("share of all pairs (%)")
-    axes.margins(x=0.14)
+    axes.margins(x=0.18)
     handles = [
         Line2D([], [], color=COLOURS["stable_reinforce"], lw=6, label="measured"),
         Line2D([], [], marker="o", ms=7, mfc="white", mec=COLOURS["paper"], linestyle="none", label="paper"),
     ]
-    axes.legend(handles=handles, loc="best", fontsize=8)
+    axes.legend(handles=handles, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.07), ncols=2)
 
 
 def _draw_attempts(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
@@ -115,16 +115,19 @@ def _shades(number: int) -> list[str]:
 def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
     rows = {name: counts.get("positions", {}) for name, counts in data["sources"].items()}
     rows[_ALL] = data["positions"]
+    shares: list[float] = []
     for row, positions in enumerate(rows.values()):
         if not sum(positions.values()):
             continue
         share = 100 * positions["1"] / sum(positions.values())
+        shares.append(share)
         axes.plot(share, -row, marker="D", ms=6, color=COLOURS["stable_reinforce"], linestyle="none")
         text = f"{positions['1']:,} : {positions['2']:,}"
         _annotate(axes, share, -row, text=text)
     axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
     axes.set_yticks([-row for row in range(len(rows))], [_label(name) for name in rows])
-    axes.set_xlim(45, 55)
+    spread = max([5.0, *(abs(share - 50) + 1 for share in shares)])
+    axes.set_xlim(50 - spread, 50 + 1.2 * spread)
     axes.set_xlabel("Response 1 preferred (%)")
 
 

@@ -49,7 +49,7 @@ def figure_comparison(records: Records) -> Figure:
         note = (
             f"Measured on VL-RewardBench, profile {records.profile}; 95 % intervals over seeds, then pairs. "
         )
-        note += "† training with scripted inputs."
+        note += "† something in the training was scripted."
         add_note(figure, note)
         return figure
 

@@ -244,7 +244,7 @@ def _figure_1_note(records: Records) -> str:
     return (
         "Upper block: numbers printed in the paper (7B models, real benchmarks). "
         f"Shaded block: profile {records.profile}, its own model{size}, greedy, both orders; "
-        "compare within a block.\n† training with scripted inputs. "
+        "compare within a block.\n† something in the training was scripted. "
         "Figure 1's bars are not printed; the numbers are those of Tables 3, 4 and 8 and appendix C.4."
     )
 

@@ -21,8 +21,8 @@ from r1reward.stats import Interval
 NOT_RUN = "not run"
 DAGGER = "†"
 DAGGER_NOTE = (
-    f"{DAGGER} At least one input of the training was scripted: the annotator of the cold-start reasoning "
-    "and, for reinforcement learning, the consistency judge as well."
+    f"{DAGGER} Something in the training was scripted: the annotator of the cold-start reasoning, and with "
+    "it the answers from which the consistency judges learnt."
 )
 INTERVAL_NOTE = (
     "Measured: mean over both orders of a pair, unparsed answers wrong, "

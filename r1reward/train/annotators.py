@@ -1,7 +1,7 @@
 """How much the cold start depends on who annotates (paper C.8, Table 10).
 
 Every annotator is asked about the same pairs, only its right answers are kept, and the base model learns
-from each set with the settings of the cold start. The weak annotator is a real model: the base model
+from each set with the same settings. The weak annotator is a real model: the base model
 without its last layers, after a short lesson in judging on other pairs.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from r1reward.config import ModelSettings, Profile
+from r1reward.config import ModelSettings, Profile, SFTSettings
 from r1reward.data.annotate import (
     Annotation,
     Annotator,
@@ -75,7 +75,7 @@ def train_weak_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) ->
         start,
         out / "lessons.jsonl",
         out=folder,
-        settings=profile.sft.model_copy(update={"epochs": profile.annotators.epochs, "max_examples": None}),
+        settings=_sft_settings(profile),
         model_settings=_model_settings(arm, profile),
         seed=seed,
     )
@@ -103,7 +103,7 @@ def run_arm(arm: Arm, *, data: Path, out: Path, record: Path, profile: Profile, 
     found = {"arm": arm, "annotator": annotator, **_count(attempts), "examples": len(examples)}
     write_json(record / "annotation.json", found)
     if examples:
-        settings = {"settings": profile.sft, "model_settings": profile.model}
+        settings = {"settings": _sft_settings(profile), "model_settings": profile.model}
         train_sft(profile.model.base, path, out=folder, record=record, seed=seed, **settings)
     else:
         # An annotator that was never right teaches nothing.
@@ -142,6 +142,13 @@ def _make_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> Mode
         seed=seed,
         batch_size=profile.engine.batch_size,
     )
+
+
+def _sft_settings(profile: Profile) -> SFTSettings:
+    """Of the weak annotator's lesson and of every cold start of the study."""
+    study = profile.annotators
+    changes = {"epochs": study.epochs, "learning_rate": study.learning_rate, "max_examples": None}
+    return profile.sft.model_copy(update=changes)
 
 
 def _prompt_of(arm: Arm, profile: Profile) -> Any:
