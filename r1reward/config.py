@@ -213,6 +213,9 @@ class RLSettings(Settings):
     external_consistency: bool = Field(
         default=False, description="Add the consistency reward outside the gate (paper Eq. 1)."
     )
+    collapse_patience: int = Field(
+        default=5, ge=0, description="Steps in a row after which fallen answers end a run; 0 lets it go on."
+    )
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
     warmup_ratio: float = Field(
         default=0.03, ge=0, le=1, description="Share of the updates with rising learning rate."

@@ -1,11 +1,12 @@
 """When a training run has collapsed: numbers that are not finite, or answers that fell apart.
 
-A run has also collapsed when, for five steps running, more than half of its answers are cut off at the
+A run has also collapsed when, for several steps running, more than half of its answers are cut off at the
 length limit or its reward is 0.3 below that of the first rollout, which the starting policy made.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from r1reward.files import write_json
 
 MAX_TRUNCATED_SHARE = 0.5
 MAX_REWARD_DROP = 0.3
-PATIENCE = 5
 
 
 class CollapseWatch:
-    """Looks at the rows of a run as they come; `rows` are those from before the run was resumed."""
+    """Looks at the rows of a run as they come; `rows` are those from before the run was resumed.
 
-    def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
+    `patience` is the number of steps in a row; 0 never sees a collapse.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, float]] = (), *, patience: int) -> None:
+        self._patience = patience or math.inf
         self._first_reward: float | None = None
         self._truncated = self._fallen = 0
         for row in rows:
@@ -38,10 +42,10 @@ class CollapseWatch:
         fallen = row["reward"] < self._first_reward - MAX_REWARD_DROP
         self._truncated = self._truncated + 1 if truncated else 0
         self._fallen = self._fallen + 1 if fallen else 0
-        if self._truncated >= PATIENCE:
-            return f"more than half of the answers were cut off for {PATIENCE} steps"
-        if self._fallen >= PATIENCE:
-            return f"the reward was {MAX_REWARD_DROP} below the start for {PATIENCE} steps"
+        if self._truncated >= self._patience:
+            return f"more than half of the answers were cut off for {self._patience} steps"
+        if self._fallen >= self._patience:
+            return f"the reward was {MAX_REWARD_DROP} below the start for {self._patience} steps"
         return None
 
 

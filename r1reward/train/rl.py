@@ -134,8 +134,9 @@ def _run(
     learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
     rows = record / "metrics.jsonl"
-    watch, reason = CollapseWatch(read_jsonl(rows) if rows.is_file() else ()), ""
-    step = start
+    seen = read_jsonl(rows) if rows.is_file() else []
+    watch = CollapseWatch(seen, patience=learner.settings.collapse_patience)
+    step, reason = start, ""
     for step in range(start + 1, learner.steps + 1):
         try:
             row = take_step(learner, choose_prompts(pairs, learner, step), step)

@@ -25,6 +25,8 @@ RL = RLSettings(
     epochs=1,
     save_steps=2,
     warmup_ratio=0.5,
+    # An untrained model never ends its answers.
+    collapse_patience=0,
 )
 SFT = SFTSettings(learning_rate=1e-3, batch_size=4, micro_batch_size=2, epochs=1.0, save_steps=2)
 MODEL = ModelSettings(prompt="mini")

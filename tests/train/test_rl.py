@@ -371,8 +371,7 @@ def test_a_run_whose_answers_fall_apart_is_stopped(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", -1.0)
-    monkeypatch.setattr(collapse, "PATIENCE", 1)
-    result = train(world, tmp_path)
+    result = train(world, tmp_path, collapse_patience=1)
     assert (result.status, result.steps) == ("collapsed", 1)
     assert "cut off" in result.reason and not (tmp_path / "collapse").exists()
-    assert train(world, tmp_path) == result
+    assert train(world, tmp_path, collapse_patience=1) == result
