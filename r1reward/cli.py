@@ -46,8 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run the named notebooks even when up to date")
 
     _add_run_options(_command(commands, "status", _status, "where every notebook stands"))
-    why = _command(commands, "why", _why, "why a notebook would run again")
-    why.add_argument("name", metavar="NAME")
+    why = _command(
+        commands, "why", _why, "why a notebook would run again, or what is behind a row: table_05:wo_filter"
+    )
+    why.add_argument("name", metavar="NAME", help="a notebook, a table, or TABLE:ROW")
     _add_run_options(why)
     _add_run_options(_command(commands, "publish", _publish, "put a finished run into results/ and figures/"))
     for name, action, text in (
@@ -144,11 +146,24 @@ def _why(options: argparse.Namespace) -> int:
     from r1reward.pipeline.staleness import examine_all
 
     context = _context(options)
+    if options.name.startswith("table_"):
+        return _why_row(context, options.name)
     name = find_notebook(options.name, context.notebooks).name
     standing = examine_all(context)[name]
     print(f"{name} is {standing.state}")
     for reason in standing.reasons:
         print(f"  {reason}")
+    return 0
+
+
+def _why_row(context: Context, name: str) -> int:
+    """The newest run, or the committed results where there is none."""
+    from r1reward.report.why import explain
+
+    run, results = context.folder, context.places.results(context.profile.name)
+    root = run if (run / "manifests").is_dir() else results
+    print(f"from {root}")
+    print(explain(root, name))
     return 0
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from r1reward.pipeline.locks import acquire, release
-from r1reward.pipeline.rendering import drawing_is_fresh
+from r1reward.pipeline.rendering import LEDGER, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all
 
 # Small records of single grid runs, which outlive the run that made them.
@@ -29,8 +29,9 @@ def publish(context: Context) -> list[Path]:
         results = context.places.results(context.profile.name)
         figures = context.places.figures(context.profile.name)
         sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
-        if (results / _KEPT).is_dir():
-            sources[_KEPT] = results / _KEPT
+        for name, source in ((_KEPT, results / _KEPT), (LEDGER, context.folder / LEDGER)):
+            if source.exists():
+                sources[name] = source
         replace_folder(results, sources)
         replace_folder(figures, {"": context.folder / "figures"})
         return [results, figures]
@@ -39,7 +40,7 @@ def publish(context: Context) -> list[Path]:
 
 
 def replace_folder(target: Path, sources: dict[str, Path]) -> None:
-    """Replace a folder by copies of others, each under its name ("" means the folder itself).
+    """Replace a folder by copies of files and other folders, each under its name ("" is the folder itself).
 
     The copy is complete before the old folder moves aside, and the old one is put back if the new
     one cannot take its place.
@@ -51,6 +52,9 @@ def replace_folder(target: Path, sources: dict[str, Path]) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     staging.mkdir(parents=True)
     for name, source in sources.items():
+        if source.is_file():
+            shutil.copyfile(source, staging / name)
+            continue
         ignored = shutil.ignore_patterns("*.attempt.json", "report.json", ".*")
         shutil.copytree(source, staging / name, ignore=ignored, dirs_exist_ok=True)
     if target.exists():

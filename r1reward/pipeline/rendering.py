@@ -16,6 +16,7 @@ from r1reward.pipeline.staleness import Context
 # Draws root/records into root/tables and root/figures and returns what it wrote.
 Render = Callable[[Path], list[Path]]
 DRAWN = ("tables", "figures")
+LEDGER = "claims.json"
 _ENTRY = "from r1reward.report.render import render"
 
 
@@ -61,4 +62,6 @@ def _sources(context: Context) -> dict[str, Any]:
 
 
 def _outputs(folder: Path) -> dict[str, str]:
-    return {f"{kind}/{name}": sha256_file(file) for kind in DRAWN for name, file in walk(folder / kind)}
+    drawn = {f"{kind}/{name}": sha256_file(file) for kind in DRAWN for name, file in walk(folder / kind)}
+    ledger = folder / LEDGER
+    return drawn | ({LEDGER: sha256_file(ledger)} if ledger.is_file() else {})

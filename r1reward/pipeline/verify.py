@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from r1reward.files import read_json, sha256_file
+from r1reward.files import read_json, sha256_file, write_atomic
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
-from r1reward.pipeline.rendering import Render, draw
+from r1reward.pipeline.rendering import LEDGER, Render, draw
 
 # Mean absolute difference of 8-bit channels; fonts rasterise slightly differently elsewhere.
 PNG_TOLERANCE = 2.0
@@ -39,6 +39,7 @@ def verify(places: Places, profile: str, *, render: Render = draw) -> list[str]:
         drawn = redraw(results, Path(temporary) / profile, render=render)
         faults += compare_folders(results / "tables", drawn / "tables")
         faults += compare_folders(figures, drawn / "figures")
+        faults += _compare_ledgers(results / LEDGER, drawn / LEDGER)
     return faults
 
 
@@ -49,6 +50,8 @@ def redraw_published(places: Places, profile: str, *, render: Render = draw) -> 
         drawn = redraw(results, Path(temporary) / profile, render=render)
         replace_folder(results / "tables", {"": drawn / "tables"})
         replace_folder(figures, {"": drawn / "figures"})
+        if (drawn / LEDGER).is_file():
+            write_atomic(results / LEDGER, (drawn / LEDGER).read_bytes())
     return [results / "tables", figures]
 
 
@@ -90,6 +93,13 @@ def compare_folders(committed: Path, drawn: Path) -> list[str]:
         if difference:
             faults.append(f"{old[name]}: {difference}")
     return faults
+
+
+def _compare_ledgers(committed: Path, drawn: Path) -> list[str]:
+    if not drawn.is_file():
+        return []
+    difference = compare_files(committed, drawn) if committed.is_file() else "missing"
+    return [f"{committed}: {difference}"] if difference else []
 
 
 def compare_files(committed: Path, drawn: Path) -> str:

@@ -104,7 +104,7 @@ class Records:
     def training(self, variant: str) -> pd.DataFrame | None:
         """RL metrics of all seeds, one row a seed and step, or None."""
         frames = []
-        for seed, folder in self._runs("rl", variant):
+        for seed, folder in self.runs("rl", variant):
             path = folder / "metrics.jsonl"
             if path.is_file():
                 frames.append(_metrics_frame(path, seed))
@@ -114,7 +114,7 @@ class Records:
         """All seeds of a model on a benchmark in a mode, or None."""
         key = (benchmark, model, mode)
         if key not in self.cache:
-            folders = self._runs(f"bench/{benchmark}", model)
+            folders = self.runs(f"bench/{benchmark}", model)
             paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
             self.cache[key] = _read_runs({seed: path for seed, path in paths.items() if path.is_file()})
         return self.cache[key]
@@ -129,9 +129,9 @@ class Records:
 
     def grid(self, variant: str) -> list[dict[str, Any]]:
         """What is known about the runs of a variant of the ablation grid, by seed."""
-        return [read_json(folder / "run.json") for folder in self._grid_folders(variant).values()]
+        return [read_json(folder / "run.json") for folder in self.grid_folders(variant).values()]
 
-    def _runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
+    def runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
         """(seed, folder) of a model's runs, those of the ablation grid where it has no others.
 
         A run that is identical to its reference by construction stands in the reference's folder.
@@ -141,12 +141,12 @@ class Records:
             return own
         reference = dict(_seed_folders(self.folder / kind / REFERENCE))
         runs = []
-        for seed, folder in self._grid_folders(name).items():
+        for seed, folder in self.grid_folders(name).items():
             identical = read_json(folder / "run.json")["status"] == "identical"
             runs.append((seed, reference.get(seed, folder) if identical else folder))
         return runs
 
-    def _grid_folders(self, variant: str) -> dict[int, Path]:
+    def grid_folders(self, variant: str) -> dict[int, Path]:
         """Folders of a variant's finished runs by seed, of the core grid or of the full one."""
         found = {}
         for grid in GRIDS:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from r1reward.files import write_atomic
+from r1reward.files import write_atomic, write_json
 from r1reward.report import annotators, construction, extras, figures, full_grid, tables
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
+from r1reward.report.claim_list import CLAIMS
+from r1reward.report.claims import claims_table, ledger
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.mechanisms import figure_mechanisms
 from r1reward.report.paper import PAPER_FOLDER
@@ -27,6 +29,7 @@ PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
+    "extra_claims": partial(claims_table, claims=CLAIMS),
     "extra_full_grid": full_grid.other_variants,
     "extra_stress": full_grid.stress_table,
     "extra_cold_start": tables.cold_start,
@@ -61,7 +64,8 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     pictures |= {name: draw(records) for name, draw in EXTRA_FIGURES.items()}
     for name, figure in pictures.items():
         written += save_figure(figure, root / "figures", name)
-    return written
+    write_json(root / "claims.json", ledger(records, CLAIMS))
+    return [*written, root / "claims.json"]
 
 
 def write_table(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from r1reward.engines.loading import save_model
+from r1reward.engines.loading import save_model, weights_hash
 from r1reward.files import read_json, read_jsonl, sync, write_atomic, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -145,6 +145,12 @@ def open_run(out: Path, key: Mapping[str, Any], *, resume: bool, record: Path) -
         rows = [row for row in read_jsonl(metrics, drop_partial=True) if row["step"] <= step]
         write_atomic(metrics, "".join(json.dumps(row) + "\n" for row in rows))
     return checkpoint
+
+
+def write_status(out: Path, record: Path, **outcome: Any) -> None:
+    """Write `record/status.json`: how the run ended, what was run, and the hash of its weights."""
+    known = {"weights": weights_hash(out / "model"), "run": read_json(out / "run.json")}
+    write_json(record / "status.json", {**outcome, **known})
 
 
 def final_status(out: Path, record: Path) -> dict[str, Any] | None:

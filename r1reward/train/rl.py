@@ -33,7 +33,7 @@ from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import save_model, weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
-from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
+from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_request, judge_samples
 from r1reward.parsing import follows_format
@@ -101,9 +101,12 @@ def train_rl(
     if not pairs:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
     key = {
-        "settings": [part.model_dump(mode="json") for part in (settings, model_settings, engine_settings)],
+        "rl": settings.model_dump(mode="json"),
+        "model": model_settings.model_dump(mode="json"),
+        "engine": engine_settings.model_dump(mode="json"),
         "seed": seed,
-        "inputs": [weights_hash(model_path), sha256_file(pairs_path)],
+        "start": weights_hash(model_path),
+        "pairs": sha256_file(pairs_path),
         "judge": judge.fingerprint,
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
@@ -161,7 +164,7 @@ def _run(
         out / "model", lambda folder: save_model(learner.model, learner.processor, folder)
     )
     status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
-    write_json(record / "status.json", {"status": status, "step": step, "reason": reason})
+    checkpoint.write_status(out, record, status=status, step=step, reason=reason)
     return RLResult(status, step, model, reason)
 
 

@@ -27,7 +27,7 @@ from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model, save_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
-from r1reward.files import append_jsonl, read_jsonl, sha256_file, write_json
+from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.prompts import PromptName
 from r1reward.train import checkpoint
 from r1reward.train.monitor import Monitor
@@ -77,9 +77,11 @@ def train_sft(
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {
-        "settings": [part.model_dump(mode="json") for part in (settings, model_settings)],
+        "sft": settings.model_dump(mode="json"),
+        "model": model_settings.model_dump(mode="json"),
         "seed": seed,
-        "inputs": [weights_hash(model_path), sha256_file(examples_path)],
+        "start": weights_hash(model_path),
+        "examples": sha256_file(examples_path),
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if checkpoint.final_status(out, record):
@@ -101,7 +103,7 @@ def train_sft(
             trainer.remove_callback(noisy)
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     folder = checkpoint.write_folder(out / "model", lambda path: save_model(model, processor, path))
-    write_json(record / "status.json", {"status": "finished", "step": trainer.state.global_step})
+    checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
     return folder
 
 

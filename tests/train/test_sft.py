@@ -8,7 +8,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model
+from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.reward_model import judge_request
 from r1reward.train.sft import Collator, ExampleStream, choose_examples, train_sft
@@ -42,7 +42,10 @@ def test_training_lowers_the_loss_and_saves_what_the_auto_classes_load(world: Wo
     assert [row["step"] for row in rows] == list(range(1, 17))
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
     assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "seconds"}
-    assert read_json(tmp_path / "record/status.json") == {"status": "finished", "step": 16}
+    status = read_json(tmp_path / "record/status.json")
+    assert (status["status"], status["step"]) == ("finished", 16)
+    assert status["weights"] == weights_hash(tmp_path / "work/model") != status["run"]["start"]
+    assert status["run"]["sft"]["learning_rate"] == SFT.learning_rate
     assert AutoModelForImageTextToText.from_pretrained(folder).config.model_type == "qwen2_5_vl"
     assert AutoProcessor.from_pretrained(folder).tokenizer.eos_token == "<|im_end|>"
     pickles = [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pth", ".bin", ".pkl")]

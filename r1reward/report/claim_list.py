@@ -1,0 +1,325 @@
+"""The checkable sentences of the paper about training, each with the quantity that decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from r1reward.report.annotators import model_of
+from r1reward.report.claims import IDENTICAL_NOTE, Claim, Measured
+from r1reward.report.records import REFERENCE, Records
+from r1reward.report.scores import BOOTSTRAP_SEED, compare, paired_values
+from r1reward.stats import Interval, cluster_bootstrap, exact_interval
+
+# A drop that the paper itself calls slight or minor: Table 10's 2.24 points, Table 13's 0.55; "minor
+# impact" of Table 6 is 1.29 points.
+SLIGHT = 2.24
+MINOR = 1.29
+Measure = Callable[[Records], Measured | None]
+
+
+def difference(model: str, minus: str, *, mode: str = "greedy") -> Measure:
+    """Accuracy of one model minus another's, in points."""
+    return partial(_difference, model=model, minus=minus, mode=mode)
+
+
+def _difference(records: Records, *, model: str, minus: str, mode: str) -> Measured | None:
+    values = paired_values(records, minus, model, mode=mode)
+    if values is None:
+        return None
+    seeds = values[0].shape[0]
+    if any(_identical(records, name) for name in (model, minus)):
+        return Measured(None, seeds, IDENTICAL_NOTE)
+    found = compare(records, minus, model, mode)
+    assert found is not None
+    return Measured(Interval(100 * found.estimate, 100 * found.low, 100 * found.high), seeds)
+
+
+def _identical(records: Records, variant: str) -> bool:
+    runs = records.grid(variant)
+    return bool(runs) and all(run["status"] == "identical" for run in runs)
+
+
+def change(variant: str, column: str, *, last: int = 5) -> Measure:
+    """Relative change of a training metric from the first steps of RL to the last, in percent."""
+    return partial(_change, variant=variant, column=column, last=last)
+
+
+def _change(records: Records, *, variant: str, column: str, last: int) -> Measured | None:
+    series = _series(records, variant, column)
+    if series is None:
+        return None
+    relative = 100 * (series[:, -last:].mean(axis=1) / series[:, :last].mean(axis=1) - 1)
+    return _over_seeds(relative)
+
+
+def spread(variant: str, minus: str, column: str) -> Measure:
+    """Standard deviation of a training metric over the steps, of one variant minus another."""
+    return partial(_spread, variant=variant, minus=minus, column=column)
+
+
+def _spread(records: Records, *, variant: str, minus: str, column: str) -> Measured | None:
+    one, other = (_series(records, name, column) for name in (variant, minus))
+    if one is None or other is None or one.shape[0] != other.shape[0]:
+        return None
+    return _over_seeds(one.std(axis=1) - other.std(axis=1))
+
+
+def contradictions(variant: str, minus: str, *, last: int = 10) -> Measure:
+    """Share of contradicted right answers in the last steps, one variant minus another, in points."""
+    return partial(_contradictions, variant=variant, minus=minus, last=last)
+
+
+def _contradictions(records: Records, *, variant: str, minus: str, last: int) -> Measured | None:
+    series = [_series(records, name, "contradicted_share") for name in (variant, minus)]
+    one, other = series
+    if one is None or other is None or one.shape[0] != other.shape[0]:
+        return None
+    return _over_seeds(100 * (one[:, -last:].mean(axis=1) - other[:, -last:].mean(axis=1)))
+
+
+def collapses(variant: str) -> Measure:
+    """Share of the fresh seeds on which a variant collapsed in the stress setting, with an exact interval."""
+    return partial(_collapses, variant=variant)
+
+
+def _collapses(records: Records, *, variant: str) -> Measured | None:
+    found = records.stress()
+    if found is None:
+        return None
+    count, total = found["fresh"][variant], found["fresh_seeds"]
+    low, high = exact_interval(count, total)
+    note = f"stress setting {found['chosen']}, exact interval"
+    return Measured(Interval(count / total, low, high), total, note)
+
+
+def _series(records: Records, variant: str, column: str) -> np.ndarray | None:
+    """A metric (seeds, steps), cut to the shortest run; None without it."""
+    frame = records.training(variant)
+    if frame is None or column not in frame:
+        return None
+    runs = [group[column].to_numpy(dtype=float) for _, group in frame.groupby("seed")]
+    return np.stack([run[: min(map(len, runs))] for run in runs])
+
+
+def _over_seeds(values: np.ndarray) -> Measured:
+    """Bootstrap over seeds alone; one seed has no interval, so it is undecided."""
+    if len(values) < 2:
+        return Measured(None, len(values), f"{values.mean():.3g} on one seed: no interval over seeds")
+    interval = cluster_bootstrap(values[:, None], rng=np.random.default_rng(BOOTSTRAP_SEED))
+    return Measured(interval, len(values), "bootstrap over seeds")
+
+
+CLAIMS = (
+    Claim(
+        "rl_above_sft",
+        "4.2",
+        "the reinforcement learning-based approach significantly enhances the reward modeling capabilities",
+        "StableReinforce - cold start, greedy",
+        "above",
+        difference(REFERENCE, "sft"),
+    ),
+    Claim(
+        "rl_above_sft_sampled",
+        "4.2",
+        "the reinforcement learning-based approach significantly enhances the reward modeling capabilities",
+        "StableReinforce - cold start, sampled at temperature 1",
+        "above",
+        difference(REFERENCE, "sft", mode="sampled"),
+    ),
+    Claim(
+        "rl_above_continued_sft",
+        "4.2",
+        "the reinforcement learning-based approach significantly enhances the reward modeling capabilities, "
+        "even with the same amount of data",
+        "StableReinforce - SFT continued for the same time, greedy",
+        "above",
+        difference(REFERENCE, "sft_continued"),
+    ),
+    Claim(
+        "sft_above_reward_model",
+        "4.2",
+        "our SFT approach shows advantages over both the traditional reward model and MM-RLHF-Reward",
+        "cold start - scalar reward model, greedy",
+        "above",
+        difference("sft", "scalar"),
+    ),
+    Claim(
+        "sft_above_critique",
+        "4.2",
+        "our SFT approach shows advantages over both the traditional reward model and MM-RLHF-Reward",
+        "cold start - critique-then-score, greedy",
+        "above",
+        difference("sft", "critique"),
+    ),
+    Claim(
+        "stable_above_reinforce_pp",
+        "Abstract",
+        "These refinements result in more stable training dynamics and superior performance.",
+        "StableReinforce - Reinforce++, greedy",
+        "above",
+        difference(REFERENCE, "reinforce_pp"),
+    ),
+    Claim(
+        "stable_loss",
+        "Figure 2",
+        "StableReinforce exhibits faster and more stable convergence of the policy loss during training.",
+        "standard deviation of the policy loss over steps, StableReinforce - Reinforce++",
+        "below",
+        spread(REFERENCE, "reinforce_pp", "policy_loss"),
+    ),
+    Claim(
+        "shorter_answers",
+        "Figure 2",
+        "after RL training with StableReinforce, the average response length is reduced by approximately 15%",
+        "change of the response length from the first to the last five steps, percent",
+        "below",
+        change(REFERENCE, "response_length"),
+        bound=-5.0,
+    ),
+    Claim(
+        "reinforce_pp_collapses",
+        "C.1",
+        "directly applying the Reinforce++ algorithm causes the model to crash",
+        "share of runs of Reinforce++ that collapse in the stress setting",
+        "above",
+        collapses("reinforce_pp"),
+        bound=0.5,
+    ),
+    Claim(
+        "stable_does_not_collapse",
+        "Figure 2",
+        "Reinforce++ collapses around step 150, whereas StableReinforce remains stable",
+        "share of runs of StableReinforce that collapse in the stress setting",
+        "below",
+        collapses(REFERENCE),
+        bound=0.5,
+    ),
+    Claim(
+        "cold_start_needed",
+        "3.2",
+        "directly using MLLMs for reinforcement learning training yields poor and unstable results",
+        "RL without a cold start - with it, greedy",
+        "below",
+        difference("no_cold_start", REFERENCE),
+    ),
+    Claim(
+        "filter_needed",
+        "C.1",
+        "Removing any of these components results in decreased final accuracy",
+        "without the advantage filter - StableReinforce, greedy",
+        "below",
+        difference("wo_filter", REFERENCE),
+    ),
+    Claim(
+        "pre_clip_needed",
+        "C.1",
+        "Removing any of these components results in decreased final accuracy",
+        "without Pre-CLIP - StableReinforce, greedy",
+        "below",
+        difference("wo_pre_clip", REFERENCE),
+    ),
+    Claim(
+        "pre_clip_bound_minor",
+        "C.2",
+        "setting pre-clip between 5-10 results in minor impact",
+        "|log-ratio| <= 5 - default, greedy",
+        "within",
+        difference("log_bound_5", REFERENCE),
+        bound=MINOR,
+    ),
+    Claim(
+        "pre_clip_bound_large",
+        "C.2",
+        "if set very large (e.g., 100), performance degenerates to nearly the same as without pre-clip",
+        "|log-ratio| <= 100 - default, greedy",
+        "below",
+        difference("log_bound_100", REFERENCE),
+    ),
+    Claim(
+        "consistency_needed",
+        "C.3",
+        "We observe that removing this reward leads to a marked performance drop.",
+        "weight 0 - weight 0.5, greedy",
+        "below",
+        difference("weight_0.0", REFERENCE),
+    ),
+    Claim(
+        "consistency_contradictions",
+        "3.2",
+        "This addition helps ensure that the reasoning process and output align well",
+        "contradicted right answers in the last ten steps, weight 0.5 - weight 0, points",
+        "below",
+        contradictions(REFERENCE, "weight_0.0"),
+    ),
+    Claim(
+        "external_harms",
+        "C.3",
+        "which misguides optimization and harms performance",
+        "external - gated consistency reward, greedy",
+        "below",
+        difference("external", REFERENCE),
+    ),
+    Claim(
+        "large_weight_harms",
+        "C.3",
+        "A too large weight (1.0) unduly reduces the importance of accuracy reward.",
+        "weight 1.0 - weight 0.5, greedy",
+        "below",
+        difference("weight_1.0", REFERENCE),
+    ),
+    Claim(
+        "weaker_annotator",
+        "C.8",
+        "we observe only a slight performance drop when using the weaker annotator",
+        "cold start from the weak annotator - from the strong one, greedy",
+        "within",
+        difference(model_of("weak"), model_of("strong")),
+        bound=SLIGHT,
+    ),
+    Claim(
+        "annotator_temperature",
+        "C.8",
+        "modifications to temperature and prompt settings do not significantly impact SFT results",
+        "weak annotator at temperature 1 - greedy first, greedy",
+        "within",
+        difference(model_of("weak_sampled"), model_of("weak")),
+        bound=SLIGHT,
+    ),
+    Claim(
+        "annotator_prompt",
+        "C.8",
+        "modifications to temperature and prompt settings do not significantly impact SFT results",
+        "weak annotator asked in other words - as always, greedy",
+        "within",
+        difference(model_of("weak_reworded"), model_of("weak")),
+        bound=SLIGHT,
+    ),
+    Claim(
+        "weaker_judge",
+        "C.11",
+        "even the weaker judge provides a high-quality signal, resulting in only a minor performance drop",
+        "weaker - strong consistency judge, greedy",
+        "within",
+        difference("judge_weak", REFERENCE),
+        bound=MINOR,
+    ),
+    Claim(
+        "noisy_judge",
+        "C.11",
+        "as explicit noise is introduced, the optimal weighting for the consistency reward decreases",
+        "25 % flipped: weight 0.25 - weight 0.5, greedy",
+        "above",
+        difference("judge_noisy", "judge_noisy_0.5"),
+    ),
+    Claim(
+        "random_judge",
+        "C.11",
+        "any non-zero weight becomes detrimental to performance",
+        "random judge at weight 0.5 - weight 0, greedy",
+        "below",
+        difference("judge_random", "weight_0.0"),
+    ),
+)

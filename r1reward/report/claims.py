@@ -1,0 +1,127 @@
+"""The claims ledger: sentences of the paper, what was measured about each, and whether it holds at this size.
+
+A verdict is computed, never typed. A claim is about a quantity with an interval (bootstrap over seeds, then
+pairs, unless said otherwise). "above" claims that the quantity is above its bound, "below" that it is below,
+"within" that it lies within the bound on both sides of zero. An interval wholly on the claimed side: *holds*;
+wholly on the other side: *does not hold*; else *undecided*. Without records: *not run*. Where a variant is
+identical to its reference by construction there is nothing to compare, which is *undecided* too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from r1reward.report.records import Records
+from r1reward.report.tables import NOT_RUN, titled
+from r1reward.stats import Interval
+
+Direction = Literal["above", "below", "within"]
+Verdict = Literal["holds", "does not hold", "undecided", "not run"]
+IDENTICAL_NOTE = "identical to its reference by construction: the part never acted"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity with its interval and the number of seeds; `note` says what a reader has to know.
+
+    `interval` is None where there is nothing to compare, which the note explains.
+    """
+
+    interval: Interval | None
+    seeds: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One checkable sentence. `measure` returns None without records; `bound` has the quantity's unit."""
+
+    name: str
+    section: str
+    quote: str
+    statistic: str
+    direction: Direction
+    measure: Callable[[Records], Measured | None]
+    bound: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger; `low` and `high` are the bounds of the 95 % interval."""
+
+    name: str
+    section: str
+    quote: str
+    statistic: str
+    direction: str
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seeds: int = 0
+    verdict: Verdict = "not run"
+    note: str = ""
+
+
+def judge_interval(interval: Interval, direction: Direction, bound: float) -> Verdict:
+    """The verdict of an interval, see the module."""
+    low, high = interval.low, interval.high
+    if direction == "within":
+        if -bound <= low and high <= bound:
+            return "holds"
+        return "does not hold" if high < -bound or low > bound else "undecided"
+    if direction == "below":
+        low, high, bound = -high, -low, -bound
+    if low > bound:
+        return "holds"
+    return "does not hold" if high < bound else "undecided"
+
+
+def check(claim: Claim, records: Records) -> Entry:
+    """The entry of a claim for the records of a run."""
+    direction = f"{claim.direction} {'±' if claim.direction == 'within' else ''}{claim.bound:g}"
+    entry = Entry(claim.name, claim.section, claim.quote, claim.statistic, direction)
+    found = claim.measure(records)
+    if found is None:
+        return entry
+    if found.interval is None:
+        return replace(entry, seeds=found.seeds, verdict="undecided", note=found.note)
+    return replace(
+        entry,
+        measured=round(found.interval.estimate, 6),
+        low=round(found.interval.low, 6),
+        high=round(found.interval.high, 6),
+        seeds=found.seeds,
+        verdict=judge_interval(found.interval, claim.direction, claim.bound),
+        note=found.note,
+    )
+
+
+def ledger(records: Records, claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """The entries of claims as JSON objects."""
+    return [asdict(check(claim, records)) for claim in claims]
+
+
+def claims_table(records: Records, *, claims: Sequence[Claim]) -> pd.DataFrame:
+    """The ledger as a table; the quotes are the paper's, everything else is this run's."""
+    rows = []
+    for entry in ledger(records, claims):
+        measured = "" if entry["measured"] is None else f"{entry['measured']:.2f}"
+        bounds = "" if entry["low"] is None else f" [{entry['low']:.2f}, {entry['high']:.2f}]"
+        rows.append(
+            {
+                "claim": f"§{entry['section']}: “{entry['quote']}”",
+                "statistic": f"{entry['statistic']}; claimed {entry['direction']}",
+                "measured": (measured + bounds) or entry["note"] or NOT_RUN,
+                "seeds": str(entry["seeds"] or ""),
+                "verdict": entry["verdict"],
+            }
+        )
+    notes = [
+        "Differences are in points of accuracy on VL-RewardBench unless said otherwise; 95 % intervals.",
+        "A claim about a 7B model is checked on this profile's model: it can hold or fail for other reasons.",
+    ]
+    return titled(pd.DataFrame(rows), f"Claims of the paper, profile {records.profile}.", notes)

@@ -1,0 +1,112 @@
+"""Where a row of a table comes from: records, seeds, settings, checkpoint, commit and machine."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from r1reward.files import read_json
+from r1reward.report.ablations import ABLATIONS
+from r1reward.report.annotators import ARMS, model_of
+from r1reward.report.records import MODEL_NAMES, Records
+
+
+def table_rows() -> dict[str, dict[str, str]]:
+    """The rows that can be asked about: by table, what a row is called here and what it shows."""
+    rows = {"table_03": dict(MODEL_NAMES)}
+    for number, ablation in ABLATIONS.items():
+        rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
+    rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
+    return rows
+
+
+def explain(root: Path, name: str) -> str:
+    """Everything behind `table_05:wo_pre_clip`, or the rows of `table_05`, for a run or results folder.
+
+    Raises ValueError with the nearest name for an unknown table or row, FileNotFoundError for a folder
+    without records.
+    """
+    if not (root / "records").is_dir():
+        raise FileNotFoundError(f"{root} holds no records")
+    table, _, row = name.partition(":")
+    tables = table_rows()
+    rows = _pick(tables, table, "table")
+    if not row:
+        return "\n".join([f"rows of {table}:", *(f"  {table}:{key}  {title}" for key, title in rows.items())])
+    title = _pick(rows, row, f"row of {table}")
+    lines = [f"{table}, {title}"]
+    records = Records.of_run(root)
+    for part in ("training", "judging"):
+        lines += _describe(root, records, row, part)
+    return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
+
+
+def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    raise ValueError(f"no {what} is called {name}; {advice}")
+
+
+def _describe(root: Path, records: Records, row: str, part: str) -> list[str]:
+    """Lines about the training or the judging of a row; what is the same for several seeds stands once."""
+    found = records.runs("bench/vl_rewardbench", row) if part == "judging" else _trainings(records, row)
+    own = records.grid_folders(row)
+    lines, about = [], dict[tuple[str, ...], list[int]]()
+    for seed, folder in found:
+        names = sorted(f"{folder.relative_to(root)}/{file.name}" for file in folder.glob("*.json*"))
+        lines += [f"{part}, seed {seed}", *(f"  record    {name}" for name in names)]
+        if part == "training":
+            lines += _about_run(folder, own.get(seed))
+        about.setdefault(tuple(_about_manifest(root, names)), []).append(seed)
+    for shared, seeds in about.items():
+        lines += [f"{part}, seed {', '.join(map(str, seeds))}", *shared]
+    return lines
+
+
+def _trainings(records: Records, row: str) -> list[tuple[int, Path]]:
+    """Records of the training behind a row, wherever its kind keeps them."""
+    if row == "sft":
+        return records.runs("sft", "")
+    arm = row.removeprefix("annotator_")
+    return records.runs("rl", row) if arm == row else records.runs("annotators", arm)
+
+
+def _about_run(folder: Path, grid: Path | None) -> list[str]:
+    """What `status.json` of a training, and `run.json` of a grid run, say."""
+    lines = []
+    if grid and read_json(grid / "run.json")["status"] == "identical":
+        lines.append(
+            "  identical by construction: the part never acted on this seed; records of the reference"
+        )
+    if not (folder / "status.json").is_file():
+        return lines
+    status = read_json(folder / "status.json")
+    lines.append(
+        f"  status    {status['status']} after {status['step']} steps {status.get('reason', '')}".rstrip()
+    )
+    lines += [f"  {key:<9} {_line(value)}" for key, value in sorted(status.get("run", {}).items())]
+    return [*lines, f"  weights   {status['weights']}"] if "weights" in status else lines
+
+
+def _about_manifest(root: Path, names: list[str]) -> list[str]:
+    """Commit, machine and command of the notebook that wrote these records."""
+    for file in sorted((root / "manifests").glob("[0-9]*.json")):
+        manifest = read_json(file)
+        if "outputs" not in manifest or not set(names) & set(manifest["outputs"]):
+            continue
+        git, command = manifest["git"], f"r1reward run {manifest['notebook']} --profile {root.resolve().name}"
+        return [
+            f"  commit    {git['commit']}{' with changes' if git['modified'] else ''}",
+            f"  machine   {_line(manifest['device'])}",
+            f"  command   {command} --seeds {len(manifest['seeds'])}",
+        ]
+    return ["  no manifest names these records"]
+
+
+def _line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
