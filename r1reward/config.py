@@ -104,6 +104,14 @@ class SFTSettings(Settings):
     save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
 
 
+class RewardModelSettings(SFTSettings):
+    """The reward models with a head that Table 5 compares with (paper §4.1); an example is a pair."""
+
+    critique_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the critique loss beside the Bradley-Terry loss."
+    )
+
+
 class RLSettings(Settings):
     """StableReinforce and the algorithms beside it (paper §3, §4)."""
 
@@ -176,6 +184,7 @@ class Profile(Settings):
     world: WorldSettings = WorldSettings()
     data: DataSettings = DataSettings()
     sft: SFTSettings = SFTSettings()
+    reward_model: RewardModelSettings = RewardModelSettings()
     rl: RLSettings = RLSettings()
     bench: BenchSettings = BenchSettings()
 

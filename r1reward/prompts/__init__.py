@@ -2,7 +2,8 @@
 
 `judge_paper.txt` is the paper's Table 1 with the white space of the authors' release, double spaces at
 line ends included: the token sequence the released checkpoint was trained on. `judge_mini.txt` asks
-for the same tags in at most 40 tokens. The newline that ends a file is not part of the prompt.
+for the same tags in at most 40 tokens. `score_*.txt` shows one response to the reward models of Table 5;
+the paper prints no such prompt. The newline that ends a file is not part of the prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal, get_args
 from r1reward.types import PreferencePair
 
 PromptName = Literal["mini", "paper"]
-_FIELD = re.compile(r"\{(question|response_1|response_2)\}")
+_FIELD = re.compile(r"\{(question|response_1|response_2|response)\}")
 
 
 @cache
@@ -25,9 +26,22 @@ def judge_template(name: PromptName) -> str:
 
     Raises ValueError for a name that is not a prompt.
     """
+    return _template("judge", name)
+
+
+@cache
+def score_template(name: PromptName) -> str:
+    """The prompt about one response with its fields `{question}` and `{response}` still open.
+
+    Raises ValueError for a name that is not a prompt.
+    """
+    return _template("score", name)
+
+
+def _template(kind: str, name: PromptName) -> str:
     if name not in get_args(PromptName):
-        raise ValueError(f"no judge prompt is called {name!r}; there are {', '.join(get_args(PromptName))}")
-    text = files("r1reward.prompts").joinpath(f"judge_{name}.txt").read_text(encoding="utf-8")
+        raise ValueError(f"no {kind} prompt is called {name!r}; there are {', '.join(get_args(PromptName))}")
+    text = files("r1reward.prompts").joinpath(f"{kind}_{name}.txt").read_text(encoding="utf-8")
     return text.removesuffix("\n")
 
 
@@ -40,6 +54,12 @@ def judge_prompt(pair: PreferencePair, *, name: PromptName = "mini") -> str:
     first, second = pair.responses
     values = {"question": pair.question, "response_1": first, "response_2": second}
     return _FIELD.sub(lambda match: values[match.group(1)], judge_template(name))
+
+
+def score_prompt(question: str, response: str, *, name: PromptName = "mini") -> str:
+    """The prompt that shows one response to be evaluated; filled like `judge_prompt`."""
+    values = {"question": question, "response": response}
+    return _FIELD.sub(lambda match: values[match.group(1)], score_template(name))
 
 
 def prompt_hash(name: PromptName) -> str:
