@@ -180,6 +180,14 @@ class AnnotatorStudySettings(Settings):
     )
 
 
+class RewardModelSettings(SFTSettings):
+    """The reward models with a head that Table 5 compares with (paper §4.1); an example is a pair."""
+
+    critique_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the critique loss beside the Bradley-Terry loss."
+    )
+
+
 class RLSettings(Settings):
     """StableReinforce and the algorithms beside it (paper §3, §4)."""
 
@@ -274,6 +282,7 @@ class Profile(Settings):
     data: DataSettings = DataSettings()
     sft: SFTSettings = SFTSettings()
     annotators: AnnotatorStudySettings = AnnotatorStudySettings()
+    reward_model: RewardModelSettings = RewardModelSettings()
     rl: RLSettings = RLSettings()
     judges: JudgesSettings = JudgesSettings()
     bench: BenchSettings = BenchSettings()

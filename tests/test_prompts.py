@@ -13,6 +13,8 @@ from r1reward.prompts import (
     judge_template,
     parse_judge_prompt,
     prompt_hash,
+    score_prompt,
+    score_template,
     with_history,
 )
 from r1reward.types import PreferencePair
@@ -75,6 +77,15 @@ def test_texts_are_filled_in_as_they_are(name: PromptName, question: str, first:
     pieces = re.split("|".join(map(re.escape, FIELDS)), judge_template(name))
     expected = pieces[0] + question + pieces[1] + first + pieces[2] + second + pieces[3]
     assert judge_prompt(pair_of(question, first, second), name=name) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_prompt_shows_one_response(name: PromptName) -> None:
+    before, between, after = re.split(r"\{question\}|\{response\}", score_template(name))
+    text = score_prompt("{response}", r"{question} \1", name=name)
+    assert text == before + "{response}" + between + r"{question} \1" + after
+    # Nothing asks for a comparison or for the tags of one.
+    assert not any(word in score_template(name) for word in (*TAGS, "two", "1", "2"))
 
 
 def test_swapping_a_pair_swaps_the_responses() -> None:

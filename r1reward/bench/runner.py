@@ -73,20 +73,48 @@ def run_benchmark(
         model: says which model the engine holds (a hash, a path); texts of another are discarded.
         progress: called with the judgments done and their total.
     """
+    return run_judge(
+        partial(_judge_chunk, engine, prompt=prompt),
+        pairs,
+        key={"prompt": prompt_hash(prompt), "model": model},
+        sampling=sampling,
+        work=work,
+        record=record,
+        blank=blank,
+        chunk_pairs=chunk_pairs,
+        progress=progress,
+    )
+
+
+def run_judge(
+    judge: Callable[..., list[_Line]],
+    pairs: Sequence[PreferencePair],
+    *,
+    key: Mapping[str, Any],
+    sampling: Sampling,
+    work: Path,
+    record: Path,
+    blank: bool = False,
+    chunk_pairs: int = CHUNK_PAIRS,
+    progress: Callable[[int, int], None] | None = None,
+) -> BenchOutcome:
+    """`run_benchmark` for any way of judging.
+
+    `judge(pairs, rows, sampling=, progress=)` returns a line for each row and order, with "row",
+    "order", "verdict" (a mark) and "tokens". `key` says who judges and how.
+    """
     work = Path(work)
     rows, pictures = _rows_of(pairs), _pictures_of(pairs, blank)
     if blank:
         pairs = [_blanked(pair, work / BLANK) for pair in pairs]
     key = {
+        **key,
         "pairs": _pairs_hash(pairs, rows),
-        "prompt": prompt_hash(prompt),
         "sampling": asdict(sampling),
         "blank": blank,
-        "model": model,
         "chunk_pairs": chunk_pairs,
     }
     texts = _open_run(work, key)
-    judge = partial(_judge_chunk, engine, prompt=prompt)
     done = _judge_all(judge, pairs, rows, sampling, texts, chunk_pairs, progress)
     records = tuple(_record_of(pair, row, done, pictures) for pair, row in zip(pairs, rows, strict=True))
     write_records(record, records)

@@ -76,20 +76,26 @@ def with_responses(model: Any, batch: Batch, responses: Tensor, mask: Tensor) ->
     }
 
 
-def policy_forward(
-    model: Any, batch: Batch, *, responses: Tensor, mask: Tensor, temperature: float = 1.0
-) -> PolicyOutput:
-    """Log-probabilities and entropy of response tokens, given prompts and pictures.
+def response_states(model: Any, batch: Batch, *, responses: Tensor, mask: Tensor) -> Tensor:
+    """Last hidden states (B, T + 1, H): of the prompt's last token, then of the response tokens (B, T).
 
-    `batch` comes from `encode`; `responses` (B, T) are token ids, right-padded, and `mask` is true at
-    response tokens. Logits are computed only where the mask is true. The gradient flows through the
-    vision tower too.
+    T may be 0. The gradient flows through the vision tower too.
     """
     inputs = with_responses(model, batch, responses, mask)
-    start = batch["input_ids"].shape[1] - 1
-    hidden = model.model(**inputs, use_cache=False)[0][:, start:-1]
+    return model.model(**inputs, use_cache=False)[0][:, batch["input_ids"].shape[1] - 1 :]
+
+
+def read_policy(
+    model: Any, states: Tensor, *, responses: Tensor, mask: Tensor, temperature: float = 1.0
+) -> PolicyOutput:
+    """Log-probabilities and entropy of response tokens from the states (B, T + 1, H) of `response_states`.
+
+    Logits are computed only where the mask is true.
+    """
     everything = answer_log_probs(
-        model.lm_head(hidden[mask]), vision_ids=vision_token_ids(model.config), temperature=temperature
+        model.lm_head(states[:, :-1][mask]),
+        vision_ids=vision_token_ids(model.config),
+        temperature=temperature,
     )
     chosen = everything.gather(1, responses[mask][:, None])[:, 0]
     with torch.no_grad():
@@ -98,3 +104,15 @@ def policy_forward(
     return PolicyOutput(
         empty.masked_scatter(mask, chosen), torch.zeros_like(empty).masked_scatter(mask, entropy)
     )
+
+
+def policy_forward(
+    model: Any, batch: Batch, *, responses: Tensor, mask: Tensor, temperature: float = 1.0
+) -> PolicyOutput:
+    """Log-probabilities and entropy of response tokens, given prompts and pictures.
+
+    `batch` comes from `encode`; `responses` (B, T) are token ids, right-padded, and `mask` is true at
+    response tokens.
+    """
+    states = response_states(model, batch, responses=responses, mask=mask)
+    return read_policy(model, states, responses=responses, mask=mask, temperature=temperature)

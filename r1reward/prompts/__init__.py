@@ -4,7 +4,8 @@
 line ends included: the token sequence the released checkpoint was trained on. `judge_mini.txt` asks
 for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other words (paper C.8).
 `consistency_released.txt` has the words of the authors' consistency judge (the paper prints none; its
-line breaks are not known for certain), `consistency_mini.txt` asks the same in few tokens. The newline
+line breaks are not known for certain), `consistency_mini.txt` asks the same in few tokens.
+`score_*.txt` shows one response to the reward models of Table 5. The newline
 that ends a file is not part of the prompt.
 """
 
@@ -27,7 +28,7 @@ ANSWERS = {
     Verdict.SECOND: "response 2 is better",
     Verdict.UNPARSED: "two response are the same",
 }
-_FIELD = re.compile(r"\{(question|response_1|response_2)\}")
+_FIELD = re.compile(r"\{(question|response_1|response_2|response)\}")
 
 
 def judge_template(name: PromptName) -> str:
@@ -35,9 +36,21 @@ def judge_template(name: PromptName) -> str:
 
     Raises ValueError for a name that is not a prompt.
     """
+    return _template("judge", name)
+
+
+def score_template(name: PromptName) -> str:
+    """The prompt about one response with its fields `{question}` and `{response}` still open.
+
+    Raises ValueError for a name that is not a prompt.
+    """
+    return _template("score", name)
+
+
+def _template(kind: str, name: PromptName) -> str:
     if name not in get_args(PromptName):
-        raise ValueError(f"no judge prompt is called {name!r}; there are {', '.join(get_args(PromptName))}")
-    return _read(f"judge_{name}.txt")
+        raise ValueError(f"no {kind} prompt is called {name!r}; there are {', '.join(get_args(PromptName))}")
+    return _read(f"{kind}_{name}.txt")
 
 
 @cache
@@ -54,6 +67,12 @@ def judge_prompt(pair: PreferencePair, *, name: PromptName = "mini") -> str:
     first, second = pair.responses
     values = {"question": pair.question, "response_1": first, "response_2": second}
     return _FIELD.sub(lambda match: values[match.group(1)], judge_template(name))
+
+
+def score_prompt(question: str, response: str, *, name: PromptName = "mini") -> str:
+    """The prompt that shows one response to be evaluated; filled like `judge_prompt`."""
+    values = {"question": question, "response": response}
+    return _FIELD.sub(lambda match: values[match.group(1)], score_template(name))
 
 
 def consistency_prompt(reasoning: str, verdict: Verdict, *, name: ConsistencyPromptName = "mini") -> str:

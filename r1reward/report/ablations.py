@@ -29,6 +29,7 @@ from r1reward.report.tables import (
     titled,
 )
 
+HEADS = ("scalar", "critique")  # models that give scores, which nothing samples
 IDENTICAL = "identical by construction (0 hits)"
 GRID_NOTE = (
     "Acted: steps in which Pre-CLIP or the filter changed anything. Difference: accuracy minus that of "
@@ -114,7 +115,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     rows = [
         _row(records, ablation, labels, variant, mode)
         for labels, variant in ablation.rows.items()
-        for mode in MODES
+        for mode in (MODES if variant not in HEADS else ["greedy"])
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
@@ -145,7 +146,7 @@ def _row(
     if "model" in row:
         row["model"] = display_name(records, variant, fallback=row["model"])
     row |= score_cells(records, variant, mode=mode, columns=ablation.columns)
-    if row["source"] == "measured" and variant not in (REFERENCE, "sft", "scalar", "critique"):
+    if row["source"] == "measured" and variant not in (REFERENCE, "sft", *HEADS):
         runs = records.grid(variant)
         if runs and all(run["status"] == "identical" for run in runs):
             return row | {"acted": IDENTICAL}

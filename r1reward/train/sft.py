@@ -1,50 +1,24 @@
 """The cold start: supervised fine-tuning on long chains of thought (paper §3.2, §4), on HF `Trainer`.
 
 The loss is the negative log-probability of the answer's tokens, the end token included, computed by the
-same forward as in RL. The Trainer's own checkpoints are pickled and can be left half-written by a kill,
-so it saves and resumes through `train.checkpoint`. The order of the examples follows from the seed and
-the place in the run alone; nothing else is random.
+same forward as in RL.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from r1reward.config import ModelSettings, SFTSettings
 from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model, save_model, weights_hash
+from r1reward.engines.loading import load_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
-from r1reward.files import append_jsonl, read_jsonl, sha256_file
-from r1reward.prompts import PromptName
-from r1reward.train import checkpoint
-from r1reward.train.monitor import Monitor
-from r1reward.types import Request
-
-_LOG = logging.getLogger(__name__)
-_TRAINER_STATE = "trainer_state.json"
-_LOGGED = ("loss", "learning_rate", "grad_norm")
-
-
-class Example(Protocol):
-    """A request, by the name of the judge prompt, and the answer to learn."""
-
-    @property
-    def completion(self) -> str: ...
-
-    def request(self, prompt: PromptName) -> Request: ...
+from r1reward.files import sha256_file
+from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
 
 def train_sft(
@@ -83,54 +57,20 @@ def train_sft(
         "start": weights_hash(model_path),
         "examples": sha256_file(examples_path),
     }
-    last = checkpoint.open_run(out, key, resume=resume, record=record)
-    if checkpoint.final_status(out, record):
-        return out / "model"
-    model, processor = load_model(last or model_path, settings=model_settings)
-    steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
-    stream = ExampleStream(examples, seed=seed, length=steps * settings.batch_size)
-    step = checkpoint.checkpoint_state(last)["step"] if last else 0
-    with Monitor("sft", total=steps, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
-        trainer = ResponseTrainer(
-            model=model,
-            args=_arguments(out, settings, seed, steps),
-            train_dataset=stream,
-            data_collator=Collator(processor, model_settings.prompt, max_prompt_tokens),
-            callbacks=[Recorder(record / "metrics.jsonl", monitor)],
-        )
-        trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
-        for noisy in (ProgressCallback, PrinterCallback):
-            trainer.remove_callback(noisy)
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    folder = checkpoint.write_folder(out / "model", lambda path: save_model(model, processor, path))
-    checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
-    return folder
-
-
-def choose_examples(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
-    """At most `limit` examples, drawn by the seed and left in their order."""
-    if limit is None or limit >= len(examples):
-        return list(examples)
-    chosen = np.random.default_rng([seed, 3]).choice(len(examples), size=limit, replace=False)
-    return [examples[index] for index in sorted(chosen.tolist())]
-
-
-class ExampleStream(Dataset[Example]):
-    """The examples of a whole run, pass after pass, each pass in an order of its own."""
-
-    def __init__(self, examples: Sequence[Example], *, seed: int, length: int) -> None:
-        self._examples, self._seed, self._length = examples, seed, length
-        self._epoch, self._order = -1, np.empty(0)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, place: int) -> Example:
-        epoch, index = divmod(place, len(self._examples))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
-        return self._examples[int(self._order[index])]
+    return run_trainer(
+        ResponseTrainer,
+        examples,
+        name="sft",
+        key=key,
+        load=lambda last: load_model(last or model_path, settings=model_settings),
+        make_collator=lambda processor: Collator(processor, model_settings.prompt, max_prompt_tokens),
+        out=out,
+        record=record,
+        settings=settings,
+        seed=seed,
+        resume=resume,
+        quiet=quiet,
+    )
 
 
 class Collator:
@@ -151,17 +91,8 @@ class Collator:
         return {"batch": batch, "responses": ids, "labels": ids.masked_fill(~mask, -100)}
 
 
-class ResponseTrainer(Trainer):
-    """Trainer with the loss on answers only, and checkpoints that are whole or absent."""
-
-    processor: Any = None
-    checkpoints: Path = Path()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # The loss below is divided by the number of answer tokens of the whole batch.
-        self.model_accepts_loss_kwargs = True
-        self._loss_shifts_labels = False
+class ResponseTrainer(CheckpointedTrainer):
+    """The mean negative log-probability of all answer tokens of a batch."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -171,73 +102,3 @@ class ResponseTrainer(Trainer):
         total = mask.sum() if num_items_in_batch is None else num_items_in_batch
         loss = -output.log_probs.sum() / total
         return (loss, output) if return_outputs else loss
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        checkpoint.save_checkpoint(
-            self.checkpoints,
-            self.state.global_step,
-            model=self.model,
-            processor=self.processor,
-            optimizer=self.optimizer,
-            state={"scheduler": self.lr_scheduler.state_dict()},  # type: ignore[union-attr]
-            also=lambda folder: self.state.save_to_json(str(folder / _TRAINER_STATE)),
-        )
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The model was loaded from the checkpoint before the Trainer was made."""
-
-    def _load_optimizer_and_scheduler(self, checkpoint_: str | None) -> None:
-        if checkpoint_ is not None:
-            checkpoint.load_optimizer(self.optimizer, Path(checkpoint_))
-            self.lr_scheduler.load_state_dict(checkpoint.checkpoint_state(Path(checkpoint_))["scheduler"])  # type: ignore[union-attr]
-
-    def _load_rng_state(self, checkpoint_: str | None) -> None:
-        """Nothing random remains: the order of the examples follows from the seed."""
-
-
-class Recorder(TrainerCallback):
-    """Writes the metrics of every update; `seconds` counts from the start of the run, kills left out."""
-
-    def __init__(self, path: Path, monitor: Monitor) -> None:
-        self._path, self._monitor = path, monitor
-        rows = read_jsonl(path) if path.is_file() else []
-        self._before = rows[-1]["seconds"] if rows else 0.0
-        self._started = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._started = time.monotonic()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            row = {"step": state.global_step, **{key: float(logs[key]) for key in _LOGGED}}
-            row["seconds"] = self._before + time.monotonic() - self._started
-            append_jsonl(self._path, row)
-            self._monitor.show(row)
-
-
-def _arguments(out: Path, settings: SFTSettings, seed: int, steps: int) -> TrainingArguments:
-    micro = min(settings.micro_batch_size, settings.batch_size)
-    if settings.batch_size % micro:
-        raise ValueError(f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}")
-    return TrainingArguments(
-        output_dir=str(out / "checkpoints"),
-        max_steps=steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_size // micro,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=math.ceil(settings.warmup_ratio * steps),
-        adam_beta2=0.95,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
-        disable_tqdm=True,
-        report_to=[],
-        seed=seed,
-    )

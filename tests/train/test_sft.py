@@ -11,7 +11,8 @@ from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.reward_model import judge_request
-from r1reward.train.sft import Collator, ExampleStream, choose_examples, train_sft
+from r1reward.train.sft import Collator, train_sft
+from r1reward.train.trainer import ExampleStream, choose_examples
 
 
 def test_labels_are_the_answers_and_their_end(world: World) -> None:

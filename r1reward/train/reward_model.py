@@ -1,0 +1,153 @@
+"""Training of the reward models with a head that Table 5 compares with (paper §2, §4.1).
+
+Both kinds learn preferences by the Bradley-Terry loss -log sigmoid(r(chosen) - r(rejected)). `critique`
+adds the mean negative log-probability of the annotator's critiques, on which the head is conditioned.
+The backbone, the pictures and the data are those of the cold start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from r1reward.config import ModelSettings, RewardModelSettings
+from r1reward.data.cold_start import SFTExample, read_sft
+from r1reward.data.critiques import split_critiques
+from r1reward.data.storage import read_pairs
+from r1reward.engines.inputs import encode
+from r1reward.engines.loading import weights_hash
+from r1reward.engines.log_probs import pad_responses
+from r1reward.files import sha256_file
+from r1reward.judge.scalar_model import Kind, load_reward_model, new_reward_model, score_request
+from r1reward.prompts import PromptName
+from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
+
+_LOG = logging.getLogger(__name__)
+
+
+def train_reward_model(
+    model_path: str | Path,
+    examples_path: str | Path,
+    *,
+    kind: Kind,
+    out: str | Path,
+    settings: RewardModelSettings,
+    model_settings: ModelSettings,
+    seed: int,
+    record: str | Path | None = None,
+    max_prompt_tokens: int | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Train a reward model from a backbone; returns the folder of the result, `out/model`.
+
+    Args:
+        model_path: the backbone, as for `train_sft`.
+        examples_path: cold-start examples; for `scalar`, which reads no reasoning, pairs will do.
+        kind: "scalar", or "critique" as MM-RLHF-Reward.
+        out, record, resume, quiet: as for `train_sft`.
+    """
+    out, record = Path(out), Path(record or out)
+    examples = choose_examples(_read_examples(Path(examples_path), kind), settings.max_examples, seed)
+    if not examples:
+        raise ValueError(f"{examples_path} holds no examples to learn from")
+    key = {
+        "kind": kind,
+        "reward_model": settings.model_dump(mode="json"),
+        "model": model_settings.model_dump(mode="json"),
+        "seed": seed,
+        "start": weights_hash(model_path),
+        "examples": sha256_file(examples_path),
+    }
+
+    def load(last: Path | None) -> tuple[Any, Any]:
+        if last is not None:
+            return load_reward_model(last, settings=model_settings)
+        return new_reward_model(model_path, kind=kind, seed=seed, settings=model_settings)
+
+    return run_trainer(
+        PreferenceTrainer,
+        examples,
+        name=f"{kind} reward model",
+        key=key,
+        load=load,
+        make_collator=lambda processor: PairCollator(
+            processor, model_settings.prompt, kind=kind, max_prompt_tokens=max_prompt_tokens
+        ),
+        options={"batch_size": settings.batch_size, "critique_weight": settings.critique_weight},
+        out=out,
+        record=record,
+        settings=settings,
+        seed=seed,
+        resume=resume,
+        quiet=quiet,
+    )
+
+
+def _read_examples(path: Path, kind: Kind) -> list[SFTExample]:
+    if kind == "scalar":
+        return [SFTExample(pair, "") for pair in read_pairs(path)]
+    examples = read_sft(path)
+    whole = sum(not split_critiques(example.completion).split for example in examples)
+    if whole:
+        _LOG.warning("%d of %d reasonings do not split into two critiques", whole, len(examples))
+    return examples
+
+
+def bradley_terry(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """-log sigmoid(chosen - rejected) of each pair, (B,) from scores (B,) (paper §2)."""
+    return -logsigmoid(chosen - rejected)
+
+
+class PairCollator:
+    """Turns B pairs into 2 B prompts, those of the chosen responses first, with their critiques."""
+
+    def __init__(
+        self, processor: Any, prompt: PromptName, *, kind: Kind, max_prompt_tokens: int | None
+    ) -> None:
+        self._processor, self._kind, self._max_prompt_tokens = processor, kind, max_prompt_tokens
+        self._prompt: PromptName = prompt
+
+    def __call__(self, examples: Sequence[SFTExample]) -> dict[str, Any]:
+        chosen = [(example, example.pair.preferred) for example in examples]
+        rejected = [(example, 3 - position) for example, position in chosen]
+        requests = [score_request(e.pair, position, prompt=self._prompt) for e, position in chosen + rejected]
+        ids, mask = pad_responses([self._critique(*shown) for shown in chosen + rejected])
+        batch = encode(self._processor, requests, max_prompt_tokens=self._max_prompt_tokens)
+        return {"batch": batch, "responses": ids, "labels": ids.masked_fill(~mask, -100)}
+
+    def _critique(self, example: SFTExample, position: int) -> list[int]:
+        if self._kind == "scalar":
+            return []
+        tokenizer = self._processor.tokenizer
+        text = split_critiques(example.completion).texts[position - 1]
+        return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+class PreferenceTrainer(CheckpointedTrainer):
+    """Bradley-Terry loss, the mean over the pairs of a batch, and critique loss, the mean over its tokens."""
+
+    def __init__(self, *args: Any, batch_size: int, critique_weight: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._batch_size, self._critique_weight = batch_size, critique_weight
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor | tuple[Tensor, Any]:
+        mask = inputs["labels"] != -100
+        scores, log_probs = model(inputs["batch"], responses=inputs["responses"], mask=mask)
+        chosen, rejected = scores.chunk(2)
+        loss = bradley_terry(chosen, rejected).sum() / self._batch_size
+        self.sums["preference_loss"] += float(loss.detach())
+        self.sums["accuracy"] += float((chosen > rejected).sum()) / self._batch_size
+        self.sums["margin"] += float((chosen - rejected).detach().sum()) / self._batch_size
+        if mask.any():
+            critique_loss = -log_probs.sum() / num_items_in_batch
+            self.sums["critique_loss"] += float(critique_loss.detach())
+            loss = loss + self._critique_weight * critique_loss
+        return (loss, scores) if return_outputs else loss

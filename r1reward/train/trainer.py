@@ -1,0 +1,210 @@
+"""HF `Trainer` with checkpoints that are whole or absent: what all supervised runs here share.
+
+The Trainer's own checkpoints are pickled and can be left half-written by a kill, so it saves and
+resumes through `train.checkpoint`. The order of the examples follows from the seed and the place in the
+run alone; nothing else is random.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from r1reward.config import SFTSettings
+from r1reward.engines.loading import save_model
+from r1reward.files import append_jsonl, read_jsonl
+from r1reward.prompts import PromptName
+from r1reward.train import checkpoint
+from r1reward.train.monitor import Monitor
+from r1reward.types import Request
+
+AnyExample = TypeVar("AnyExample", bound="Example")
+_TRAINER_STATE = "trainer_state.json"
+_NOT_METRICS = ("epoch",)
+
+
+class Example(Protocol):
+    """A request, by the name of the judge prompt, and the answer to learn."""
+
+    @property
+    def completion(self) -> str: ...
+
+    def request(self, prompt: PromptName) -> Request: ...
+
+
+def run_trainer(
+    trainer_class: type[CheckpointedTrainer],
+    examples: Sequence[AnyExample],
+    *,
+    name: str,
+    key: Mapping[str, Any],
+    load: Callable[[Path | None], tuple[Any, Any]],
+    make_collator: Callable[[Any], Callable[[Sequence[AnyExample]], dict[str, Any]]],
+    out: Path,
+    record: Path,
+    settings: SFTSettings,
+    seed: int,
+    resume: bool,
+    quiet: bool,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train on examples, or go on from the last checkpoint in `out`; returns `out/model`.
+
+    Args:
+        trainer_class: gives the loss.
+        name: what is running, for the progress line.
+        key: what the run is a run of; work in `out` under another key is discarded.
+        load: model and processor of a checkpoint, or of the start for None.
+        make_collator: takes the processor; the collator turns examples into the trainer's inputs.
+        options: further arguments of `trainer_class`.
+    """
+    last = checkpoint.open_run(out, key, resume=resume, record=record)
+    if checkpoint.final_status(out, record):
+        return out / "model"
+    model, processor = load(last)
+    steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
+    step = checkpoint.checkpoint_state(last)["step"] if last else 0
+    with Monitor(name, total=steps, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
+        trainer = trainer_class(
+            model=model,
+            args=_arguments(out, settings, seed, steps),
+            train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
+            data_collator=make_collator(processor),
+            callbacks=[Recorder(record / "metrics.jsonl", monitor)],
+            **(options or {}),
+        )
+        trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
+        for noisy in (ProgressCallback, PrinterCallback):
+            trainer.remove_callback(noisy)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    folder = checkpoint.write_folder(out / "model", lambda path: save_model(model, processor, path))
+    checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
+    return folder
+
+
+def choose_examples(examples: Sequence[AnyExample], limit: int | None, seed: int) -> list[AnyExample]:
+    """At most `limit` examples, drawn by the seed and left in their order."""
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    chosen = np.random.default_rng([seed, 3]).choice(len(examples), size=limit, replace=False)
+    return [examples[index] for index in sorted(chosen.tolist())]
+
+
+class ExampleStream(Dataset[Any]):
+    """The examples of a whole run, pass after pass, each pass in an order of its own."""
+
+    def __init__(self, examples: Sequence[Example], *, seed: int, length: int) -> None:
+        self._examples, self._seed, self._length = examples, seed, length
+        self._epoch, self._order = -1, np.empty(0)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: int) -> Example:
+        epoch, index = divmod(place, len(self._examples))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
+        return self._examples[int(self._order[index])]
+
+
+class CheckpointedTrainer(Trainer):
+    """Trainer that saves and resumes through `train.checkpoint`. Subclasses give `compute_loss`.
+
+    A loss is a sum divided by a count of the whole batch, so that micro-batches add up to it. What a
+    subclass adds to `sums` during an update is logged with the update.
+    """
+
+    processor: Any = None
+    checkpoints: Path = Path()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = True
+        self._loss_shifts_labels = False
+        self.sums: defaultdict[str, float] = defaultdict(float)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log({**logs, **self.sums}, start_time)
+        self.sums.clear()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoint.save_checkpoint(
+            self.checkpoints,
+            self.state.global_step,
+            model=self.model,
+            processor=self.processor,
+            optimizer=self.optimizer,
+            state={"scheduler": self.lr_scheduler.state_dict()},  # type: ignore[union-attr]
+            also=lambda folder: self.state.save_to_json(str(folder / _TRAINER_STATE)),
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The model was loaded from the checkpoint before the Trainer was made."""
+
+    def _load_optimizer_and_scheduler(self, checkpoint_: str | None) -> None:
+        if checkpoint_ is not None:
+            checkpoint.load_optimizer(self.optimizer, Path(checkpoint_))
+            self.lr_scheduler.load_state_dict(checkpoint.checkpoint_state(Path(checkpoint_))["scheduler"])  # type: ignore[union-attr]
+
+    def _load_rng_state(self, checkpoint_: str | None) -> None:
+        """Nothing random remains: the order of the examples follows from the seed."""
+
+
+class Recorder(TrainerCallback):
+    """Writes the metrics of every update; `seconds` counts from the start of the run, kills left out."""
+
+    def __init__(self, path: Path, monitor: Monitor) -> None:
+        self._path, self._monitor = path, monitor
+        rows = read_jsonl(path) if path.is_file() else []
+        self._before = rows[-1]["seconds"] if rows else 0.0
+        self._started = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._started = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            metrics = {key: float(value) for key, value in logs.items() if key not in _NOT_METRICS}
+            row = {"step": state.global_step, **metrics}
+            row["seconds"] = self._before + time.monotonic() - self._started
+            append_jsonl(self._path, row)
+            self._monitor.show(row)
+
+
+def _arguments(out: Path, settings: SFTSettings, seed: int, steps: int) -> TrainingArguments:
+    micro = min(settings.micro_batch_size, settings.batch_size)
+    if settings.batch_size % micro:
+        raise ValueError(f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}")
+    return TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch_size // micro,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        adam_beta2=0.95,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to=[],
+        seed=seed,
+    )

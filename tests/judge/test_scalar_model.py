@@ -1,0 +1,43 @@
+"""The reward head against numbers computed by hand."""
+
+import torch
+
+from r1reward.judge.scalar_model import RewardHead
+
+
+def make_head() -> RewardHead:
+    head = RewardHead(2)
+    with torch.no_grad():
+        head.hidden.weight.copy_(torch.tensor([[1.0, 2.0], [-1.0, 0.5]]))
+        head.hidden.bias.copy_(torch.tensor([0.5, 0.0]))
+        head.output.weight.copy_(torch.tensor([[2.0, 3.0]]))
+    return head
+
+
+def test_a_score_is_a_relu_between_two_linear_layers() -> None:
+    # (1, 1): hidden (3.5, -0.5) -> (3.5, 0) -> 7. (-1, 2): hidden (3.5, 2) -> 7 + 6.
+    assert make_head()(torch.tensor([[1.0, 1.0], [-1.0, 2.0]])).tolist() == [7.0, 13.0]
+
+
+def test_the_gradient_flows_through_active_units_only() -> None:
+    head = make_head()
+    state = torch.tensor([1.0, 1.0], requires_grad=True)
+    head(state).backward()
+    gradients = [head.output.weight.grad, head.hidden.weight.grad, head.hidden.bias.grad, state.grad]
+    assert [gradient.tolist() for gradient in gradients if gradient is not None] == [
+        [[3.5, 0.0]],
+        [[2.0, 2.0], [0.0, 0.0]],
+        [2.0, 0.0],
+        [2.0, 4.0],
+    ]
+
+
+def test_half_precision_states_are_scored_in_float32() -> None:
+    assert make_head()(torch.ones(3, 2, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_a_new_head_follows_from_its_generator() -> None:
+    first, again, other = (RewardHead(8, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(first.hidden.weight, again.hidden.weight)
+    assert torch.equal(first.output.weight, again.output.weight)
+    assert not torch.equal(first.hidden.weight, other.hidden.weight)
