@@ -30,6 +30,14 @@ def test_status_and_why_of_nothing(empty_runs, capsys):
     assert "03_stable_reinforce is not run yet" in capsys.readouterr().out
 
 
+def test_why_explains_a_row_of_the_committed_results(empty_runs, capsys):
+    assert cli.main(["why", "table_03:stable_reinforce"]) == 0
+    shown = capsys.readouterr().out
+    assert "records/rl/stable_reinforce/seed_0/metrics.jsonl" in shown and "commit" in shown
+    assert cli.main(["why", "table_05:stable_reinforc"]) == 2
+    assert "did you mean stable_reinforce?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -80,15 +80,12 @@ def _about_run(folder: Path, grid: Path | None) -> list[str]:
     """What `status.json` of a training, and `run.json` of a grid run, say."""
     lines = []
     if grid and read_json(grid / "run.json")["status"] == "identical":
-        lines.append(
-            "  identical by construction: the part never acted on this seed; records of the reference"
-        )
+        lines.append("  identical by construction: the part never acted; records of the reference")
     if not (folder / "status.json").is_file():
         return lines
     status = read_json(folder / "status.json")
-    lines.append(
-        f"  status    {status['status']} after {status['step']} steps {status.get('reason', '')}".rstrip()
-    )
+    ended = f"{status['status']} after {status['step']} steps {status.get('reason', '')}"
+    lines.append(f"  status    {ended.rstrip()}")
     lines += [f"  {key:<9} {_line(value)}" for key, value in sorted(status.get("run", {}).items())]
     return [*lines, f"  weights   {status['weights']}"] if "weights" in status else lines
 

@@ -23,6 +23,7 @@ TABLES = (
     "table_10",
     "table_13",
     "extra_annotators",
+    "extra_claims",
     "extra_full_grid",
     "extra_stress",
     "extra_consistency_judges",
@@ -55,9 +56,8 @@ def test_rendering_twice_gives_the_same_bytes(run_root: Path) -> None:
     assert {path: path.read_bytes() for path in records} == records
     names = {str(path.relative_to(run_root)) for path in first}
     expected = {f"tables/{name}.{form}" for name in TABLES for form in ("csv", "md", "tex")}
-    assert names == expected | {
-        f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")
-    }
+    expected |= {f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")}
+    assert names == expected | {"claims.json"}
 
 
 def test_the_report_needs_no_torch() -> None:

@@ -1,0 +1,115 @@
+import glob
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from r1reward.report.claim_list import CLAIMS, change, collapses, contradictions, difference
+from r1reward.report.claims import (
+    IDENTICAL_NOTE,
+    Claim,
+    Measured,
+    check,
+    claims_table,
+    judge_interval,
+    ledger,
+)
+from r1reward.report.records import Records
+from r1reward.report.scores import compare
+from r1reward.stats import Interval
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "bound", "verdict"),
+    [
+        (0.1, 2.0, "above", 0.0, "holds"),
+        (-0.1, 2.0, "above", 0.0, "undecided"),
+        (-2.0, -0.1, "above", 0.0, "does not hold"),
+        (0.0, 2.0, "above", 0.0, "undecided"),
+        (-2.0, -0.1, "below", 0.0, "holds"),
+        (0.1, 2.0, "below", 0.0, "does not hold"),
+        (-20.0, -6.0, "below", -5.0, "holds"),
+        (-4.0, 1.0, "below", -5.0, "does not hold"),
+        (-6.0, 1.0, "below", -5.0, "undecided"),
+        (-1.0, 1.0, "within", 1.0, "holds"),
+        (-1.1, 1.0, "within", 1.0, "undecided"),
+        (1.1, 2.0, "within", 1.0, "does not hold"),
+        (-3.0, -1.2, "within", 1.0, "does not hold"),
+    ],
+)
+def test_verdicts_follow_from_the_interval(low, high, direction, bound, verdict) -> None:
+    assert judge_interval(Interval((low + high) / 2, low, high), direction, bound) == verdict
+
+
+def test_a_difference_is_the_paired_one_in_points(records: Records) -> None:
+    found = difference("stable_reinforce", "sft")(records)
+    expected = compare(records, "sft", "stable_reinforce", "greedy")
+    assert found and found.interval and expected
+    assert found.interval.estimate == pytest.approx(100 * expected.estimate)
+    assert found.seeds == 3
+
+
+def test_a_variant_that_never_acted_is_undecided_and_says_why(records: Records) -> None:
+    (claim,) = [claim for claim in CLAIMS if claim.name == "pre_clip_needed"]
+    entry = check(claim, records)
+    assert (entry.verdict, entry.measured, entry.note) == ("undecided", None, IDENTICAL_NOTE)
+
+
+def test_without_records_nothing_has_a_verdict(empty_root: Path) -> None:
+    entries = ledger(Records.of_run(empty_root), CLAIMS)
+    assert {entry["verdict"] for entry in entries} == {"not run"}
+    assert {entry["measured"] for entry in entries} == {None}
+
+
+def test_a_change_is_relative_and_over_seeds(run_root: Path, write_jsonl) -> None:
+    for seed, last in ((0, 9.0), (1, 8.0)):
+        rows = [{"step": step, "response_length": 10.0 if step < 5 else last} for step in range(10)]
+        write_jsonl(run_root / f"records/rl/made_up/seed_{seed}/metrics.jsonl", rows)
+    found = change("made_up", "response_length")(Records.of_run(run_root))
+    assert found and found.interval and found.seeds == 2
+    interval = found.interval
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx((-15, -20, -10))
+
+
+def test_contradictions_are_compared_at_the_end(run_root: Path, write_jsonl) -> None:
+    for name, share in (("one", 0.1), ("other", 0.4)):
+        for seed in range(2):
+            rows = [{"step": step, "contradicted_share": 1.0 if step < 10 else share} for step in range(20)]
+            write_jsonl(run_root / f"records/rl/{name}/seed_{seed}/metrics.jsonl", rows)
+    found = contradictions("one", "other")(Records.of_run(run_root))
+    assert found and found.interval and found.interval.high == pytest.approx(-30)
+
+
+def test_one_seed_has_no_interval_over_seeds(run_root: Path, write_jsonl) -> None:
+    rows = [{"step": step, "response_length": 10.0 - step} for step in range(10)]
+    write_jsonl(run_root / "records/rl/lonely/seed_0/metrics.jsonl", rows)
+    found = change("lonely", "response_length")(Records.of_run(run_root))
+    assert found and found.interval is None and "one seed" in found.note
+
+
+def test_collapse_rates_come_from_fresh_seeds(run_root: Path) -> None:
+    found = {"fresh": {"reinforce_pp": 5}, "fresh_seeds": 5, "chosen": "cell"}
+    (run_root / "records" / "stress.json").write_text(json.dumps(found))
+    measured = collapses("reinforce_pp")(Records.of_run(run_root))
+    assert measured and measured.interval
+    assert (measured.interval.estimate, measured.interval.high) == (1.0, 1.0)
+    assert measured.interval.low == pytest.approx(0.4781762, abs=1e-6)
+
+
+def test_the_table_shows_every_claim_once(records: Records) -> None:
+    frame = claims_table(records, claims=CLAIMS)
+    assert len(frame) == len(CLAIMS) == len({claim.name for claim in CLAIMS}) >= 20
+    interval = Interval(1.0, float(np.nextafter(0, 1)), 2.0)
+    made_up = Claim("c", "1", "q", "s", "above", lambda _: Measured(interval, 3))
+    (row,) = claims_table(records, claims=[made_up]).to_dict("records")
+    assert (row["verdict"], row["measured"], row["seeds"]) == ("holds", "1.00 [0.00, 2.00]", "3")
+
+
+def test_quotes_are_the_papers() -> None:
+    files = glob.glob(os.environ.get("R1REWARD_PAPER", ""))
+    if not files:
+        pytest.skip("R1REWARD_PAPER names no file with the paper's text")
+    text = Path(files[0]).read_text(encoding="utf-8")
+    assert [claim.name for claim in CLAIMS if claim.quote not in text] == []
