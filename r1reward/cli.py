@@ -133,11 +133,13 @@ def _status(options: argparse.Namespace) -> int:
     from r1reward.pipeline.staleness import examine_all
 
     context = _context(options)
-    for notebook, standing in zip(context.notebooks, examine_all(context).values(), strict=True):
+    standings = examine_all(context)
+    for notebook in context.notebooks:
+        state = standings[notebook.name].state if notebook.name in standings else "on request"
         manifest = context.manifest(notebook) or {}
         finished = manifest.get("finished", "")
         seconds = f"{manifest['wall_seconds']:.0f} s" if manifest else ""
-        print(f"{notebook.name:<28} {standing.state:<12} {finished:<26} {seconds}")
+        print(f"{notebook.name:<28} {state:<12} {finished:<26} {seconds}")
     return 0
 
 
@@ -149,7 +151,10 @@ def _why(options: argparse.Namespace) -> int:
     if options.name.startswith("table_"):
         return _why_row(context, options.name)
     name = find_notebook(options.name, context.notebooks).name
-    standing = examine_all(context)[name]
+    standing = examine_all(context).get(name)
+    if standing is None:
+        print(f"{name} runs on request: r1reward run {name}")
+        return 0
     print(f"{name} is {standing.state}")
     for reason in standing.reasons:
         print(f"  {reason}")

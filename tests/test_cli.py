@@ -25,7 +25,9 @@ def empty_runs(tmp_path, monkeypatch):
 def test_status_and_why_of_nothing(empty_runs, capsys):
     assert cli.main(["status", "--profile", "smoke"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines and all("not run yet" in line for line in lines)
+    assert lines and all("not run yet" in line or "on request" in line for line in lines)
+    assert cli.main(["why", "05b"]) == 0
+    assert "r1reward run 05b_full_grid" in capsys.readouterr().out
     assert cli.main(["why", "3"]) == 0
     assert "03_stable_reinforce is not run yet" in capsys.readouterr().out
 
