@@ -249,6 +249,15 @@ class JudgesSettings(Settings):
     weak: JudgeSettings = Field(default=JudgeSettings(), description="One that has learnt less.")
 
 
+class StressSettings(Settings):
+    """Size of the runs that look for a setting which breaks training (`train.stress`)."""
+
+    rollout_batch_size: int = Field(default=64, ge=2, description="Prompts a rollout; updates take half.")
+    steps: int = Field(default=40, ge=1, description="Rollouts of a run.")
+    seeds: int = Field(default=5, ge=1, le=100, description="Seeds for the search, and as many fresh ones.")
+    cells: int = Field(default=16, ge=1, description="At most so many cells are tried, mildest first.")
+
+
 class BenchSettings(Settings):
     """How reward benchmarks are run."""
 
@@ -285,6 +294,7 @@ class Profile(Settings):
     reward_model: RewardModelSettings = RewardModelSettings()
     rl: RLSettings = RLSettings()
     judges: JudgesSettings = JudgesSettings()
+    stress: StressSettings = StressSettings()
     bench: BenchSettings = BenchSettings()
 
 

@@ -13,36 +13,34 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from r1reward.config import RLSettings
+from r1reward.config import RLSettings, StressSettings
 from r1reward.train.grid import Grid, run_grid
 from r1reward.train.variants import REFERENCE, find_variant
 
-TUNING_SEEDS = tuple(range(100, 105))
-FRESH_SEEDS = tuple(range(200, 205))
-MANY, FEW = 3, 1
+FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200
+MANY, FEW = 0.6, 0.2
 COMPARED = (REFERENCE, "reinforce_pp", "wo_filter", "wo_pre_clip")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One stress setting; `size` and `steps` keep a run short."""
+    """One stress setting."""
 
     learning_rate: float
     inner_epochs: int
     pairs: Literal["hard", "easy"]
-    size: int = 64
-    steps: int = 40
 
     @property
     def name(self) -> str:
         """For example "rate_0.0005_epochs_4_easy"."""
         return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_{self.pairs}"
 
-    def settings(self, base: RLSettings) -> RLSettings:
+    def settings(self, base: RLSettings, size: StressSettings) -> RLSettings:
         """The profile's RL settings with those of the cell."""
+        batch = size.rollout_batch_size
         changes = {"learning_rate": self.learning_rate, "inner_epochs": self.inner_epochs}
-        sizes = {"rollout_batch_size": self.size, "train_batch_size": self.size // 2}
-        lengths = {"max_steps": self.steps, "epochs": 1000, "save_steps": self.steps}
+        sizes = {"rollout_batch_size": batch, "train_batch_size": batch // 2, "micro_batch_size": batch // 2}
+        lengths = {"max_steps": size.steps, "epochs": 1000, "save_steps": size.steps}
         return base.model_copy(update={**changes, **sizes, **lengths})
 
 
@@ -53,22 +51,33 @@ CELLS = tuple(
 
 
 def search_cells(
-    make_grid: Callable[[Cell, Sequence[int]], Grid], *, cells: Sequence[Cell] = CELLS
+    make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, *, cells: Sequence[Cell] = CELLS
 ) -> dict[str, Any]:
     """Try cells in order until Reinforce++ alone collapses; returns what was tried and what is chosen.
 
-    Alone: on at least three of the five tuning seeds, and StableReinforce on at most one. If no cell
-    separates the two, the one where Reinforce++ collapses most often is chosen and `separates` is false.
+    Alone: on at least three fifths of the tuning seeds, and StableReinforce on at most one fifth. If no
+    cell separates the two, the one where Reinforce++ collapses most often is chosen and `separates` is
+    false.
     """
+    seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + size.seeds)
     tried: list[dict[str, Any]] = []
-    outcome = {"tried": tried, "tuning_seeds": len(TUNING_SEEDS)}
-    for cell in cells:
-        collapsed = run_cell(make_grid(cell, TUNING_SEEDS), COMPARED[:2])
+    outcome = {"tried": tried, "tuning_seeds": size.seeds}
+    for cell in cells[: size.cells]:
+        collapsed = run_cell(make_grid(cell, seeds), COMPARED[:2])
         tried.append({"cell": cell.name, **asdict(cell), "collapsed": collapsed})
-        if collapsed["reinforce_pp"] >= MANY and collapsed[REFERENCE] <= FEW:
+        if collapsed["reinforce_pp"] >= MANY * size.seeds and collapsed[REFERENCE] <= FEW * size.seeds:
             return {**outcome, "chosen": cell.name, "separates": True}
     most = max(tried, key=lambda row: row["collapsed"]["reinforce_pp"])
     return {**outcome, "chosen": most["cell"], "separates": False}
+
+
+def run_fresh(
+    make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, found: dict[str, Any]
+) -> dict[str, Any]:
+    """What was found, with the collapses of every variant on fresh seeds in the chosen cell."""
+    seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + size.seeds)
+    fresh = run_cell(make_grid(find_cell(found["chosen"]), seeds), COMPARED)
+    return {**found, "fresh": fresh, "fresh_seeds": size.seeds}
 
 
 def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
@@ -76,7 +85,7 @@ def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
     start, records = next(iter(grid.starts.values())), grid.records / cell.name
     return replace(
         grid,
-        profile=grid.profile.model_copy(update={"rl": cell.settings(grid.profile.rl)}),
+        profile=grid.profile.model_copy(update={"rl": cell.settings(grid.profile.rl, grid.profile.stress)}),
         starts=dict.fromkeys(seeds, start),
         rl_pairs={"hard": grid.rl_pairs[cell.pairs]},
         benchmark=(),

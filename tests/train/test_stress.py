@@ -6,21 +6,24 @@ from typing import Any
 
 import pytest
 
-from r1reward.config import RLSettings, load_profile
+from r1reward.config import RLSettings, StressSettings, load_profile
 from r1reward.train import stress as stress_module
 from r1reward.train.grid import Grid
 from r1reward.train.stress import (
     CELLS,
     COMPARED,
-    FRESH_SEEDS,
-    TUNING_SEEDS,
+    FIRST_FRESH_SEED,
+    FIRST_TUNING_SEED,
     Cell,
     find_cell,
     make_stress_grid,
     run_cell,
+    run_fresh,
     search_cells,
 )
 from r1reward.train.variants import REFERENCE, Variant
+
+SIZE = StressSettings()
 
 
 @pytest.fixture
@@ -57,14 +60,14 @@ def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, ou
     outcomes[first] = {"reinforce_pp": _statuses(2)}
     outcomes[second] = {"reinforce_pp": _statuses(5), REFERENCE: _statuses(2)}
     outcomes[third] = {"reinforce_pp": _statuses(3), REFERENCE: _statuses(1)}
-    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds))
+    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
     assert (found["chosen"], found["separates"]) == (third, True)
     assert [row["collapsed"]["reinforce_pp"] for row in found["tried"]] == [2, 5, 3]
 
 
 def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
     outcomes[CELLS[4].name] = {"reinforce_pp": _statuses(4), REFERENCE: _statuses(4)}
-    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds))
+    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
     assert (found["chosen"], found["separates"]) == (CELLS[4].name, False)
     assert len(found["tried"]) == len(CELLS)
 
@@ -77,20 +80,41 @@ def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, ou
 
 def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
     cell = Cell(1e-3, 4, "easy")
-    made = make_stress_grid(grid, cell, TUNING_SEEDS)
-    assert made.starts == dict.fromkeys(TUNING_SEEDS, tmp_path / "sft")
+    made = make_stress_grid(grid, cell, range(100, 105))
+    assert made.starts == dict.fromkeys(range(100, 105), tmp_path / "sft")
     assert made.rl_pairs == {"hard": tmp_path / "easy.jsonl"}
     assert made.reference == tmp_path / "records" / cell.name / REFERENCE
     settings = made.profile.rl
-    assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, cell.steps)
-    changed = {"learning_rate", "inner_epochs", "rollout_batch_size", "train_batch_size", "max_steps"}
-    left = changed | {"epochs", "save_steps"}
+    assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
+    left = {"learning_rate", "inner_epochs", "max_steps", "epochs", "save_steps"}
+    left |= {"rollout_batch_size", "train_batch_size", "micro_batch_size"}
     assert settings.model_dump(exclude=left) == grid.profile.rl.model_dump(exclude=left)
     assert RLSettings.model_validate(settings.model_dump()) == settings
 
 
 def test_cells_are_told_apart_and_seeds_are_fresh() -> None:
     assert find_cell(CELLS[3].name) == CELLS[3] and len({cell.name for cell in CELLS}) == len(CELLS)
-    assert not set(TUNING_SEEDS) & set(FRESH_SEEDS)
+    assert FIRST_FRESH_SEED - FIRST_TUNING_SEED >= 100 >= StressSettings.model_fields["seeds"].metadata[1].le
     with pytest.raises(ValueError, match="no stress cell is called"):
         find_cell("rate_9")
+
+
+def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: dict) -> None:
+    cell = CELLS[1]
+    outcomes[cell.name] = {"reinforce_pp": _statuses(4), "wo_filter": _statuses(2)}
+    asked: list[tuple[str, list[int]]] = []
+
+    def make(cell: Cell, seeds: Any) -> Grid:
+        asked.append((cell.name, list(seeds)))
+        return make_stress_grid(grid, cell, seeds)
+
+    found = run_fresh(make, SIZE, {"chosen": cell.name, "separates": True})
+    assert asked == [(cell.name, [200, 201, 202, 203, 204])]
+    assert found["fresh"] == {REFERENCE: 0, "reinforce_pp": 4, "wo_filter": 2, "wo_pre_clip": 0}
+    assert (found["fresh_seeds"], found["separates"]) == (5, True)
+
+
+def test_a_profile_may_try_fewer_cells(grid: Grid, outcomes: dict) -> None:
+    size = StressSettings(cells=2)
+    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), size)
+    assert [row["cell"] for row in found["tried"]] == [cell.name for cell in CELLS[:2]]
