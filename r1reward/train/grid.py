@@ -26,7 +26,7 @@ from r1reward.judge.consistency import (
 )
 from r1reward.parallel import side_by_side
 from r1reward.train.rl import train_rl
-from r1reward.train.variants import JudgeName, Variant, interventions, is_identical
+from r1reward.train.variants import REFERENCE, JudgeName, Variant, interventions, is_identical
 from r1reward.types import PreferencePair
 
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -78,13 +78,17 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
-    rows = read_jsonl(grid.reference / f"seed_{seed}" / "metrics.jsonl")
-    if is_identical(variant, grid.profile.rl, rows):
+    rows = [] if variant.name == REFERENCE else _reference_rows(grid, seed)
+    if rows and is_identical(variant, grid.profile.rl, rows):
         about |= {"status": "identical", "interventions": interventions(rows)}
     else:
         about |= _train_and_judge(grid, variant, seed, folder)
     write_json(file, about)
     return about
+
+
+def _reference_rows(grid: Grid, seed: int) -> list[dict[str, Any]]:
+    return read_jsonl(grid.reference / f"seed_{seed}" / "metrics.jsonl")
 
 
 def _take_over(earlier: Path, folder: Path, key: str) -> None:

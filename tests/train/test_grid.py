@@ -107,3 +107,11 @@ def test_committed_records_of_the_same_run_are_taken_over(grid: Grid, runs: list
     changed = [Variant("weight_0.0", (7,), {"consistency_weight": 0.3})]
     run_grid(replace(again, records=tmp_path / "other"), changed)
     assert runs == [("weight_0.0", 0), ("weight_0.0", 1)]
+
+
+def test_the_reference_is_run_where_the_grid_has_none(grid: Grid, runs: list, tmp_path: Path) -> None:
+    own = replace(grid, reference=grid.records / "stable_reinforce")
+    run_grid(own, [find_variant("stable_reinforce")])
+    assert runs == [("stable_reinforce", 0), ("stable_reinforce", 1)]
+    outcomes = run_grid(own, [find_variant("wo_filter")])
+    assert {about["status"] for about in outcomes.values()} == {"identical"}
