@@ -63,3 +63,12 @@ def test_judges_are_listed_with_their_interval(run_root: Path) -> None:
 def test_no_judges_were_trained(empty_root: Path) -> None:
     (row,) = consistency_judges(Records.of_run(empty_root)).to_dict("records")
     assert row["accuracy"] == "not run"
+
+
+def test_models_with_a_head_have_no_sampled_rows(records: Records) -> None:
+    frame = ablation_table(records, 5)
+    own = frame[frame["source"] != "paper"].set_index("model")
+    for model in ("Reward Model", "MM-RLHF-Reward"):
+        names = [name for name in own.index if name.startswith(model)]
+        assert list(own.loc[names, "decoding"]) == ["greedy"]
+    assert set(own[own.index.str.startswith("StableReinforce")]["decoding"]) > {"greedy"}
