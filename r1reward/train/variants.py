@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from r1reward.algo.losses import PRE_CLIP
 from r1reward.algo.ratio import log_bound
 from r1reward.config import RLSettings
+from r1reward.judge.choose import JudgeName
 from r1reward.train.rl import advantage_limit
 
-JudgeName = Literal["strong", "weak", "noisy", "random"]
 REFERENCE = "stable_reinforce"
 
 
