@@ -88,7 +88,11 @@ def train_sft(
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     stream = ExampleStream(examples, seed=seed, length=steps * settings.batch_size)
     step = checkpoint.checkpoint_state(last)["step"] if last else 0
-    with Monitor("sft", total=steps, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
+    board = out / "tensorboard"
+    with (
+        checkpoint.explain_full_disk(out),
+        Monitor("sft", total=steps, step=step, folder=board, quiet=quiet) as monitor,
+    ):
         trainer = ResponseTrainer(
             model=model,
             args=_arguments(out, settings, seed, steps),
