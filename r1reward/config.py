@@ -12,12 +12,23 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
 Algorithm = Literal["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"]
+ModelName = Annotated[str, Field(min_length=1, description="Name of the model at the server.")]
+Address = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^@?#\s]+$",
+        description="Address of the server, up to /v1 and without credentials.",
+    ),
+]
+KeyVariable = Annotated[
+    str, Field(description="Environment variable that holds the key; empty for a server without keys.")
+]
 
 
 class Settings(BaseModel):
@@ -68,38 +79,38 @@ class WorldSettings(Settings):
     )
 
 
-class AnnotatorSettings(Settings):
-    """The OpenAI-compatible server that is asked where `data.annotator` is "openai" (paper §3.2)."""
+class ServerSettings(Settings):
+    """A model behind an OpenAI-compatible server, and how it is asked."""
 
-    model: str = Field(default="gpt-4o", min_length=1, description="Name of the model at the server.")
-    base_url: str = Field(
-        default="https://api.openai.com/v1",
-        pattern=r"^https?://[^@?#\s]+$",
-        description="Address of the server, up to /v1 and without credentials.",
-    )
-    key_variable: str = Field(
-        default="OPENAI_API_KEY",
-        description="Environment variable that holds the key; empty for a server without keys.",
-    )
+    model: ModelName
+    base_url: Address = "http://localhost:8000/v1"
+    key_variable: KeyVariable = ""
     temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
+    seed: int | None = Field(default=None, ge=0, description="Sent with each request.")
+    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
+    concurrency: int = Field(default=8, ge=1, le=512, description="Requests at the same time.")
+    timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
+    max_retries: int = Field(
+        default=6, ge=0, description="Repetitions of a request without an answer before it has failed."
+    )
+    price_input: float = Field(
+        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
+    )
+    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
+
+
+class AnnotatorSettings(ServerSettings):
+    """The server that is asked where `data.annotator` is "openai" (paper §3.2)."""
+
+    model: ModelName = "gpt-4o"
+    base_url: Address = "https://api.openai.com/v1"
+    key_variable: KeyVariable = "OPENAI_API_KEY"
     retry_temperature: float | None = Field(
         default=None, ge=0, le=2, description="Temperature from the second attempt on, if it is another one."
     )
     seed: int | None = Field(
         default=None, ge=0, description="Sent with each request, raised by one for each further attempt."
     )
-    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
-    concurrency: int = Field(default=8, ge=1, le=512, description="Pairs asked about at the same time.")
-    timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
-    max_retries: int = Field(
-        default=6,
-        ge=0,
-        description="Repetitions of a request without an answer before the attempt has failed.",
-    )
-    price_input: float = Field(
-        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
-    )
-    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
     folder: str = Field(
         default="",
         description="Where paid answers outlive a run; empty keeps them in the run, which new code discards.",
@@ -240,9 +251,32 @@ class JudgeSettings(Settings):
     batch_size: int = Field(default=32, ge=1, description="Opinions an update.")
 
 
-class JudgesSettings(Settings):
-    """The two trained consistency judges (paper Table 13)."""
+class JudgeServerSettings(ServerSettings):
+    """The server of the consistency judge; an answer is one digit."""
 
+    model: ModelName = "Qwen/Qwen2.5-VL-7B-Instruct"
+    max_tokens: int = Field(default=16, ge=1, description="Most tokens an answer may have.")
+
+
+class WeakJudgeServerSettings(JudgeServerSettings):
+    """The server of the weaker consistency judge (paper Table 13)."""
+
+    model: ModelName = "Qwen/Qwen2.5-VL-3B-Instruct"
+    base_url: Address = "http://localhost:8001/v1"
+
+
+class JudgesSettings(Settings):
+    """The consistency judges, a strong and a weak one (paper §3.2, Table 13)."""
+
+    name: Literal["trained", "server"] = Field(
+        default="trained", description="Small models that are trained for it, or models behind a server."
+    )
+    server: JudgeServerSettings = Field(
+        default=JudgeServerSettings(), description="The strong judge where `name` is 'server'."
+    )
+    weak_server: WeakJudgeServerSettings = Field(
+        default=WeakJudgeServerSettings(), description="The weak judge where `name` is 'server'."
+    )
     strong: JudgeSettings = Field(
         default=JudgeSettings(), description="Used in every run but those of Table 13."
     )

@@ -15,7 +15,7 @@ PACKAGE = Path(r1reward.__file__).parent
 GROUPS = (
     ("types", "stats", "config", "files", "progress", "parallel", "torchvision_ops"),
     ("prompts", "parsing", "algo"),
-    ("engines", "mini"),
+    ("engines", "mini", "servers"),
     ("data", "judge"),
     ("train", "bench"),
     ("downstream", "cluster"),

@@ -129,7 +129,8 @@ def _make_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> Mode
         settings = study.openai
         if arm == "weak_sampled":
             settings = settings.model_copy(update={"temperature": study.temperature})
-        return OpenAIAnnotator(settings, prompt=prompt, log=out / arm / "requests.jsonl", seed=seed)
+        log = out / arm / "requests.jsonl"
+        return OpenAIAnnotator(settings, prompt=prompt, section="annotators.openai", log=log, seed=seed)
     folder = train_weak_annotator(arm, out=out, profile=profile, seed=seed)
     changed = profile.model_copy(update={"model": _model_settings(arm, profile)})
     return ModelAnnotator(

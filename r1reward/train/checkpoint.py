@@ -7,16 +7,19 @@ name by a rename when every file in it is on disk, so a killed process leaves th
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,6 +30,26 @@ _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
 _UNFINISHED = ".unfinished"
 _REMOVED = ".removed"
+# No space, no quota left, and a limit on the size of a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(RuntimeError):
+    """Something could not be written for lack of space; the message names the folder and what to do."""
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn what a full disk raises while `folder` is written into a DiskFullError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if not _is_full(error):
+            raise
+        raise DiskFullError(
+            f"{folder} cannot be written: {error}; what was saved before is intact. Free space there, or "
+            "take a larger disk, and run the same command again: it goes on from the last checkpoint"
+        ) from error
 
 
 def save_checkpoint(
@@ -71,15 +94,20 @@ def checkpoint_state(path: Path) -> dict[str, Any]:
 def write_folder(path: Path, write: Callable[[Path], object]) -> Path:
     """Make the folder `path` with what `write(folder)` puts into it; there is never half of it.
 
-    What stood there before is replaced.
+    What stood there before is replaced. Raises DiskFullError if there is no space for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f"{path.name}{_UNFINISHED}"
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    write(unfinished)
-    for file in [*unfinished.rglob("*"), unfinished]:
-        sync(file)
+    try:
+        with explain_full_disk(path.parent):
+            unfinished.mkdir(parents=True)
+            write(unfinished)
+            for file in [*unfinished.rglob("*"), unfinished]:
+                sync(file)
+    except DiskFullError:
+        # Half a checkpoint would only keep the disk full.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     if path.exists():
         remove_folder(path)
     os.rename(unfinished, path)
@@ -157,6 +185,13 @@ def final_status(out: Path, record: Path) -> dict[str, Any] | None:
     """Status and last step of a run that ended and saved its model, else None. Call `open_run` first."""
     status = record / "status.json"
     return read_json(status) if status.is_file() and (out / "model").is_dir() else None
+
+
+def _is_full(error: BaseException) -> bool:
+    """The number of the system's error; safetensors has it in its text alone."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"os error {number})" in str(error) for number in _FULL)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

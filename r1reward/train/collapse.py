@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from r1reward.engines.base import NonFiniteError
-from r1reward.files import write_json
+from r1reward.files import write_atomic, write_json
 
 MAX_TRUNCATED_SHARE = 0.5
 MAX_REWARD_DROP = 0.3
@@ -51,11 +51,10 @@ class CollapseWatch:
 
 def save_evidence(folder: Path, step: int, error: NonFiniteError) -> None:
     """Write `step_<step>.json` (reason and a summary of each tensor) and the tensors as safetensors."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in error.tensors.items() if tensor.numel()
     }
-    save_file(tensors, folder / f"step_{step}.safetensors")
+    write_atomic(folder / f"step_{step}.safetensors", save(tensors))
     summaries = {name: _summary(tensor) for name, tensor in tensors.items()}
     write_json(folder / f"step_{step}.json", {"step": step, "reason": str(error), "tensors": summaries})
 

@@ -19,7 +19,8 @@ from r1reward.data.storage import write_rows
 from r1reward.engines import load_engine
 from r1reward.engines.base import Sampling
 from r1reward.files import read_jsonl
-from r1reward.judge.consistency import ConsistencyJudge, ModelConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.choose import JudgeName, make_consistency_judge
+from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import extract_reasoning, parse_verdict
 from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
@@ -77,18 +78,25 @@ def sample_answers(
 def make_consistency_judges(
     learned: Sequence[Opinion], held_out: Sequence[Opinion], *, profile: Profile, out: Path, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Train the strong and the weak judge as `out/<name>/model`; returns their held-out accuracy."""
+    """Train the strong and the weak judge as `out/<name>/model`; returns their held-out accuracy.
+
+    Where the profile names servers nothing is trained, and the servers' judges are measured.
+    """
+    names: tuple[JudgeName, ...] = ("strong", "weak")
     measured = {}
-    for name, settings in (("strong", profile.judges.strong), ("weak", profile.judges.weak)):
-        model = train_consistency_judge(
-            learned,
-            base=profile.model.base,
-            out=out / name,
-            settings=settings,
-            model_settings=profile.model,
-            seed=seed,
-        )
-        measured[name] = measure_consistency_judge(ModelConsistencyJudge(model), held_out)
+    for name in names:
+        (out / name).mkdir(parents=True, exist_ok=True)
+        if profile.judges.name == "trained":
+            train_consistency_judge(
+                learned,
+                base=profile.model.base,
+                out=out / name,
+                settings=getattr(profile.judges, name),
+                model_settings=profile.model,
+                seed=seed,
+            )
+        judge = make_consistency_judge(profile, name, out, seed=seed, cache=out / name)
+        measured[name] = measure_consistency_judge(judge, held_out)
     return measured
 
 

@@ -18,19 +18,13 @@ from r1reward.bench.evaluate import Mode, evaluate
 from r1reward.config import Profile
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
-from r1reward.judge.consistency import (
-    ConsistencyJudge,
-    FlippedConsistencyJudge,
-    ModelConsistencyJudge,
-    RandomConsistencyJudge,
-)
+from r1reward.judge.choose import make_consistency_judge
 from r1reward.parallel import side_by_side
 from r1reward.train.rl import train_rl
-from r1reward.train.variants import REFERENCE, JudgeName, Variant, interventions, is_identical
+from r1reward.train.variants import REFERENCE, Variant, interventions, is_identical
 from r1reward.types import PreferencePair
 
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
-FLIPPED_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class Grid:
     """What all runs of a grid share.
 
     `starts` are the cold-started checkpoints by seed, `rl_pairs` the files of hard and easy pairs, `judges`
-    the folders of the trained consistency judges by name, `reference` holds the records of the
+    the folder of the trained consistency judges, `reference` holds the records of the
     StableReinforce runs. Without a `benchmark` runs are trained only. Heavy files go to
     `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`. Records of the same
     run in `earlier`, such as the committed ones, are taken over.
@@ -48,7 +42,7 @@ class Grid:
     starts: Mapping[int, Path]
     rl_pairs: Mapping[str, Path]
     benchmark: tuple[PreferencePair, ...]
-    judges: Mapping[str, Path]
+    judges: Path
     reference: Path
     work: Path
     records: Path
@@ -110,7 +104,9 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> d
         model_settings=grid.profile.model,
         engine_settings=grid.profile.engine,
         seed=seed,
-        judge=make_judge(variant.judge, grid.judges, seed),
+        judge=make_consistency_judge(
+            grid.profile, variant.judge, grid.judges, seed=seed, cache=work / "judge"
+        ),
         record=folder,
     )
     scores = evaluate(
@@ -142,17 +138,8 @@ def run_key(grid: Grid, variant: Variant, seed: int) -> str:
         grid.profile.model.model_dump(mode="json"),
         grid.profile.engine.model_dump(mode="json"),
         grid.profile.bench.sampled_temperature,
-        make_judge(variant.judge, grid.judges, seed).fingerprint,
+        make_consistency_judge(grid.profile, variant.judge, grid.judges, seed=seed).fingerprint,
         [seed, weights_hash(grid.start(variant, seed)), sha256_file(grid.rl_pairs[variant.pairs])],
         judged,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def make_judge(name: JudgeName, judges: Mapping[str, Path], seed: int) -> ConsistencyJudge:
-    """A consistency judge by name (paper Table 13); "noisy" flips a quarter of the strong one's opinions."""
-    if name == "random":
-        return RandomConsistencyJudge(seed=seed)
-    if name == "noisy":
-        return FlippedConsistencyJudge(make_judge("strong", judges, seed), share=FLIPPED_SHARE, seed=seed)
-    return ModelConsistencyJudge(judges[name])

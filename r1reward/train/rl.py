@@ -92,7 +92,8 @@ def train_rl(
         quiet: no progress line.
 
     A run that collapses (see `train.collapse`) stops there; a loss or gradient that is not finite leaves
-    its evidence in `out/collapse`, and the weights before that update are saved.
+    its evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the
+    same call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
     out, record = Path(out), Path(record or out)
     pairs, judge = read_pairs(pairs_path), judge or ScriptedConsistencyJudge()
@@ -127,9 +128,11 @@ def train_rl(
         state = checkpoint.checkpoint_state(last)
         start, learner.update_count = state["step"], state["update_count"]
         checkpoint.load_optimizer(learner.optimizer, last)
-    with Monitor(
-        settings.algorithm, total=learner.steps, step=start, folder=out / "tensorboard", quiet=quiet
-    ) as monitor:
+    board = out / "tensorboard"
+    with (
+        checkpoint.explain_full_disk(out),
+        Monitor(settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet) as monitor,
+    ):
         return _run(learner, pairs, out, record, monitor, start)
 
 

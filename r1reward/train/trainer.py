@@ -74,7 +74,11 @@ def run_trainer(
     model, processor = load(last)
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     step = checkpoint.checkpoint_state(last)["step"] if last else 0
-    with Monitor(name, total=steps, step=step, folder=out / "tensorboard", quiet=quiet) as monitor:
+    board = out / "tensorboard"
+    with (
+        checkpoint.explain_full_disk(out),
+        Monitor(name, total=steps, step=step, folder=board, quiet=quiet) as monitor,
+    ):
         trainer = trainer_class(
             model=model,
             args=_arguments(out, settings, seed, steps),

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from r1reward.algo.losses import PRE_CLIP
 from r1reward.algo.ratio import log_bound
 from r1reward.config import RLSettings
+from r1reward.judge.choose import JudgeName
 from r1reward.train.rl import advantage_limit
 
-JudgeName = Literal["strong", "weak", "noisy", "random"]
 REFERENCE = "stable_reinforce"
 SWEEP: tuple[tuple[JudgeName, float], ...] = (
     ("weak", 0.1),

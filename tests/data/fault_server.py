@@ -18,7 +18,7 @@ from r1reward.config import AnnotatorSettings
 from r1reward.types import PreferencePair
 
 KEY, KEY_VARIABLE = "sk-test-0123456789abcdef", "R1REWARD_TEST_KEY"
-# What the annotator has to call each fault in its record.
+# What a client has to call each fault in its record.
 KINDS = {
     "429": "http_429",
     "429 after 7": "http_429",
@@ -94,6 +94,10 @@ class FaultServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def good_answer(self, pair_id: str, attempt: int) -> str:
+        """What a request gets that does not fail."""
+        return good_answer(pair_id, attempt)
+
     def asked(self) -> Counter[str]:
         """Requests of each pair."""
         return Counter(pair_id for pair_id, _, _ in self.requests)
@@ -127,7 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        found = re.search(r"pair (p-\d+)", body["messages"][0]["content"][-1]["text"])
+        content = body["messages"][0]["content"]
+        found = re.search(r"pair (p-\d+)", content if isinstance(content, str) else content[-1]["text"])
         assert found
         fault = self.owner.take(found[1], body, {name.lower(): value for name, value in self.headers.items()})
         try:
@@ -153,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in BODIES:
             self._send(200, BODIES[fault])
         else:
-            message = {"content": good_answer(pair_id, body.get("seed", 0))}
+            message = {"content": self.owner.good_answer(pair_id, body.get("seed", 0))}
             if fault == "refusal":
                 message = {"content": None, "refusal": "I cannot \ud800 help."}
             value = {"choices": [{"message": message}], "usage": None if fault == "no usage" else USAGE}

@@ -1,10 +1,12 @@
-"""A training process that kills itself: python driver.py KIND WORLD OUT [TARGET COUNT].
+"""A training process that meets its fate: python driver.py KIND WORLD OUT [TARGET COUNT FATE].
 
-TARGET names what it dies in, at its COUNT-th call: rollout, update, checkpoint (while its files are
-being written), rename (just before a checkpoint gets its name) or loss.
+TARGET names where, at its COUNT-th call: rollout, update, checkpoint (while its files are being
+written), rename (just before a checkpoint gets its name) or loss. FATE is SIGKILL, SIGTERM, or "full":
+from there on no file may become larger than 4 KiB.
 """
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -18,15 +20,24 @@ from helpers import ENGINE, MODEL, RL, SFT, World, score_by_tokens
 from r1reward.engines import log_probs
 from r1reward.train import checkpoint, rl, sft
 
+LARGEST_FILE = 4096
 
-def dying(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+
+def meet(fate: str) -> None:
+    if fate == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, resource.RLIM_INFINITY))
+    else:
+        os.kill(os.getpid(), signal.Signals[fate])
+
+
+def fateful(function: Callable[..., Any], count: int, fate: str) -> Callable[..., Any]:
     calls = 0
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            meet(fate)
         return function(*args, **kwargs)
 
     return wrapper
@@ -74,9 +85,9 @@ def train(kind: str, world: World, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    kind, folder, out, *death = sys.argv[1:]
-    if death:
-        module, name = TARGETS[death[0]]
-        setattr(module, name, dying(getattr(module, name), int(death[1])))
+    kind, folder, out, *fate = sys.argv[1:]
+    if fate:
+        module, name = TARGETS[fate[0]]
+        setattr(module, name, fateful(getattr(module, name), int(fate[1]), fate[2]))
     root = Path(folder)
     train(kind, World(root / "model", root / "pairs.jsonl", root / "examples.jsonl"), Path(out))

@@ -40,7 +40,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int
     monkeypatch.setattr(grid_module, "train_rl", train)
     monkeypatch.setattr(grid_module, "evaluate", lambda *_, **__: {"greedy": SimpleNamespace(overall=0.8)})
     monkeypatch.setattr(grid_module, "weights_hash", str)
-    monkeypatch.setattr(grid_module, "make_judge", lambda name, *_: SimpleNamespace(fingerprint=name))
+    monkeypatch.setattr(
+        grid_module, "make_consistency_judge", lambda _, name, *__, **___: SimpleNamespace(fingerprint=name)
+    )
     (tmp_path / "rl.jsonl").write_text("pairs")
     for seed in (0, 1):
         append_jsonl(tmp_path / f"reference/seed_{seed}/metrics.jsonl", [{"step": 1} | QUIET])
@@ -52,7 +54,7 @@ def grid(tmp_path: Path) -> Grid:
     profile = load_profile("smoke").model_copy(update={"processes": 1})
     starts = {seed: tmp_path / f"sft_{seed}" for seed in (0, 1)}
     folders = [tmp_path / name for name in ("reference", "work", "records")]
-    return Grid(profile, starts, {"hard": tmp_path / "rl.jsonl"}, (PAIR,), {}, *folders)
+    return Grid(profile, starts, {"hard": tmp_path / "rl.jsonl"}, (PAIR,), tmp_path / "judges", *folders)
 
 
 VARIANTS = [find_variant(name) for name in ("weight_0.0", "wo_pre_clip", "external")]

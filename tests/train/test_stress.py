@@ -30,7 +30,7 @@ SIZE = StressSettings()
 def grid(tmp_path: Path) -> Grid:
     pairs = {name: tmp_path / f"{name}.jsonl" for name in ("hard", "easy")}
     folders = [tmp_path / name for name in ("reference", "work", "records")]
-    return Grid(load_profile("smoke"), {7: tmp_path / "sft"}, pairs, (), {}, *folders)
+    return Grid(load_profile("smoke"), {7: tmp_path / "sft"}, pairs, (), tmp_path / "judges", *folders)
 
 
 @pytest.fixture

@@ -1,14 +1,15 @@
-"""Every request to a paid server: what came of it and what it cost. Counts go on after a crash."""
+"""Every request to a server: what came of it and what it cost. Counts go on after a crash."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from r1reward.data.annotate.replies import Fault, Reply
 from r1reward.files import append_jsonl, read_jsonl
+from r1reward.servers.replies import Fault, Reply
 
 ANSWERED = "answered"
 
@@ -29,9 +30,9 @@ class RequestLog:
             for row in read_jsonl(path, drop_partial=True):
                 self._count(row)
 
-    def add(self, outcome: Reply | Fault, *, pair_id: str, attempt: int, retries: int, last: bool) -> None:
-        """Count one request. `last` marks a fault after which the attempt is given up."""
-        row: dict[str, Any] = {"pair_id": pair_id, "attempt": attempt, "retries": retries}
+    def add(self, outcome: Reply | Fault, *, about: Mapping[str, Any], retries: int, last: bool) -> None:
+        """Count one request. `about` names it; `last` marks a fault after which it is given up."""
+        row: dict[str, Any] = {**about, "retries": retries}
         if isinstance(outcome, Reply):
             tokens = {"prompt_tokens": outcome.prompt_tokens, "completion_tokens": outcome.completion_tokens}
             row |= {"outcome": ANSWERED, **tokens}
