@@ -94,10 +94,15 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved once and then kept."""
+    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved once and then kept.
+
+    The solver repeats itself except in the last digits; rounded places give the same bytes each time.
+    """
     with styled():
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(tuple(round(number, 4) for number in axes.get_position().bounds))
     return [
         write_atomic(folder / f"{name}.{form}", figure_bytes(figure, form)) for form in ("svg", "pdf", "png")
     ]
