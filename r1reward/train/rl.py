@@ -137,7 +137,10 @@ def _run(
     learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
     rows = record / "metrics.jsonl"
-    watch, reason = CollapseWatch(read_jsonl(rows) if rows.is_file() else ()), ""
+    samples = learner.settings.rollout_batch_size * learner.settings.samples_per_prompt
+    unknown_reward = learner.settings.consistency_weight / samples
+    earlier = read_jsonl(rows) if rows.is_file() else []
+    watch, reason = CollapseWatch(earlier, unknown_reward=unknown_reward), ""
     step = start
     for step in range(start + 1, learner.steps + 1):
         try:

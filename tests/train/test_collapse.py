@@ -22,3 +22,13 @@ def test_answers_cut_off_for_five_steps_are_a_collapse():
 def test_a_resumed_watch_remembers():
     watch = CollapseWatch(rows((1.0, 0), *[(0.5, 0)] * 4))
     assert watch.see({"reward": 0.5, "truncated_share": 0.0})
+
+
+def test_a_judge_that_cannot_be_reached_is_no_collapse():
+    """Half of eight answers are unknown at a weight of 0.8: at most 0.4 of the reward is missing."""
+    outage = [{"reward": 0.6, "truncated_share": 0.0, "judge_unknown": 4}] * 9
+    first = {"reward": 1.0, "truncated_share": 0.0, "judge_unknown": 0}
+    watch = CollapseWatch([first], unknown_reward=0.8 / 8)
+    assert [watch.see(row) for row in outage] == [None] * 9
+    watch = CollapseWatch([first], unknown_reward=0.1 / 8)
+    assert [bool(watch.see(row)) for row in outage[:5]] == [False] * 4 + [True]
