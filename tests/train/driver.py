@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from helpers import ENGINE, MODEL, RL, SFT, World, score_by_tokens
 
 from r1reward.engines import log_probs
-from r1reward.train import checkpoint, rl, sft
+from r1reward.train import checkpoint, collapse, rl, sft
 
 LARGEST_FILE = 4096
 
@@ -58,6 +58,8 @@ def train(kind: str, world: World, out: Path) -> None:
     folders = {"out": out / "work", "record": out / "record"}
     if kind == "rl":
         original, rl.score = rl.score, score_by_tokens
+        # An untrained model never ends an answer; six steps of that would be a collapse.
+        limit, collapse.MAX_TRUNCATED_SHARE = collapse.MAX_TRUNCATED_SHARE, 1.0
         try:
             rl.train_rl(
                 world.model,
@@ -70,7 +72,7 @@ def train(kind: str, world: World, out: Path) -> None:
                 **folders,
             )
         finally:
-            rl.score = original
+            rl.score, collapse.MAX_TRUNCATED_SHARE = original, limit
     else:
         settings = SFT.model_copy(update={"epochs": 1.75})
         sft.train_sft(
