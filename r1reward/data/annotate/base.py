@@ -204,7 +204,7 @@ def _side_by_side(
         raise errors[0]
 
 
-def _key(annotator: Annotator, pair: PreferencePair, max_attempts: int) -> str:
+def _key(annotator: Annotator | BatchAnnotator, pair: PreferencePair, max_attempts: int) -> str:
     """Changes with everything that an answer depends on. Pictures count by name: a folder may move."""
     pictures = [[Path(path).name for path in paths] for paths in (pair.images, pair.frames)]
     parts = [

@@ -37,7 +37,8 @@ class ModelAnnotator:
         seed: int = 0,
         batch_size: int = 256,
     ) -> None:
-        self._engine, self._model, self._prompt = engine, model, prompt
+        self._engine, self._model = engine, model
+        self._prompt: PromptName = prompt
         self._max_new_tokens, self._seed = max_new_tokens, seed
         self._temperatures = (temperature, retry_temperature)
         self.batch_size = batch_size
