@@ -167,6 +167,14 @@ class SFTSettings(Settings):
     save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
 
 
+class WeakAnnotatorSettings(AnnotatorSettings):
+    """The server of the weak annotator (paper C.8)."""
+
+    model: ModelName = "Qwen/Qwen2.5-VL-7B-Instruct"
+    base_url: Address = "http://localhost:8000/v1"
+    key_variable: KeyVariable = ""
+
+
 class AnnotatorStudySettings(Settings):
     """Cold starts from a weaker annotator's answers (paper C.8, Table 10).
 
@@ -183,11 +191,8 @@ class AnnotatorStudySettings(Settings):
     lessons: int = Field(default=3000, ge=1, description="Cold-start examples on other pairs it learns from.")
     epochs: float = Field(default=1.0, gt=0, description="Passes over lessons or answers.")
     learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate.")
-    openai: AnnotatorSettings = Field(
-        default=AnnotatorSettings(
-            model="Qwen/Qwen2.5-VL-7B-Instruct", base_url="http://localhost:8000/v1", key_variable=""
-        ),
-        description="The server of the weak annotator.",
+    openai: WeakAnnotatorSettings = Field(
+        default=WeakAnnotatorSettings(), description="The server of the weak annotator."
     )
 
 

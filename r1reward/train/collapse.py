@@ -24,11 +24,15 @@ MAX_REWARD_DROP = 0.3
 class CollapseWatch:
     """Looks at the rows of a run as they come; `rows` are those from before the run was resumed.
 
-    `patience` is the number of steps in a row; 0 never sees a collapse.
+    `patience` is the number of steps in a row; 0 never sees a collapse. `unknown_reward` is what one unknown
+    consistency would add to the mean reward at most. It is not missed, or a judge that cannot be reached
+    would pass for a collapse.
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, float]] = (), *, patience: int) -> None:
-        self._patience = patience or math.inf
+    def __init__(
+        self, rows: Iterable[Mapping[str, float]] = (), *, patience: int, unknown_reward: float = 0.0
+    ) -> None:
+        self._patience, self._unknown_reward = patience or math.inf, unknown_reward
         self._first_reward: float | None = None
         self._truncated = self._fallen = 0
         for row in rows:
@@ -39,7 +43,8 @@ class CollapseWatch:
         if self._first_reward is None:
             self._first_reward = row["reward"]
         truncated = row["truncated_share"] > MAX_TRUNCATED_SHARE
-        fallen = row["reward"] < self._first_reward - MAX_REWARD_DROP
+        possible = row["reward"] + self._unknown_reward * row.get("judge_unknown", 0)
+        fallen = possible < self._first_reward - MAX_REWARD_DROP
         self._truncated = self._truncated + 1 if truncated else 0
         self._fallen = self._fallen + 1 if fallen else 0
         if self._truncated >= self._patience:

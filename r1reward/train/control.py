@@ -1,4 +1,7 @@
-"""The control of the RL runs: SFT continued for the time that RL took."""
+"""The control of the RL runs: SFT continued for the time that RL took.
+
+Time is the process's own: a clock on the wall would also measure what else the machine was doing.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from r1reward.files import read_jsonl
 
 
 def run_seconds(record: Path) -> float:
-    """Seconds that the steps of a finished RL run took, by its `metrics.jsonl`."""
-    return sum(row["seconds"] for row in read_jsonl(record / "metrics.jsonl"))
+    """Processor seconds that the steps of a finished RL run took, by its `metrics.jsonl`."""
+    return sum(row["cpu_seconds"] for row in read_jsonl(record / "metrics.jsonl"))
 
 
 def continued_settings(
@@ -22,7 +25,7 @@ def continued_settings(
     falls over the new run, so the control is not handicapped by a rate that never comes down.
     """
     last = read_jsonl(sft_record / "metrics.jsonl")[-1]
-    updates = max(1, round(run_seconds(rl_record) * last["step"] / last["seconds"]))
+    updates = max(1, round(run_seconds(rl_record) * last["step"] / last["cpu_seconds"]))
     return settings.model_copy(
         update={"epochs": updates * settings.batch_size / num_examples, "max_examples": None}
     )

@@ -140,8 +140,10 @@ def _run(
     learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
     rows = record / "metrics.jsonl"
+    settings = learner.settings
+    unknown_reward = settings.consistency_weight / (settings.rollout_batch_size * settings.samples_per_prompt)
     seen = read_jsonl(rows) if rows.is_file() else []
-    watch = CollapseWatch(seen, patience=learner.settings.collapse_patience)
+    watch = CollapseWatch(seen, patience=settings.collapse_patience, unknown_reward=unknown_reward)
     step, reason = start, ""
     for step in range(start + 1, learner.steps + 1):
         try:
@@ -173,7 +175,7 @@ def _run(
 
 def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
     """One rollout and the updates on it; returns the row of metrics."""
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     judgments = rollout(learner, pairs, step)
     rolled_out = time.perf_counter()
     trajectories = score(pairs, judgments, judge=learner.judge, settings=learner.settings)
@@ -203,6 +205,7 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
         "old_log_prob_seconds": prepared - rolled_out,
         "update_seconds": finished - prepared,
         "seconds": finished - started,
+        "cpu_seconds": time.process_time() - cpu_started,
     }
 
 

@@ -31,6 +31,7 @@ from r1reward.types import Request
 AnyExample = TypeVar("AnyExample", bound="Example")
 _TRAINER_STATE = "trainer_state.json"
 _NOT_METRICS = ("epoch",)
+_CLOCKS = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
 
 
 class Example(Protocol):
@@ -166,22 +167,27 @@ class CheckpointedTrainer(Trainer):
 
 
 class Recorder(TrainerCallback):
-    """Writes the metrics of every update; `seconds` counts from the start of the run, kills left out."""
+    """Writes the metrics of every update; times count from the start of the run, kills left out.
+
+    `seconds` are the clock's, `cpu_seconds` this process's.
+    """
 
     def __init__(self, path: Path, monitor: Monitor) -> None:
         self._path, self._monitor = path, monitor
         rows = read_jsonl(path) if path.is_file() else []
-        self._before = rows[-1]["seconds"] if rows else 0.0
-        self._started = time.monotonic()
+        self._before = {clock: rows[-1][clock] if rows else 0.0 for clock in _CLOCKS}
+        self._started = {clock: read() for clock, read in _CLOCKS.items()}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._started = time.monotonic()
+        self._started = {clock: read() for clock, read in _CLOCKS.items()}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             metrics = {key: float(value) for key, value in logs.items() if key not in _NOT_METRICS}
             row = {"step": state.global_step, **metrics}
-            row["seconds"] = self._before + time.monotonic() - self._started
+            row |= {
+                clock: self._before[clock] + read() - self._started[clock] for clock, read in _CLOCKS.items()
+            }
             append_jsonl(self._path, row)
             self._monitor.show(row)
 

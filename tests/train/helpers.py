@@ -31,7 +31,14 @@ RL = RLSettings(
 SFT = SFTSettings(learning_rate=1e-3, batch_size=4, micro_batch_size=2, epochs=1.0, save_steps=2)
 MODEL = ModelSettings(prompt="mini")
 ENGINE = EngineSettings(batch_size=8, max_prompt_tokens=512, max_new_tokens=6)
-TIME_KEYS = {"seconds", "rollout_seconds", "old_log_prob_seconds", "update_seconds", "tokens_per_second"}
+TIME_KEYS = {
+    "seconds",
+    "cpu_seconds",
+    "rollout_seconds",
+    "old_log_prob_seconds",
+    "update_seconds",
+    "tokens_per_second",
+}
 
 
 @dataclass(frozen=True)

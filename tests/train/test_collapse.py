@@ -27,3 +27,13 @@ def test_a_resumed_watch_remembers():
 def test_a_watch_without_patience_sees_nothing():
     watch = CollapseWatch(patience=0)
     assert not any(watch.see(row) for row in rows((1.0, 0), *[(0.1, 1.0)] * 20))
+
+
+def test_a_judge_that_cannot_be_reached_is_no_collapse():
+    """Half of eight answers are unknown at a weight of 0.8: at most 0.4 of the reward is missing."""
+    outage = [{"reward": 0.6, "truncated_share": 0.0, "judge_unknown": 4}] * 9
+    first = {"reward": 1.0, "truncated_share": 0.0, "judge_unknown": 0}
+    watch = CollapseWatch([first], patience=5, unknown_reward=0.8 / 8)
+    assert [watch.see(row) for row in outage] == [None] * 9
+    watch = CollapseWatch([first], patience=5, unknown_reward=0.1 / 8)
+    assert [bool(watch.see(row)) for row in outage[:5]] == [False] * 4 + [True]

@@ -5,10 +5,10 @@ from r1reward.train.control import continued_settings, run_seconds
 
 def test_the_control_gets_the_time_of_the_rl_run(tmp_path):
     append_jsonl(
-        tmp_path / "rl" / "metrics.jsonl", [{"step": 1, "seconds": 4.0}, {"step": 2, "seconds": 6.0}]
+        tmp_path / "rl" / "metrics.jsonl", [{"step": 1, "cpu_seconds": 4.0}, {"step": 2, "cpu_seconds": 6.0}]
     )
     append_jsonl(
-        tmp_path / "sft" / "metrics.jsonl", [{"step": 1, "seconds": 1.0}, {"step": 8, "seconds": 4.0}]
+        tmp_path / "sft" / "metrics.jsonl", [{"step": 1, "cpu_seconds": 1.0}, {"step": 8, "cpu_seconds": 4.0}]
     )
     assert run_seconds(tmp_path / "rl") == 10.0
     settings = SFTSettings(batch_size=16, micro_batch_size=16, max_examples=50)

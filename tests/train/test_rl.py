@@ -44,6 +44,7 @@ SPEC_KEYS = {
         "rollout_seconds",
         "update_seconds",
         "seconds",
+        "cpu_seconds",
     ),
 }
 

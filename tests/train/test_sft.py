@@ -42,7 +42,7 @@ def test_training_lowers_the_loss_and_saves_what_the_auto_classes_load(world: Wo
     rows = read_jsonl(tmp_path / "record/metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 17))
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
-    assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "seconds"}
+    assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "seconds", "cpu_seconds"}
     status = read_json(tmp_path / "record/status.json")
     assert (status["status"], status["step"]) == ("finished", 16)
     assert status["weights"] == weights_hash(tmp_path / "work/model") != status["run"]["start"]
