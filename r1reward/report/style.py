@@ -102,7 +102,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position(tuple(round(number, 4) for number in axes.get_position().bounds))
+        left, bottom, width, height = (round(number, 4) for number in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
     return [
         write_atomic(folder / f"{name}.{form}", figure_bytes(figure, form)) for form in ("svg", "pdf", "png")
     ]
