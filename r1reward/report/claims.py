@@ -111,9 +111,10 @@ def claims_table(records: Records, *, claims: Sequence[Claim]) -> pd.DataFrame:
     for entry in ledger(records, claims):
         measured = "" if entry["measured"] is None else f"{entry['measured']:.2f}"
         bounds = "" if entry["low"] is None else f" [{entry['low']:.2f}, {entry['high']:.2f}]"
+        sign = "" if entry["section"][:3] in ("Abs", "Fig") else "§"
         rows.append(
             {
-                "claim": f"§{entry['section']}: “{entry['quote']}”",
+                "claim": f"{sign}{entry['section']}: “{entry['quote']}”",
                 "statistic": f"{entry['statistic']}; claimed {entry['direction']}",
                 "measured": (measured + bounds) or entry["note"] or NOT_RUN,
                 "seeds": str(entry["seeds"] or ""),

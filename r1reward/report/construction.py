@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,14 @@ def _paper_shares(paper: Path) -> dict[str, float]:
     return {name: 100 * size / total for name, size in sizes.items()}
 
 
-def _label(name: str) -> str:
-    return name.replace("_", " ")
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks([-row for row in range(len(names))], [name.replace("_", " ") for name in names])
+    axes.set_ylim(0.5 - len(names), 0.5)
+
+
+def _say_missing(axes: Axes, y: float) -> None:
+    look = {"style": "italic", "color": COLOURS["quiet"], "fontsize": 7.5, "ha": "center", "va": "center"}
+    axes.text(50, y, "not recorded", **look)
 
 
 def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -> None:
@@ -65,7 +71,7 @@ def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -
         if name in paper:
             look = {"marker": "o", "ms": 7, "mfc": "white", "mec": COLOURS["paper"], "mew": 1.4}
             axes.plot(paper[name], -row, linestyle="none", **look)
-    axes.set_yticks([-row for row in range(len(sources))], [_label(name) for name in sources])
+    _name_rows(axes, list(sources))
     axes.set_xlabel("share of all pairs (%)")
     axes.margins(x=0.18)
     handles = [
@@ -82,6 +88,7 @@ def _draw_attempts(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) 
     for row, (_name, attempts) in enumerate(rows.items()):
         total, left = sum((attempts or {}).values()), 0.0
         if not total:
+            _say_missing(axes, -row)
             continue
         for kind, shade in zip(kinds, _shades(len(kinds)), strict=True):
             share = 100 * attempts[kind] / total
@@ -91,7 +98,7 @@ def _draw_attempts(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) 
                 look = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
                 axes.text(left + share / 2, -row, f"{share:.0f}", **look)
             left += share
-    axes.set_yticks([-row for row in range(len(rows))], [_label(name) for name in rows])
+    _name_rows(axes, list(rows))
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the pairs (%)")
     names = ["never right" if kind == "failed" else f"right at {kind}" for kind in kinds]
@@ -118,6 +125,7 @@ def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -
     shares: list[float] = []
     for row, positions in enumerate(rows.values()):
         if not sum(positions.values()):
+            _say_missing(axes, -row)
             continue
         share = 100 * positions["1"] / sum(positions.values())
         shares.append(share)
@@ -125,7 +133,7 @@ def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -
         text = f"{positions['1']:,} : {positions['2']:,}"
         _annotate(axes, share, -row, text=text)
     axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
-    axes.set_yticks([-row for row in range(len(rows))], [_label(name) for name in rows])
+    _name_rows(axes, list(rows))
     spread = max([5.0, *(abs(share - 50) + 1 for share in shares)])
     axes.set_xlim(50 - spread, 50 + 1.2 * spread)
     axes.set_xlabel("Response 1 preferred (%)")
