@@ -9,11 +9,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from r1reward.files import read_json
 from r1reward.pipeline.dag import read_notebooks
 from r1reward.pipeline.execute import check_parameters
 from r1reward.pipeline.places import RUNS_VARIABLE, find_places
 from r1reward.pipeline.source import parse_cells
 from r1reward.pipeline.staleness import Parameters
+from r1reward.train.variants import VARIANTS
 
 PLACES = find_places()
 NOTEBOOKS = [notebook.name for notebook in read_notebooks(PLACES)]
@@ -27,9 +29,9 @@ def cells_of(name: str, kind: str) -> list:
     return [cell for cell in content.cells if cell.cell_type == kind]
 
 
-def run_smoke(folder: Path) -> subprocess.CompletedProcess:
+def run_smoke(folder: Path, *names: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, RUNS_VARIABLE: str(folder)}
-    command = [sys.executable, "-m", "r1reward", "run", "--profile", "smoke"]
+    command = [sys.executable, "-m", "r1reward", "run", *names, "--profile", "smoke"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -65,3 +67,15 @@ def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(tmp_path):
     assert second.returncode == 0
     assert second.stdout.count("is up to date") == len(CHAIN)
     assert "cell 1" not in second.stdout
+
+
+@pytest.mark.full
+def test_notebooks_on_request_run_when_they_are_named(tmp_path):
+    done = run_smoke(tmp_path, "05b")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    found = read_json(tmp_path / "smoke/records/stress.json")
+    assert (len(found["tried"]), found["fresh_seeds"]) == (1, 1)
+    assert set(found["fresh"]) == {"stable_reinforce", "reinforce_pp", "wo_filter", "wo_pre_clip"}
+    beyond = {variant.name for variant in VARIANTS if not variant.core}
+    assert {path.name for path in (tmp_path / "smoke/records/full_grid").iterdir()} == beyond
+    assert "not run" not in (tmp_path / "smoke/tables/extra_stress.csv").read_text()
