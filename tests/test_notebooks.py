@@ -15,6 +15,7 @@ from r1reward.pipeline.execute import check_parameters
 from r1reward.pipeline.places import RUNS_VARIABLE, find_places
 from r1reward.pipeline.source import parse_cells
 from r1reward.pipeline.staleness import Parameters
+from r1reward.train.stress import COMPARED
 from r1reward.train.variants import VARIANTS
 
 PLACES = find_places()
@@ -75,7 +76,7 @@ def test_notebooks_on_request_run_when_they_are_named(tmp_path):
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     found = read_json(tmp_path / "smoke/records/stress.json")
     assert (len(found["tried"]), found["fresh_seeds"]) == (1, 1)
-    assert set(found["fresh"]) == {"stable_reinforce", "reinforce_pp", "wo_filter", "wo_pre_clip"}
+    assert set(found["fresh"]) == set(COMPARED)
     beyond = {variant.name for variant in VARIANTS if not variant.core}
     assert {path.name for path in (tmp_path / "smoke/records/full_grid").iterdir()} == beyond
     assert "not run" not in (tmp_path / "smoke/tables/extra_stress.csv").read_text()

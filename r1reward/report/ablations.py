@@ -28,12 +28,19 @@ from r1reward.report.tables import (
     score_cells,
     titled,
 )
+from r1reward.stats import exact_interval
 
 HEADS = ("scalar", "critique")  # models that give scores, which nothing samples
 IDENTICAL = "identical by construction (0 hits)"
 GRID_NOTE = (
     "Acted: steps in which Pre-CLIP or the filter changed anything. Difference: accuracy minus that of "
     "StableReinforce on the same seeds and pairs, in points. No setting was tuned for a variant."
+)
+
+
+STRESS_NOTE = (
+    "Stress: collapsed runs on fresh seeds in the setting that was searched for on others (make grid), with "
+    "the exact 95 % interval."
 )
 
 
@@ -46,6 +53,7 @@ class Ablation:
     rows: Mapping[tuple[str, ...], str]
     columns: tuple[str, ...]
     group: str = ""
+    stress: bool = False
 
 
 ABLATIONS = {
@@ -67,6 +75,7 @@ ABLATIONS = {
         },
         (*GROUPS, "overall_acc"),
         group="This run",
+        stress=True,
     ),
     6: Ablation(
         "Table 6. The bound of Pre-CLIP, in the two readings of its numbers, accuracy in percent.",
@@ -80,6 +89,7 @@ ABLATIONS = {
             ("-", "w/o pre-clip"): "wo_pre_clip",
         },
         (*GROUPS, "overall_acc"),
+        stress=True,
     ),
     7: Ablation(
         "Table 7. The weight of the consistency reward, accuracy in percent.",
@@ -119,7 +129,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
-    return titled(frame, ablation.caption, notes)
+    return titled(frame, ablation.caption, [*notes, STRESS_NOTE] if ablation.stress else notes)
 
 
 def consistency_judges(records: Records) -> pd.DataFrame:
@@ -145,6 +155,8 @@ def _row(
         row |= {"group": ablation.group, "data": f"cold start ({records.profile})"}
     if "model" in row:
         row["model"] = display_name(records, variant, fallback=row["model"])
+    if ablation.stress and mode == "greedy":
+        row["stress"] = _stress(records, variant)
     row |= score_cells(records, variant, mode=mode, columns=ablation.columns)
     if row["source"] == "measured" and variant not in (REFERENCE, "sft", *HEADS):
         runs = records.grid(variant)
@@ -152,6 +164,18 @@ def _row(
             return row | {"acted": IDENTICAL}
         row |= difference_cells(records, REFERENCE, variant, mode=mode)
     return row | {"acted": _acted(records, variant), "collapsed": _collapsed(records, variant)}
+
+
+def _stress(records: Records, variant: str) -> str:
+    """For example "3 of 5 collapsed, 15 to 95 %", on the fresh seeds of the stress setting."""
+    found = records.stress()
+    if found is None:
+        return NOT_RUN
+    if variant not in found["fresh"]:
+        return ""
+    count, total = found["fresh"][variant], found["fresh_seeds"]
+    low, high = exact_interval(count, total)
+    return f"{count} of {total} collapsed, {100 * low:.0f} to {100 * high:.0f} %"
 
 
 def _acted(records: Records, variant: str) -> str:

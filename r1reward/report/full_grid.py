@@ -30,6 +30,10 @@ COMPARED = {
     "reinforce_pp": "Reinforce++",
     "wo_filter": "without the advantage filter",
     "wo_pre_clip": "without Pre-CLIP",
+    "log_bound_5": "|log ratio| <= 5",
+    "log_bound_100": "|log ratio| <= 100",
+    "ratio_bound_5": "ratio <= 5",
+    "ratio_bound_100": "ratio <= 100",
 }
 OTHERS = {
     "reinforce": "REINFORCE",

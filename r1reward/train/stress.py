@@ -19,7 +19,9 @@ from r1reward.train.variants import REFERENCE, find_variant
 
 FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200
 MANY, FEW = 0.6, 0.2
-COMPARED = (REFERENCE, "reinforce_pp", "wo_filter", "wo_pre_clip")
+SEARCHED = (REFERENCE, "reinforce_pp")
+COMPARED = (*SEARCHED, "wo_filter", "wo_pre_clip")
+COMPARED += ("log_bound_5", "log_bound_100", "ratio_bound_5", "ratio_bound_100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def search_cells(
     tried: list[dict[str, Any]] = []
     outcome = {"tried": tried, "tuning_seeds": size.seeds}
     for cell in cells[: size.cells]:
-        collapsed = run_cell(make_grid(cell, seeds), COMPARED[:2])
+        collapsed = run_cell(make_grid(cell, seeds), SEARCHED)
         tried.append({"cell": cell.name, **asdict(cell), "collapsed": collapsed})
         if collapsed["reinforce_pp"] >= MANY * size.seeds and collapsed[REFERENCE] <= FEW * size.seeds:
             return {**outcome, "chosen": cell.name, "separates": True}

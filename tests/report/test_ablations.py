@@ -72,3 +72,16 @@ def test_models_with_a_head_have_no_sampled_rows(records: Records) -> None:
         names = [name for name in own.index if name.startswith(model)]
         assert list(own.loc[names, "decoding"]) == ["greedy"]
     assert set(own[own.index.str.startswith("StableReinforce")]["decoding"]) > {"greedy"}
+
+
+def test_tables_5_and_6_say_how_often_runs_collapse_under_stress(run_root: Path) -> None:
+    empty = ablation_table(Records.of_run(run_root), 6)
+    assert set(empty[empty["decoding"] == "greedy"]["stress"]) == {"not run"}
+    found = {"fresh": {"stable_reinforce": 0, "wo_pre_clip": 3}, "fresh_seeds": 5, "chosen": "c", "tried": []}
+    (run_root / "records" / "stress.json").write_text(json.dumps(found))
+    frame = ablation_table(Records.of_run(run_root), 6)
+    own = frame[frame["decoding"] == "greedy"].set_index("clip_ratio")["stress"]
+    assert own["ratio <= 1000"] == "0 of 5 collapsed, 0 to 52 %"
+    assert own["-"] == "3 of 5 collapsed, 15 to 95 %"
+    assert own["ratio <= 5"] == ""
+    assert "stress" not in ablation_table(Records.of_run(run_root), 7)
