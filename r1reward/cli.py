@@ -232,8 +232,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _picture_budget(options: argparse.Namespace) -> int:
-    from r1reward.config import ModelSettings
     from r1reward.engines.loading import write_picture_budget
+    from r1reward.settings import ModelSettings
 
     given = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
     settings = ModelSettings(**{name: value for name, value in given.items() if value is not None})

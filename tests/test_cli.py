@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from r1reward import cli
-from r1reward.config import ModelSettings
 from r1reward.data.exports import read_export
 from r1reward.data.storage import write_pairs
 from r1reward.engines import loading
 from r1reward.pipeline.places import RUNS_VARIABLE
+from r1reward.settings import ModelSettings
 from r1reward.train import pretrain
 from r1reward.types import PreferencePair
 

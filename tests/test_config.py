@@ -5,6 +5,7 @@ import pytest
 from r1reward import config
 from r1reward.config import ProfileError, load_profile, resolved_json
 from r1reward.files import write_atomic
+from r1reward.settings import Profile
 
 MINIMAL = 'name = "own"\nsentence = "A test."\n'
 
@@ -77,4 +78,4 @@ def test_resolved_json_holds_defaults_and_reads_back():
     profile = load_profile("mini")
     values = json.loads(resolved_json(profile))
     assert values["rl"]["clip_eps"] == 0.2
-    assert config.Profile.model_validate(values) == profile
+    assert Profile.model_validate(values) == profile

@@ -13,7 +13,7 @@ import r1reward
 PACKAGE = Path(r1reward.__file__).parent
 # A part may import from its own group and from the groups before it.
 GROUPS = (
-    ("types", "stats", "config", "files", "progress", "parallel", "torchvision_ops"),
+    ("types", "stats", "settings", "config", "files", "progress", "parallel", "torchvision_ops"),
     ("prompts", "parsing", "algo"),
     ("engines", "mini", "servers"),
     ("data", "judge"),
@@ -21,11 +21,11 @@ GROUPS = (
     ("downstream", "cluster"),
     ("pipeline", "cli", "__main__"),
 )
-REPORT_MAY_IMPORT = {"types", "stats", "config", "files", "report"}
+REPORT_MAY_IMPORT = {"types", "stats", "settings", "config", "files", "report"}
 HEAVY = {"torch", "torchvision", "transformers", "accelerate", "vllm", "openrlhf", "deepspeed", "ray"}
 # Parts that must load without the heavy libraries. Inside a function they may import them late.
-LIGHT = ("__init__", "types", "stats", "config", "files", "parallel", "parsing", "prompts", "data/sources",
-         "report", "bench/scoring", "bench/vl_rewardbench", "pipeline", "cli")  # fmt: skip
+LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "parallel", "parsing", "prompts",
+         "data/sources", "report", "bench/scoring", "bench/vl_rewardbench", "pipeline", "cli")  # fmt: skip
 
 
 def modules() -> list[Path]:

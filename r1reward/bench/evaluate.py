@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from r1reward.bench.runner import run_benchmark
 from r1reward.bench.scoring import Scores
-from r1reward.config import Profile
 from r1reward.engines import load_engine
 from r1reward.engines.base import Sampling
 from r1reward.engines.loading import weights_hash
 from r1reward.progress import Progress
+from r1reward.settings import Profile
 from r1reward.types import PreferencePair
 
 Mode = Literal["greedy", "sampled", "blank_greedy"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1reward.config import Profile
 from r1reward.engines.base import Engine, EngineError, Sampling
+from r1reward.settings import Profile
 
 __all__ = ["Engine", "EngineError", "Sampling", "load_engine"]
 

@@ -14,9 +14,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
 from r1reward import mini
-from r1reward.config import ModelSettings
 from r1reward.engines.speed import speed_up
 from r1reward.files import sha256_file
+from r1reward.settings import ModelSettings
 
 
 def default_device() -> torch.device:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from r1reward.config import ModelSettings
 from r1reward.engines.base import EngineError, NonFiniteError, Progress, Sampling
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
 from r1reward.engines.speed import roomy_cache, speed_up
+from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request
 
 _LOG = logging.getLogger(__name__)

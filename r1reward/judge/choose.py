@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from r1reward.config import Profile
 from r1reward.judge.consistency import (
     ConsistencyJudge,
     FlippedConsistencyJudge,
@@ -13,6 +12,7 @@ from r1reward.judge.consistency import (
     RandomConsistencyJudge,
 )
 from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.settings import Profile
 
 JudgeName = Literal["strong", "weak", "noisy", "random"]
 FLIPPED_SHARE = 0.25

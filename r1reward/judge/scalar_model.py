@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from r1reward.config import ModelSettings
 from r1reward.engines.base import Sampling
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model
@@ -25,6 +24,7 @@ from r1reward.engines.log_probs import pad_responses, read_policy, response_stat
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_json, write_json
 from r1reward.prompts import PromptName, score_prompt
+from r1reward.settings import ModelSettings
 from r1reward.types import PreferencePair, Request
 
 Kind = Literal["scalar", "critique"]

@@ -18,12 +18,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from r1reward.config import ServerSettings
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.judge.consistency import read_opinion
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt
 from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.replies import Fault, Reply
+from r1reward.settings import ServerSettings
 from r1reward.types import Verdict
 
 _LOG = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from r1reward.config import Profile
 from r1reward.files import write_json
 from r1reward.pipeline import environment
 from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
@@ -31,6 +30,7 @@ from r1reward.pipeline.staleness import (
     output_hashes,
 )
 from r1reward.progress import clock
+from r1reward.settings import Profile
 
 # Set in the kernels that `r1reward run` starts.
 RUNNER_VARIABLE = "R1REWARD_RUNNER"

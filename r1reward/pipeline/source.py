@@ -1,7 +1,7 @@
 """What the code of a notebook depends on, found by reading it: package modules and profile sections.
 
-Nothing is imported. The modules that only carry parameters to a notebook (`config`, `pipeline`, `cli`)
-are left out: what they carry is compared by value.
+Nothing is imported. The modules that only carry parameters to a notebook (`settings`, `config`,
+`pipeline`, `cli`) are left out: what they carry is compared by value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from r1reward.pipeline.places import PACKAGE_FOLDER
 
 PACKAGE = "r1reward"
-_CARRIERS = ("r1reward.config", "r1reward.pipeline", "r1reward.cli")
+_CARRIERS = ("r1reward.settings", "r1reward.config", "r1reward.pipeline", "r1reward.cli")
 _DATA_SUFFIXES_LEFT_OUT = (".py", ".pyc")
 
 

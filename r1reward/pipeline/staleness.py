@@ -16,12 +16,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from r1reward.config import Profile, load_profile
+from r1reward.config import load_profile
 from r1reward.files import read_json, sha256_file
 from r1reward.pipeline.dag import Notebook, maker_of, read_notebooks, sources_of
 from r1reward.pipeline.hashing import HashCache, resolve
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_of
+from r1reward.settings import Profile
 
 # Drawing again what is already measured needs no new measurement.
 _DRAWING = "r1reward.report"

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from r1reward.config import ServerSettings
 from r1reward.servers.replies import MAX_BODY_BYTES, Fault, Reply, read_error, read_reply, waiting_time
 from r1reward.servers.request_log import RequestLog
+from r1reward.settings import ServerSettings
 
 STOPPED = Fault("stopped", "no further request was made", retry=False)
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from r1reward.config import ModelSettings, Profile, SFTSettings
 from r1reward.data.annotate import (
     Annotation,
     Annotator,
@@ -31,6 +30,7 @@ from r1reward.engines import load_engine
 from r1reward.engines.loading import load_model, save_model, weights_hash
 from r1reward.files import iterate_jsonl, write_json
 from r1reward.progress import Progress
+from r1reward.settings import ModelSettings, Profile, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.sft import train_sft
 from r1reward.types import PreferencePair

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from r1reward.config import JudgeSettings, ModelSettings, Profile, SFTSettings
 from r1reward.data.storage import write_rows
 from r1reward.engines import load_engine
 from r1reward.engines.base import Sampling
@@ -24,6 +23,7 @@ from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudg
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import extract_reasoning, parse_verdict
 from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
+from r1reward.settings import JudgeSettings, ModelSettings, Profile, SFTSettings
 from r1reward.stats import wilson_interval
 from r1reward.train.sft import train_sft
 from r1reward.types import PreferencePair, Request, Verdict

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1reward.config import SFTSettings
 from r1reward.files import read_jsonl
+from r1reward.settings import SFTSettings
 
 
 def run_seconds(record: Path) -> float:

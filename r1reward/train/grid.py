@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.bench.evaluate import Mode, evaluate
-from r1reward.config import Profile
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.choose import make_consistency_judge
 from r1reward.parallel import side_by_side
+from r1reward.settings import Profile
 from r1reward.train.rl import train_rl
 from r1reward.train.variants import REFERENCE, Variant, interventions, is_identical
 from r1reward.types import PreferencePair

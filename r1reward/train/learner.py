@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1reward.config import EngineSettings, ModelSettings, RLSettings
 from r1reward.engines.base import NonFiniteError
 from r1reward.engines.inputs import Batch
 from r1reward.engines.loading import load_model
@@ -20,6 +19,7 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.judge.consistency import ConsistencyJudge
 from r1reward.prompts import PromptName
+from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.types import PreferencePair
 
 BETAS = (0.9, 0.95)

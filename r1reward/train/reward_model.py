@@ -15,7 +15,6 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from r1reward.config import ModelSettings, RewardModelSettings
 from r1reward.data.cold_start import SFTExample, read_sft
 from r1reward.data.critiques import split_critiques
 from r1reward.data.storage import read_pairs
@@ -25,6 +24,7 @@ from r1reward.engines.log_probs import pad_responses
 from r1reward.files import sha256_file
 from r1reward.judge.scalar_model import Kind, load_reward_model, new_reward_model, score_request
 from r1reward.prompts import PromptName
+from r1reward.settings import ModelSettings, RewardModelSettings
 from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
 
 _LOG = logging.getLogger(__name__)

@@ -27,7 +27,6 @@ from r1reward.algo import (
     reduce_loss,
     standardize_advantages,
 )
-from r1reward.config import EngineSettings, ModelSettings, RLSettings
 from r1reward.data.storage import read_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
@@ -37,6 +36,7 @@ from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_request, judge_samples
 from r1reward.parsing import follows_format
+from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
 from r1reward.train.learner import (

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
-from r1reward.config import ModelSettings, SFTSettings
 from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import sha256_file
+from r1reward.settings import ModelSettings, SFTSettings
 from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
 

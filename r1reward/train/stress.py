@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from r1reward.config import RLSettings, StressSettings
+from r1reward.settings import RLSettings, StressSettings
 from r1reward.train.grid import Grid, run_grid
 from r1reward.train.variants import REFERENCE, find_variant
 

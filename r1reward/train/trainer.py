@@ -20,10 +20,10 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from r1reward.config import SFTSettings
 from r1reward.engines.loading import save_model
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.prompts import PromptName
+from r1reward.settings import SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.monitor import Monitor
 from r1reward.types import Request

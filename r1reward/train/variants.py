@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from r1reward.algo.losses import PRE_CLIP
 from r1reward.algo.ratio import log_bound
-from r1reward.config import RLSettings
 from r1reward.judge.choose import JudgeName
+from r1reward.settings import RLSettings
 from r1reward.train.rl import advantage_limit
 
 REFERENCE = "stable_reinforce"

@@ -10,7 +10,7 @@ from torch import Tensor
 from r1reward import algo
 from r1reward.algo import LossOutput, policy_loss, reduce_loss
 from r1reward.algo.losses import LOSSES
-from r1reward.config import Algorithm
+from r1reward.settings import Algorithm
 
 NAMES: tuple[Algorithm, ...] = get_args(Algorithm)
 CLIPPED: tuple[Algorithm, ...] = ("ppo", "reinforce_pp", "grpo", "stable_reinforce")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from r1reward.algo import policy_loss, standardize_advantages
-from r1reward.config import Algorithm
+from r1reward.settings import Algorithm
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -6,8 +6,8 @@ from r1reward.bench import evaluate as module
 from r1reward.bench.evaluate import evaluate, validate
 from r1reward.bench.scoring import read_records
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.config import BenchSettings, Profile, WorldSettings
 from r1reward.mini.world import write_world
+from r1reward.settings import BenchSettings, Profile, WorldSettings
 from r1reward.types import Completion
 
 PROFILE = Profile(name="test", sentence="A test.", bench=BenchSettings(sampled_temperature=0.5))

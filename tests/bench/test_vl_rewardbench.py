@@ -17,8 +17,8 @@ from r1reward.bench.vl_rewardbench import (
     group_of,
     load_benchmark,
 )
-from r1reward.config import WorldSettings
 from r1reward.mini.world import write_world
+from r1reward.settings import WorldSettings
 
 
 def _png(grey: int = 9) -> bytes:

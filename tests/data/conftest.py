@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fault_server import KEY, KEY_VARIABLE, FaultServer
 
-from r1reward.config import WorldSettings
 from r1reward.mini.world import write_world
+from r1reward.settings import WorldSettings
 
 
 @pytest.fixture(scope="session")

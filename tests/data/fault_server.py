@@ -14,7 +14,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from r1reward.config import AnnotatorSettings
+from r1reward.settings import AnnotatorSettings
 from r1reward.types import PreferencePair
 
 KEY, KEY_VARIABLE = "sk-test-0123456789abcdef", "R1REWARD_TEST_KEY"

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from kill_driver import run
 
-from r1reward.config import WorldSettings
 from r1reward.mini.world import write_world
+from r1reward.settings import WorldSettings
 
 DRIVER = Path(__file__).parent / "kill_driver.py"
 # What each process dies in, at which call there, and the last source that was whole by then.

@@ -14,7 +14,6 @@ import pytest
 from fault_server import KEY, KEY_VARIABLE, KINDS, FaultServer, good_answer, make_pair, make_settings
 from PIL import Image
 
-from r1reward.config import AnnotatorSettings, DataSettings
 from r1reward.data.annotate import (
     Annotation,
     AnnotatorError,
@@ -27,6 +26,7 @@ from r1reward.engines.base import PictureError
 from r1reward.files import read_jsonl
 from r1reward.prompts import judge_prompt
 from r1reward.servers.replies import Fault, Reply, read_error, read_reply, waiting_time
+from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import PreferencePair
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.config import AnnotatorSettings
 from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
 from r1reward.engines.base import Sampling
 from r1reward.engines.transformers import TransformersEngine
@@ -27,6 +26,7 @@ from r1reward.mini import base_folder
 from r1reward.mini.scene import render
 from r1reward.mini.tasks import TASKS
 from r1reward.prompts import judge_prompt
+from r1reward.settings import AnnotatorSettings
 from r1reward.types import PreferencePair, Request
 
 pytestmark = pytest.mark.full

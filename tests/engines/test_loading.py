@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-from r1reward.config import ModelSettings
 from r1reward.engines.loading import (
     load_model,
     load_processor,
@@ -14,6 +13,7 @@ from r1reward.engines.loading import (
     write_picture_budget,
 )
 from r1reward.files import read_json
+from r1reward.settings import ModelSettings
 
 
 def test_hash_follows_the_weights(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from r1reward.config import WorldSettings
 from r1reward.data.annotate import read_truth
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
 from r1reward.mini.world import write_world
+from r1reward.settings import WorldSettings
 
 # About 3,800 pairs: with half of them for the test, chance has a standard error of 0.012.
 ROWS = 800

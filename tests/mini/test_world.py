@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.config import WorldSettings
 from r1reward.data.annotate import read_truth
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES, mm_rlhf
@@ -16,6 +15,7 @@ from r1reward.mini.tasks import read_claims
 from r1reward.mini.world import write_world
 from r1reward.mini.world.cases import LETTERS, multiple_choice
 from r1reward.mini.world.mm_rlhf import SIZES, subset_sizes
+from r1reward.settings import WorldSettings
 
 MM_RLHF = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
 SETTINGS = WorldSettings(pairs_per_source=40, benchmark_pairs=60, validation_pairs=20)

@@ -3,8 +3,9 @@ import tomllib
 
 import pytest
 
-from r1reward.config import PROFILE_FOLDER, Profile
+from r1reward.config import PROFILE_FOLDER
 from r1reward.report.paper import paper_table, paper_values
+from r1reward.settings import Profile
 
 SETTINGS = {value.setting: value for value in paper_values().values() if value.setting}
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from r1reward.config import EngineSettings, ModelSettings, RLSettings, SFTSettings
 from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.storage import write_pairs
 from r1reward.engines.loading import save_model
 from r1reward.mini.tiny import build_tiny
+from r1reward.settings import EngineSettings, ModelSettings, RLSettings, SFTSettings
 from r1reward.types import Judgment, PreferencePair, Trajectory
 
 RL = RLSettings(

@@ -3,12 +3,13 @@ from pathlib import Path
 import pytest
 from helpers import World
 
-from r1reward.config import Profile, load_profile
+from r1reward.config import load_profile
 from r1reward.data.annotate import annotate_pairs
 from r1reward.data.cold_start import read_sft, write_sft
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
+from r1reward.settings import Profile
 from r1reward.train.annotators import run_arm, train_weak_annotator, trained_arms, write_study_pairs
 from r1reward.types import PreferencePair
 

@@ -1,5 +1,5 @@
-from r1reward.config import SFTSettings
 from r1reward.files import append_jsonl
+from r1reward.settings import SFTSettings
 from r1reward.train.control import continued_settings, run_seconds
 
 

@@ -12,11 +12,11 @@ import torch
 from helpers import ENGINE, MODEL, RL, World, score_by_tokens
 from safetensors.torch import load_file
 
-from r1reward.config import JudgeServerSettings
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.settings import JudgeServerSettings
 from r1reward.train import collapse, rl
 from r1reward.types import Judgment, Verdict
 

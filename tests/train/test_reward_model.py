@@ -11,7 +11,6 @@ from helpers import MODEL, SFT, World, without_time
 from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
-from r1reward.config import RewardModelSettings
 from r1reward.data.cold_start import SFTExample, read_sft, write_sft
 from r1reward.data.critiques import split_critiques
 from r1reward.engines.loading import load_model
@@ -23,6 +22,7 @@ from r1reward.judge.scalar_model import (
     score_request,
     score_responses,
 )
+from r1reward.settings import RewardModelSettings
 from r1reward.train import checkpoint
 from r1reward.train.reward_model import PairCollator, bradley_terry, train_reward_model
 from r1reward.train.trainer import ExampleStream

@@ -11,12 +11,12 @@ import transformers
 from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
 from safetensors.torch import load_file
 
-from r1reward.config import RLSettings
 from r1reward.data.storage import read_pairs
 from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.judge.reward_model import read_judgment
+from r1reward.settings import RLSettings
 from r1reward.train import collapse, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
 from r1reward.types import Completion, PreferencePair, Verdict

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from r1reward.config import RLSettings, StressSettings, load_profile
+from r1reward.config import load_profile
+from r1reward.settings import RLSettings, StressSettings
 from r1reward.train import stress as stress_module
 from r1reward.train.grid import Grid
 from r1reward.train.stress import (

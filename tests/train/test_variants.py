@@ -3,7 +3,7 @@ import math
 import pytest
 
 from r1reward.algo.ratio import log_bound
-from r1reward.config import RLSettings
+from r1reward.settings import RLSettings
 from r1reward.train.variants import VARIANTS, find_variant, interventions, is_identical
 
 BASE = RLSettings()

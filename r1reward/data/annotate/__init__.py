@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1reward.config import DataSettings
 from r1reward.data.annotate.base import (
     CHUNK_PAIRS,
     Annotation,
@@ -19,6 +18,7 @@ from r1reward.data.annotate.base import (
 from r1reward.data.annotate.model import ModelAnnotator
 from r1reward.data.annotate.openai import OpenAIAnnotator
 from r1reward.data.annotate.scripted import ScriptedAnnotator, Truth, misread, read_truth
+from r1reward.settings import DataSettings
 
 
 def make_annotator(

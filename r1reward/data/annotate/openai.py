@@ -17,12 +17,12 @@ from typing import Any
 
 from PIL import Image
 
-from r1reward.config import AnnotatorSettings
 from r1reward.data.annotate.base import AnnotatorError
 from r1reward.engines.base import PictureError
 from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.servers.client import STOPPED, ServerClient, ServerError
 from r1reward.servers.replies import Fault, Reply
+from r1reward.settings import AnnotatorSettings
 from r1reward.types import PreferencePair
 
 MAX_FAILED_IN_A_ROW = 10

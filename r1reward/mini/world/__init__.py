@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from r1reward.config import WorldSettings
 from r1reward.files import write_atomic
 from r1reward.mini.world.benchmark import write_vl_rewardbench
 from r1reward.mini.world.cases import Writer
@@ -21,6 +20,7 @@ from r1reward.mini.world.sources import (
     write_vl_feedback,
     write_wildvision,
 )
+from r1reward.settings import WorldSettings
 
 __all__ = ["write_world"]
 
