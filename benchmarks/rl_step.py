@@ -38,7 +38,6 @@ def measure(model: str, *, batch: int, max_new_tokens: int, steps: int) -> list[
         judge=ScriptedConsistencyJudge(),
         seed=0,
         steps=steps + 1,
-        reference_path=model,
     )
     with tempfile.TemporaryDirectory() as folder:
         size = WorldSettings(pairs_per_source=1, benchmark_pairs=1, validation_pairs=batch)

@@ -37,7 +37,7 @@ import torch
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.engines.loading import load_processor, model_folder
 from r1reward.judge.consistency import ScriptedConsistencyJudge
-from r1reward.judge.reward_model import judge_request, read_judgment
+from r1reward.judge.reward_model import judge_request, read_vote
 from r1reward.mini.world import write_world
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, WorldSettings
 from r1reward.train.learner import BETAS, make_learner
@@ -128,7 +128,6 @@ def run_ours(
         judge=ScriptedConsistencyJudge(),
         seed=0,
         steps=arguments.steps + 1,
-        reference_path=arguments.model,
     )
     before, rows = resident(), []
     for step in range(arguments.steps + 1):
@@ -205,7 +204,7 @@ def trl_reward(pairs: list[PreferencePair]) -> Callable[..., list[float]]:
         ]
         trajectories = score(
             [pairs[index] for index in place],
-            [(read_judgment(answer),) for answer in answers],
+            [(read_vote(answer),) for answer in answers],
             judge=ScriptedConsistencyJudge(),
             settings=RLSettings(),
         )

@@ -1,4 +1,4 @@
-"""The command `r1reward`: run, status, why, publish, verify, figures, data, mini build-base."""
+"""The command `r1reward`: run, status, why, publish, keep, verify, figures, judge, data, mini build-base."""
 
 from __future__ import annotations
 
@@ -52,12 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("name", metavar="NAME", help="a notebook, a table, or TABLE:ROW")
     _add_run_options(why)
     _add_run_options(_command(commands, "publish", _publish, "put a finished run into results/ and figures/"))
+    _add_run_options(
+        _command(commands, "keep", _keep, "put finished runs of an unfinished grid into results/")
+    )
     for name, action, text in (
         ("verify", _verify, "check committed results and redraw their tables and figures"),
         ("figures", _figures, "redraw the committed tables and figures from the committed records"),
     ):
         command = _command(commands, name, action, text)
         command.add_argument("--profile", default="", help="only this profile; all published ones by default")
+
+    _add_judge(_command(commands, "judge", _judge, "say which of two responses is better"))
 
     data = commands.add_parser("data", help="the training data")
     data = data.add_subparsers(required=True, metavar="COMMAND")
@@ -106,6 +111,24 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
     command.add_argument("--out", type=Path, required=True, help="folder of the export")
     command.add_argument("--prompt", choices=("paper", "mini"), default="paper", help="judge prompt (paper)")
+
+
+def _add_judge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, help="checkpoint folder, hub id, or name at a server")
+    command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")
+    command.add_argument("--engine", choices=("transformers", "vllm", "openai"), help="not the profile's")
+    command.add_argument("--base-url", help="address of the server for --engine openai")
+    command.add_argument("--votes", type=int, default=1, help="answers of which the majority decides (1)")
+    command.add_argument("--both-orders", action="store_true", help="ask with the responses exchanged, too")
+    command.add_argument("--seed", type=int, default=0, help="seed of the votes (0)")
+    one = command.add_argument_group("one pair")
+    one.add_argument("--image", action="append", default=[], help="a picture; may be given several times")
+    one.add_argument("--question")
+    one.add_argument("--response-1")
+    one.add_argument("--response-2")
+    many = command.add_argument_group("many pairs")
+    many.add_argument("--file", type=Path, help="JSON lines: question, images, response_1, response_2")
+    many.add_argument("--out", type=Path, help="gets a line for each row; goes on where it was stopped")
 
 
 def _context(options: argparse.Namespace) -> Context:
@@ -180,6 +203,16 @@ def _publish(options: argparse.Namespace) -> int:
     return 0
 
 
+def _keep(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.places import KEPT
+    from r1reward.pipeline.publish import keep_grid_runs
+
+    context = _context(options)
+    kept = keep_grid_runs(context)
+    print(f"{len(kept)} finished runs are kept in {context.places.results(context.profile.name) / KEPT}")
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
     from r1reward.pipeline.places import find_places
     from r1reward.pipeline.verify import published_profiles, verify
@@ -201,6 +234,34 @@ def _figures(options: argparse.Namespace) -> int:
     for profile in [options.profile] if options.profile else published_profiles(places):
         for folder in redraw_published(places, profile):
             print(f"drew {folder}")
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from r1reward.engines.loading import weights_hash
+    from r1reward.judge.file import judge_file
+    from r1reward.judge.r1_reward import R1Reward
+    from r1reward.progress import Progress
+
+    one = [options.question, options.response_1, options.response_2]
+    if not (options.file and options.out) and None in one:
+        raise ValueError("give --question, --response-1 and --response-2, or --file and --out")
+    server = {"engine": {"openai": {"base_url": options.base_url}}} if options.base_url else None
+    judge = R1Reward.from_pretrained(
+        options.model, engine=options.engine, profile=options.profile, overrides=server, seed=options.seed
+    )
+    asked = {"votes": options.votes, "both_orders": options.both_orders}
+    if options.file and options.out:
+        local = Path(options.model).is_dir() or options.model == "mini"
+        model = weights_hash(options.model) if local else options.model
+        counts = judge_file(
+            judge, options.file, options.out, model=model, progress=Progress("judging"), **asked
+        )
+        print(f"{options.out}: {counts['judged']} judged, {counts['failed']} with an error")
+        return 1 if counts["failed"] else 0
+    judgment = judge.compare(options.question, options.image, *one[1:], **asked)
+    print(judgment.reasoning)
+    print(f"verdict {judgment.verdict}, confidence {judgment.confidence:.3f}, {len(judgment.votes)} votes")
     return 0
 
 

@@ -7,6 +7,9 @@ counted and reported. Digits outside the tags are never taken for an answer.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 
 from r1reward.types import Verdict
 
@@ -28,6 +31,15 @@ def parse_verdict(text: str) -> Verdict:
     if len(answers) != 1:
         return Verdict.UNPARSED
     return _VERDICTS.get(answers.pop(), Verdict.UNPARSED)
+
+
+def find_answer_token(tokens: Sequence[str]) -> int | None:
+    """Index of the token with the digit of the last `<answer>` behind the reasoning; None without one."""
+    text = "".join(tokens)
+    opening = text.find("<answer>", text.rfind("<answer>", max(text.rfind("</think>"), 0)))
+    if opening < 0 or not (digit := re.search(r"[12]", text[opening:].partition("</answer>")[0])):
+        return None
+    return bisect_right(list(accumulate(map(len, tokens))), opening + digit.start())
 
 
 def extract_reasoning(text: str) -> str:

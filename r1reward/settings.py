@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+EngineName = Literal["transformers", "vllm", "openai"]
 Algorithm = Literal["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"]
 ModelName = Annotated[str, Field(min_length=1, description="Name of the model at the server.")]
 Address = Annotated[
@@ -26,6 +27,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LoraSettings(Settings):
+    """Training of low-rank adapters in place of all weights (extra lora)."""
+
+    rank: int = Field(default=0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: int = Field(default=32, ge=1, description="The adapters' share is alpha / rank.")
+
+
 class ModelSettings(Settings):
     """Which model is trained and how it sees pictures."""
 
@@ -43,40 +51,15 @@ class ModelSettings(Settings):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Floating point type of the weights."
     )
+    lora: LoraSettings = Field(default=LoraSettings(), description="Adapters that are trained, for one card.")
 
 
-class EngineSettings(Settings):
-    """How completions are generated."""
-
-    name: Literal["transformers"] = Field(default="transformers", description="The engine that generates.")
-    batch_size: int = Field(default=256, ge=1, description="Largest number of sequences generated at once.")
-    max_prompt_tokens: int = Field(
-        default=1024, ge=16, description="A longer prompt is refused with a clear error."
-    )
-    max_new_tokens: int = Field(default=64, ge=1, description="Most tokens an answer may have.")
-
-
-class WorldSettings(Settings):
-    """How much of the mini world is written when the real files are absent."""
-
-    pairs_per_source: int = Field(
-        default=3000, ge=1, description="Preference rows written for each training source."
-    )
-    benchmark_pairs: int = Field(default=1500, ge=1, description="Pairs of the held-out mini VL-RewardBench.")
-    validation_pairs: int = Field(
-        default=400, ge=1, description="Pairs of the validation split, for choosing settings."
-    )
-
-
-class ServerSettings(Settings):
-    """A model behind an OpenAI-compatible server, and how it is asked."""
+class ConnectionSettings(Settings):
+    """A model behind an OpenAI-compatible server, and how it is reached."""
 
     model: ModelName
     base_url: Address = "http://localhost:8000/v1"
     key_variable: KeyVariable = ""
-    temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
-    seed: int | None = Field(default=None, ge=0, description="Sent with each request.")
-    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
     concurrency: int = Field(default=8, ge=1, le=512, description="Requests at the same time.")
     timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
     max_retries: int = Field(
@@ -86,6 +69,60 @@ class ServerSettings(Settings):
         default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
     )
     price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
+
+
+class EngineServerSettings(ConnectionSettings):
+    """The server of the engine 'openai'; temperature and seeds come with each request."""
+
+    model: str = Field(default="", description="Name of the model at the server; empty is the checkpoint's.")
+
+
+class VLLMSettings(Settings):
+    """Generation with vLLM in this process."""
+
+    memory: float = Field(default=0.9, gt=0, le=1, description="Share of the GPU's memory it takes.")
+    eager: bool = Field(default=False, description="No compiled graphs: a quicker start, slower answers.")
+    pictures: int = Field(default=8, ge=1, description="Most pictures of a prompt, video frames aside.")
+
+
+class EngineSettings(Settings):
+    """How completions are generated."""
+
+    name: EngineName = Field(
+        default="transformers",
+        description="In this process, vLLM in this process (extra vllm), or a server (extra api).",
+    )
+    batch_size: int = Field(default=256, ge=1, description="Largest number of sequences generated at once.")
+    max_prompt_tokens: int = Field(
+        default=1024, ge=16, description="A longer prompt is refused with a clear error."
+    )
+    max_new_tokens: int = Field(default=64, ge=1, description="Most tokens an answer may have.")
+    vllm: VLLMSettings = Field(default=VLLMSettings(), description="For the engine 'vllm'.")
+    openai: EngineServerSettings = Field(
+        default=EngineServerSettings(), description="The server of the engine 'openai'."
+    )
+
+
+class WorldSettings(Settings):
+    """How much of the mini world is written when the real files are absent."""
+
+    pairs_per_source: int = Field(
+        default=3000, ge=1, description="Preference rows written for each training source."
+    )
+    benchmark_pairs: int = Field(default=1500, ge=1, description="Pairs of the held-out mini VL-RewardBench.")
+    multimodal_pairs: int = Field(default=700, ge=7, description="Pairs of the mini Multimodal RewardBench.")
+    mm_rlhf_pairs: int = Field(default=170, ge=5, description="Pairs of the mini MM-RLHF-RewardBench.")
+    validation_pairs: int = Field(
+        default=400, ge=1, description="Pairs of the validation split, for choosing settings."
+    )
+
+
+class ServerSettings(ConnectionSettings):
+    """A model behind an OpenAI-compatible server, and how it is asked."""
+
+    temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
+    seed: int | None = Field(default=None, ge=0, description="Sent with each request.")
+    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
 
 
 class AnnotatorSettings(ServerSettings):
@@ -298,10 +335,22 @@ class BenchSettings(Settings):
     perception_cases: int = Field(
         default=500, ge=1, description="Questions a skill when the base model's sight is measured."
     )
+    steered_pairs: int = Field(
+        default=300, ge=1, description="Pairs whose worse response is made to steer the judge."
+    )
     real_rows: int = Field(
         default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
     )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples behind each interval.")
+
+
+class ScalingSettings(Settings):
+    """Test-time scaling (paper C.5, C.10)."""
+
+    samples: int = Field(
+        default=16, ge=3, description="Answers for each pair and order; votes are drawn of them."
+    )
+    pairs: int = Field(default=1500, ge=1, description="At most so many pairs of each benchmark.")
 
 
 class Profile(Settings):
@@ -324,3 +373,4 @@ class Profile(Settings):
     judges: JudgesSettings = JudgesSettings()
     stress: StressSettings = StressSettings()
     bench: BenchSettings = BenchSettings()
+    scaling: ScalingSettings = ScalingSettings()

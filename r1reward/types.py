@@ -1,7 +1,7 @@
 """Plain data passed between the stages. Frozen, typed, without torch.
 
 Every stage takes and returns these: loaders make `PreferencePair`s, engines make `Completion`s, the
-parser makes `Verdict`s, the reward model makes `Judgment`s and the RL loop makes `Trajectory`s.
+parser makes `Verdict`s, the reward model makes `Vote`s and `Judgment`s and the RL loop `Trajectory`s.
 """
 
 from __future__ import annotations
@@ -25,6 +25,28 @@ class Verdict(StrEnum):
         """Whether the verdict names the preferred response; UNPARSED never does."""
         return self.value == str(preferred)
 
+    def swapped(self) -> Verdict:
+        """The same opinion where the two responses are exchanged."""
+        return {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}.get(self, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One question about pictures with two responses; which is better is not known.
+
+    `images` are paths of pictures, `frames` of video frames in order of time; `label` names it in messages.
+    """
+
+    question: str
+    responses: tuple[str, str]
+    images: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    label: str = ""
+
+    def swapped(self) -> Comparison:
+        """The same comparison with Response 1 and Response 2 exchanged."""
+        return replace(self, responses=self.responses[::-1])
+
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
@@ -45,6 +67,11 @@ class PreferencePair:
     origin: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """File and row, or the id."""
+        return self.origin or self.pair_id
+
     def swapped(self) -> PreferencePair:
         """The same pair with Response 1 and Response 2 exchanged."""
         first, second = self.responses
@@ -63,21 +90,44 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One generated answer. `log_probs` are of the sampled tokens at the sampling temperature."""
+    """One generated answer. `log_probs` are of the sampled tokens at the sampling temperature.
+
+    `tokens` spells them out, as the vocabulary or the server writes them.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     finish_reason: Literal["stop", "length"]
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Judgment:
-    """A judge's answer for one pair: the verdict, the reasoning before it and the raw completion."""
+class Vote:
+    """One answer of a judge: the verdict, the reasoning before it and the raw completion.
+
+    `probability` is that of the answer's digit when it was drawn, None if it is not known. With `swapped`
+    the responses were shown exchanged: text and reasoning speak of that order, the verdict never does.
+    """
 
     verdict: Verdict
     reasoning: str
     completion: Completion
+    probability: float | None = None
+    swapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """What one or more votes about a pair come to.
+
+    `confidence` in the verdict is between 0 and 1; `reasoning` is that of a vote which agrees with it.
+    """
+
+    verdict: Verdict
+    confidence: float
+    reasoning: str
+    votes: tuple[Vote, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai"}
+OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai", "peft"}
 
 
 def normal(name: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.parsing import TAGS, extract_reasoning, follows_format, parse_verdict
+from r1reward.parsing import TAGS, extract_reasoning, find_answer_token, follows_format, parse_verdict
 from r1reward.types import Verdict
 
 # Plain random text hardly ever holds a tag; this builds texts of tags, digits and anything else.
@@ -116,3 +116,19 @@ def test_a_long_text_of_open_tags_is_read_in_one_pass() -> None:
     assert parse_verdict("<answer>" * 200_000) is Verdict.UNPARSED
     assert not follows_format("<think>" * 200_000)
     assert parse_verdict("<answer>" * 200_000 + "1</answer>") is Verdict.FIRST
+
+
+@pytest.mark.parametrize(
+    ("tokens", "place"),
+    [
+        (["<think>", "1", "</think>", "<answer>", "2", "</answer>", "<|im_end|>"], 4),
+        (["<thi", "nk>a</think><ans", "wer> ", "1</answer>"], 3),
+        (["<answer>", "1", "</answer>", "</think>", "<answer>", "2", "</answer>"], 5),
+        (["<answer>", "1", "</answer>", "<answer>", "1", "</answer>"], 4),
+        (["<think>", "1", "</think>", "2"], None),
+        (["<answer>", "three", "</answer>", "1"], None),
+        ([], None),
+    ],
+)
+def test_the_token_of_the_answer(tokens, place):
+    assert find_answer_token(tokens) == place

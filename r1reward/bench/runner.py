@@ -25,7 +25,7 @@ from r1reward.engines.base import Engine, Sampling
 from r1reward.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.prompts import PromptName, prompt_hash
-from r1reward.types import Judgment, PreferencePair
+from r1reward.types import PreferencePair, Vote
 
 CHUNK_PAIRS = 128
 ORDERS = ("given", "swapped")
@@ -103,8 +103,36 @@ def run_judge(
     `judge(pairs, rows, sampling=, progress=)` returns a line for each row and order, with "row",
     "order", "verdict" (a mark) and "tokens". `key` says who judges and how.
     """
+    done, pictures = judge_all(
+        judge,
+        pairs,
+        key=key,
+        sampling=sampling,
+        work=work,
+        blank=blank,
+        chunk_pairs=chunk_pairs,
+        progress=progress,
+    )
+    rows = rows_of(pairs)
+    records = tuple(_record_of(pair, row, done, pictures) for pair, row in zip(pairs, rows, strict=True))
+    write_records(record, records)
+    return BenchOutcome(records, pictures)
+
+
+def judge_all(
+    judge: Callable[..., list[_Line]],
+    pairs: Sequence[PreferencePair],
+    *,
+    key: Mapping[str, Any],
+    sampling: Sampling,
+    work: Path,
+    blank: bool = False,
+    chunk_pairs: int = CHUNK_PAIRS,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[_Key, _Line], str]:
+    """The line of each (row, order), and what pictures were shown; see `run_judge`."""
     work = Path(work)
-    rows, pictures = _rows_of(pairs), _pictures_of(pairs, blank)
+    rows, pictures = rows_of(pairs), _pictures_of(pairs, blank)
     if blank:
         pairs = [_blanked(pair, work / BLANK) for pair in pairs]
     key = {
@@ -115,13 +143,10 @@ def run_judge(
         "chunk_pairs": chunk_pairs,
     }
     texts = _open_run(work, key)
-    done = _judge_all(judge, pairs, rows, sampling, texts, chunk_pairs, progress)
-    records = tuple(_record_of(pair, row, done, pictures) for pair, row in zip(pairs, rows, strict=True))
-    write_records(record, records)
-    return BenchOutcome(records, pictures)
+    return _judge_chunks(judge, pairs, rows, sampling, texts, chunk_pairs, progress), pictures
 
 
-def _judge_all(
+def _judge_chunks(
     judge: Callable[..., list[_Line]],
     pairs: Sequence[PreferencePair],
     rows: Sequence[int],
@@ -152,7 +177,8 @@ def _report(progress: Callable[[int, int], None], before: int, total: int, count
     progress(before + count, total)
 
 
-def _rows_of(pairs: Sequence[PreferencePair]) -> list[int]:
+def rows_of(pairs: Sequence[PreferencePair]) -> list[int]:
+    """The row of each pair in its file, or its place; two with the same are a ValueError."""
     rows = [int(pair.meta.get("row", index)) for index, pair in enumerate(pairs)]
     if len(set(rows)) != len(rows):
         raise ValueError("two pairs have the same row")
@@ -198,19 +224,19 @@ def _judge_chunk(
     progress: Callable[[int, int], None] | None,
 ) -> list[_Line]:
     both = [pair for given in pairs for pair in (given, given.swapped())]
-    judgments = judge_pairs(engine, both, prompt=prompt, sampling=sampling, progress=progress)
+    votes = judge_pairs(engine, both, prompt=prompt, sampling=sampling, progress=progress)
     keys = [(row, order) for row in rows for order in ORDERS]
-    return [_line(key, judgment) for key, judgment in zip(keys, judgments, strict=True)]
+    return [_line(key, vote) for key, vote in zip(keys, votes, strict=True)]
 
 
-def _line(key: _Key, judgment: Judgment) -> _Line:
+def _line(key: _Key, vote: Vote) -> _Line:
     return {
         "row": key[0],
         "order": key[1],
-        "verdict": MARKS[judgment.verdict],
-        "tokens": len(judgment.completion.token_ids),
-        "finish_reason": judgment.completion.finish_reason,
-        "text": judgment.completion.text,
+        "verdict": MARKS[vote.verdict],
+        "tokens": len(vote.completion.token_ids),
+        "finish_reason": vote.completion.finish_reason,
+        "text": vote.completion.text,
     }
 
 
@@ -225,6 +251,7 @@ def _record_of(
         verdicts=given["verdict"] + swapped["verdict"],
         tokens=(given["tokens"], swapped["tokens"]),
         pictures=pictures,
+        question=str(pair.meta.get("question", "")),
     )
 
 

@@ -27,7 +27,7 @@ class PairRecord:
 
     `preferred` is in the file's order. `verdicts` has a mark (1, 2 or u for unparsed) for the given and
     one for the swapped order, each as printed by the model there. `pictures` is empty if the pictures
-    were the benchmark's own.
+    were the benchmark's own; `question` names the question where several pairs are about one.
     """
 
     row: int
@@ -36,6 +36,7 @@ class PairRecord:
     verdicts: str
     tokens: tuple[int, int]
     pictures: str = ""
+    question: str = ""
 
     def __post_init__(self) -> None:
         if len(self.verdicts) != 2 or not set(self.verdicts) <= set("12u") or self.preferred not in (1, 2):
@@ -142,8 +143,7 @@ def write_records(path: str | Path, records: Sequence[PairRecord]) -> Path:
     lines = []
     for record in records:
         line = {**asdict(record), "tokens": list(record.tokens)}
-        if not record.pictures:
-            del line["pictures"]
+        line = {name: value for name, value in line.items() if value != ""}
         lines.append(json.dumps(line) + "\n")
     return write_atomic(path, "".join(lines))
 

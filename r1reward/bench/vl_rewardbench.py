@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1reward.benchmarks import VL
 from r1reward.data.sources.base import (
     embedded_picture,
     find_files,
@@ -24,9 +25,6 @@ from r1reward.data.sources.base import (
 )
 from r1reward.types import Position, PreferencePair
 
-NAME = "vl_rewardbench"
-GROUP_COUNTS = {"general": 183, "hallucination": 749, "reasoning": 318}
-AS_RELEASED_COUNTS = {"general": 484, "hallucination": 448, "reasoning": 318}
 STAND_IN = "stand-in pictures"
 COLUMNS = ("id", "query", "response", "image", "human_ranking")
 _OFFICIAL = {
@@ -143,8 +141,8 @@ def _pair(
     meta: Mapping[str, Any],
 ) -> PreferencePair:
     return PreferencePair(
-        pair_id=f"{NAME}-{row:05d}",
-        source=NAME,
+        pair_id=f"{VL}-{row:05d}",
+        source=VL,
         question=strip_image_tag(question),
         responses=responses,
         preferred=preferred,

@@ -64,14 +64,16 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
     """
     loaded: dict[str, Image.Image] = {}
     conversations = [build_messages(request, loaded=loaded) for request in requests]
-    texts = [_render(processor, messages) for messages in conversations]
+    texts = [render_chat(processor, messages) for messages in conversations]
     pictures = [part["image"] for part in _parts(conversations, "image")]
     videos = [part["video"] for part in _parts(conversations, "video")]
     given: dict[str, Any] = {}
     if pictures:
-        given["images"] = _fetch(processor.image_processor, pictures)
+        given["images"] = fetch_pictures(processor.image_processor, pictures)
     if videos:
-        given["videos"] = [_stack(_fetch(processor.video_processor, frames)) for frames in videos]
+        given["videos"] = [
+            stack_frames(fetch_pictures(processor.video_processor, frames)) for frames in videos
+        ]
         given["videos_kwargs"] = {"do_sample_frames": False}
     encoded = processor(text=texts, padding=True, padding_side="left", return_tensors="pt", **given)
     if videos:
@@ -83,7 +85,7 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
     return batch
 
 
-def _render(processor: Any, messages: list[dict[str, Any]]) -> str:
+def render_chat(processor: Any, messages: list[dict[str, Any]]) -> str:
     """The chat prompt of one conversation, with the special tokens of its text broken up."""
     content = messages[0]["content"]
     text = content[-1]["text"]
@@ -98,7 +100,7 @@ def _parts(conversations: list[list[dict[str, Any]]], kind: str) -> list[dict[st
     return [part for content in turns for part in content if part["type"] == kind]
 
 
-def _fetch(vision_processor: Any, pictures: list[Image.Image]) -> list[Image.Image]:
+def fetch_pictures(vision_processor: Any, pictures: list[Image.Image]) -> list[Image.Image]:
     """Pictures resized to whole visual tokens within the processor's limits of area."""
     size = vision_processor.size
     limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
@@ -107,7 +109,7 @@ def _fetch(vision_processor: Any, pictures: list[Image.Image]) -> list[Image.Ima
     return fetched or []
 
 
-def _stack(frames: list[Image.Image]) -> Tensor:
+def stack_frames(frames: list[Image.Image]) -> Tensor:
     """Frames as one (F, 3, H, W) uint8 tensor."""
     return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in frames])
 

@@ -6,10 +6,12 @@ import r1reward.torchvision_ops  # noqa: F401
 
 # isort: split
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
@@ -74,10 +76,12 @@ def load_model(
     return speed_up(model), load_processor(path, settings=settings)
 
 
-def save_model(model: Any, processor: Any, folder: str | Path) -> None:
-    """Write weights (safetensors) and processor so that the Auto classes load them."""
+def save_model(
+    model: Any, processor: Any, folder: str | Path, *, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write weights (safetensors; the model's unless given) and processor for the Auto classes."""
     disable_progress_bar()
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **({} if weights is None else {"state_dict": dict(weights)}))
     processor.save_pretrained(folder)
 
 

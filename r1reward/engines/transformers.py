@@ -24,6 +24,7 @@ from r1reward.engines.base import EngineError, NonFiniteError, Progress, Samplin
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
+from r1reward.engines.outputs import read_completion
 from r1reward.engines.speed import roomy_cache, speed_up
 from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request
@@ -201,17 +202,12 @@ class TransformersEngine:
         return sorted({token for token in (*ids, self.processor.tokenizer.eos_token_id) if token is not None})
 
     def _completions(self, tokens: list[list[int]], log_probs: list[list[float]]) -> list[Completion]:
-        stops = set(self._stop_ids())
+        stops, tokenizer = set(self._stop_ids()), self.processor.tokenizer
         completions = []
         for row, values in zip(tokens, log_probs, strict=True):
             ids = [token for token in row if token >= 0]
             ended = ids[-1] in stops
-            text = self.processor.tokenizer.decode(
-                ids[:-1] if ended else ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-            completions.append(
-                Completion(text, tuple(ids), tuple(values[: len(ids)]), "stop" if ended else "length")
-            )
+            completions.append(read_completion(tokenizer, ids, values[: len(ids)], ended=ended))
         return completions
 
 

@@ -19,7 +19,7 @@ from r1reward.pipeline import environment
 from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.locks import acquire, release
-from r1reward.pipeline.places import Places, find_places
+from r1reward.pipeline.places import KEPT, Places, find_places
 from r1reward.pipeline.source import code_cells
 from r1reward.pipeline.staleness import (
     Context,
@@ -89,9 +89,10 @@ class Run:
         """Folder for heavy files of a stage that this notebook writes; made when absent."""
         return self._own(f"work/{stage}", folder=True)
 
-    def published(self, name: str) -> Path:
-        """Where the committed results of this profile have a path, for work that need not be repeated."""
-        return self.context.places.results(self.profile.name) / name
+    def committed(self, name: str) -> tuple[Path, ...]:
+        """Where committed records of a grid may lie, those kept of an unfinished one last."""
+        results = self.context.places.results(self.profile.name)
+        return results / "records" / name, results / KEPT / name
 
     def record(self, name: str) -> Path:
         """Path of a record that this notebook writes: a file, or a folder when it has no suffix."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT_VARIABLE = "R1REWARD_ROOT"
 RUNS_VARIABLE = "R1REWARD_RUNS"
+# Records of finished runs of grids that are not published yet, below results/<profile>/.
+KEPT = "runs"
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from r1reward.files import write_atomic
 from r1reward.pipeline.locks import acquire, release
+from r1reward.pipeline.places import KEPT
 from r1reward.pipeline.rendering import LEDGER, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all
-
-# Small records of single grid runs, which outlive the run that made them.
-_KEPT = "runs"
 
 
 class NotPublishableError(RuntimeError):
@@ -29,14 +28,31 @@ def publish(context: Context) -> list[Path]:
         results = context.places.results(context.profile.name)
         figures = context.places.figures(context.profile.name)
         sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
-        for name, source in ((_KEPT, results / _KEPT), (LEDGER, context.folder / LEDGER)):
-            if source.exists():
-                sources[name] = source
+        if (context.folder / LEDGER).exists():
+            sources[LEDGER] = context.folder / LEDGER
+        for grid in (results / KEPT).glob("*"):
+            if not (context.folder / "records" / grid.name).exists():
+                sources[f"{KEPT}/{grid.name}"] = grid
         replace_folder(results, sources)
         replace_folder(figures, {"": context.folder / "figures"})
         return [results, figures]
     finally:
         release(lock)
+
+
+def keep_grid_runs(context: Context) -> list[Path]:
+    """Copy the records of finished grid runs to results/<profile>/runs, for a grid that goes on elsewhere.
+
+    Reports do not read them: a run of the notebook takes them over where settings and inputs are the same.
+    Returns the folders of the runs, in which `run.json` is written last.
+    """
+    records, kept = context.folder / "records", context.places.results(context.profile.name) / KEPT
+    copies = []
+    for about in sorted(records.rglob("run.json")):
+        copies.append(kept / about.parent.relative_to(records))
+        for file in sorted(about.parent.iterdir(), key=lambda path: path == about):
+            write_atomic(copies[-1] / file.name, file.read_bytes())
+    return copies
 
 
 def replace_folder(target: Path, sources: dict[str, Path]) -> None:

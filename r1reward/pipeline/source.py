@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from r1reward import EXPORTS
 from r1reward.pipeline.places import PACKAGE_FOLDER
 
 PACKAGE = "r1reward"
@@ -84,6 +85,8 @@ def imported_files(tree: ast.Module, package_folder: Path = PACKAGE_FOLDER) -> d
         is_package = file.name == "__init__.py"
         if is_package and module != PACKAGE:
             found.update(_data_files(file.parent, package_folder))
+        if module == PACKAGE:
+            continue  # what it exports is loaded only where it is named
         inside = module if is_package else module.rpartition(".")[0]
         queue.extend(_imports(ast.parse(file.read_text(encoding="utf-8")), inside))
     return found
@@ -100,6 +103,8 @@ def _imports(tree: ast.AST, inside: str) -> set[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
+            if base == PACKAGE:
+                names.update(EXPORTS[alias.name] for alias in node.names if alias.name in EXPORTS)
     return {name for name in names if name == PACKAGE or name.startswith(f"{PACKAGE}.")}
 
 

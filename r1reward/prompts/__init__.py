@@ -18,7 +18,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
 
-from r1reward.types import PreferencePair, Verdict
+from r1reward.types import Comparison, PreferencePair, Verdict
 
 PromptName = Literal["mini", "paper", "reworded"]
 ConsistencyPromptName = Literal["mini", "released"]
@@ -58,7 +58,7 @@ def _read(file: str) -> str:
     return files("r1reward.prompts").joinpath(file).read_text(encoding="utf-8").removesuffix("\n")
 
 
-def judge_prompt(pair: PreferencePair, *, name: PromptName = "mini") -> str:
+def judge_prompt(pair: Comparison | PreferencePair, *, name: PromptName = "mini") -> str:
     """The prompt that asks which response of the pair is better.
 
     Fields are filled in one pass, so braces and field names inside a question or response stay as

@@ -13,13 +13,15 @@ from typing import Any
 
 import pandas as pd
 
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import GROUPS, MODES, REFERENCE, Records
+from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, Records
 from r1reward.report.tables import (
     DAGGER_NOTE,
     GROUPING_NOTE,
     INTERVAL_NOTE,
     NOT_RUN,
+    VL_COLUMNS,
     WORLD_NOTE,
     difference_cells,
     display_name,
@@ -30,7 +32,6 @@ from r1reward.report.tables import (
 )
 from r1reward.stats import exact_interval
 
-HEADS = ("scalar", "critique")  # models that give scores, which nothing samples
 IDENTICAL = "identical by construction (0 hits)"
 GRID_NOTE = (
     "Acted: steps in which Pre-CLIP or the filter changed anything. Difference: accuracy minus that of "
@@ -73,7 +74,7 @@ ABLATIONS = {
             ("PPO",): "ppo",
             ("GRPO",): "grpo",
         },
-        (*GROUPS, "overall_acc"),
+        (*GROUP_COUNTS[VL], "overall_acc"),
         group="This run",
         stress=True,
     ),
@@ -88,7 +89,7 @@ ABLATIONS = {
             ("ratio <= 100", "StableReinforce"): "ratio_bound_100",
             ("-", "w/o pre-clip"): "wo_pre_clip",
         },
-        (*GROUPS, "overall_acc"),
+        (*GROUP_COUNTS[VL], "overall_acc"),
         stress=True,
     ),
     7: Ablation(
@@ -101,7 +102,7 @@ ABLATIONS = {
             ("external",): "external",
             ("0.00",): "weight_0.0",
         },
-        (*GROUPS, "overall_acc"),
+        (*GROUP_COUNTS[VL], "overall_acc"),
     ),
     13: Ablation(
         "Table 13. The consistency judge, accuracy in percent.",
@@ -125,7 +126,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     rows = [
         _row(records, ablation, labels, variant, mode)
         for labels, variant in ablation.rows.items()
-        for mode in (MODES if variant not in HEADS else ["greedy"])
+        for mode in (MODES if variant not in HEAD_NAMES else ["greedy"])
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
@@ -157,8 +158,10 @@ def _row(
         row["model"] = display_name(records, variant, fallback=row["model"])
     if ablation.stress and mode == "greedy":
         row["stress"] = _stress(records, variant)
-    row |= score_cells(records, variant, mode=mode, columns=ablation.columns)
-    if row["source"] == "measured" and variant not in (REFERENCE, "sft", *HEADS):
+    row |= score_cells(
+        records, variant, mode=mode, columns={name: VL_COLUMNS[name] for name in ablation.columns}
+    )
+    if row["source"] == "measured" and variant not in (REFERENCE, "sft", *HEAD_NAMES):
         runs = records.grid(variant)
         if runs and all(run["status"] == "identical" for run in runs):
             return row | {"acted": IDENTICAL}

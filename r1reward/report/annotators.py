@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report import tables
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import GROUPS, Records
+from r1reward.report.records import Records
 
 ARMS = {
     "strong": "strong",
@@ -18,7 +19,7 @@ ARMS = {
     "weak_reworded": "weak, asked in other words",
 }
 _COMPARISONS = (("strong", "weak"), ("weak", "weak_sampled"), ("weak", "weak_reworded"))
-_COLUMNS = (*GROUPS, "overall_acc")
+_COLUMNS = {**{group: group for group in GROUP_COUNTS[VL]}, "overall_acc": "overall"}
 _NOTE = (
     "Every annotator of this run was asked about the same pairs; only right answers were kept, and the base "
     "model learnt from them with the same settings. Right at once: share of the pairs whose first "
@@ -38,7 +39,7 @@ def table_10(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     rows = [_row(records, arm, title) for arm, title in ARMS.items()]
     notes = [_NOTE, _WEAK_NOTE, tables.WORLD_NOTE, tables.INTERVAL_NOTE, tables.DAGGER_NOTE]
     caption = "Table 10. Annotator of the cold start, VL-RewardBench, accuracy in percent, greedy."
-    return tables.titled(tables.join_tables(printed, rows, intervals=_COLUMNS), caption, notes)
+    return tables.titled(tables.join_tables(printed, rows, intervals=list(_COLUMNS)), caption, notes)
 
 
 def annotator_differences(records: Records) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The checkable sentences of the paper about training, each with the quantity that decides it."""
+"""The checkable sentences of the paper, about training here, each with the quantity that decides it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from r1reward.report.annotators import model_of
 from r1reward.report.claims import IDENTICAL_NOTE, Claim, Measured
 from r1reward.report.records import REFERENCE, Records
+from r1reward.report.scaling_claims import SCALING_CLAIMS
 from r1reward.report.scores import BOOTSTRAP_SEED, compare, paired_values
 from r1reward.stats import Interval, cluster_bootstrap, exact_interval
 
@@ -322,4 +323,5 @@ CLAIMS = (
         "below",
         difference("judge_random", "weight_0.0"),
     ),
+    *SCALING_CLAIMS,
 )

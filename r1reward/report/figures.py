@@ -14,11 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
 from r1reward.report.scores import score
 from r1reward.report.style import COLOURS, LINES, MARKERS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import display_name
+from r1reward.stats import Interval
 
 _PRINTED_ROWS = ("Best other model", "R1-Reward", "Voting@5", "Voting@15")
 _BENCHMARKS = (
@@ -54,7 +56,7 @@ def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
             axes.set_title(name)
             axes.set_xlabel(f"{metric} (%)")
             _draw_printed(axes, _printed_scores(number, column, paper))
-            _draw_measured(axes, records, run=number == 3)
+            _draw_measured(axes, _measured(records, number, column))
             _arrange_rows(axes)
         panels[0].set_xlim(_lowest(records), 102)
         labels = [f"{row} (paper)" for row in _PRINTED_ROWS]
@@ -174,8 +176,9 @@ def _arrange_rows(axes: Axes) -> None:
 
 def _lowest(records: Records) -> float:
     """Left end of the accuracy axis: 38, or lower if an interval needs it."""
-    found = [score(records, model, "greedy") for model in MODEL_NAMES]
-    return min([38.0, *(100 * scores.overall.low - 3 for scores in found if scores)])
+    shown = [_measured(records, number, column) for *_, number, column in _BENCHMARKS]
+    lows = [100 * interval.low - 3 for panel in shown for interval in panel.values() if interval]
+    return min([38.0, *lows])
 
 
 def _printed_scores(number: int, column: str, paper: Path) -> dict[str, tuple[float, str]]:
@@ -203,15 +206,22 @@ def _draw_printed(axes: Axes, printed: dict[str, tuple[float, str]]) -> None:
         _label(axes, value, position, text=owner, left=True)
 
 
-def _draw_measured(axes: Axes, records: Records, *, run: bool) -> None:
-    for position, model in zip(_row_positions()[len(_PRINTED_ROWS) :], MODEL_NAMES, strict=True):
-        scores = score(records, model, "greedy") if run else None
-        if scores is None:
+def _measured(records: Records, number: int, column: str) -> dict[str, Interval | None]:
+    """What a column of Table 3, 4 or 8 says about each of our models, greedy."""
+    table, found = BENCHMARK_TABLES[number], {}
+    for model in MODEL_NAMES:
+        scores = score(records, model, "greedy", benchmark=table.benchmark)
+        found[model] = scores and getattr(scores, table.columns[column])
+    return found
+
+
+def _draw_measured(axes: Axes, measured: dict[str, Interval | None]) -> None:
+    positions = _row_positions()[len(_PRINTED_ROWS) :]
+    for position, (model, interval) in zip(positions, measured.items(), strict=True):
+        if interval is None:
             _quiet(axes, position, "not run yet")
             continue
-        low, value, high = (
-            100 * x for x in (scores.overall.low, scores.overall.estimate, scores.overall.high)
-        )
+        low, value, high = (100 * x for x in (interval.low, interval.estimate, interval.high))
         axes.plot([low, high], [position, position], color=COLOURS[model], lw=2.2, solid_capstyle="butt")
         axes.plot(value, position, marker=MARKERS[model], ms=6.5, color=COLOURS[model], linestyle="none")
         _label(axes, low if high > 92 else high, position, text=f"{value:.1f}", left=high > 92)
@@ -237,10 +247,9 @@ def _quiet(axes: Axes, position: float, text: str) -> None:
 
 
 def _figure_1_note(records: Records) -> str:
-    scores = next(
-        (s for s in (score(records, model, "greedy") for model in reversed(MODEL_NAMES)) if s), None
-    )
-    size = f" and {scores.num_pairs} pairs" if scores else ""
+    found = [score(records, REFERENCE, "greedy", benchmark=t.benchmark) for t in BENCHMARK_TABLES.values()]
+    sizes = [str(scores.num_pairs) for scores in found if scores]
+    size = f" and {' / '.join(sizes)} pairs" if sizes else ""
     return (
         "Upper block: numbers printed in the paper (7B models, real benchmarks). "
         f"Shaded block: profile {records.profile}, its own model{size}, greedy, both orders; "

@@ -82,7 +82,7 @@ def other_variants(records: Records) -> pd.DataFrame:
     for variant, name in OTHERS.items():
         for mode, decoding in MODES.items():
             row = {"variant": display_name(records, variant, fallback=name), "decoding": decoding}
-            row |= score_cells(records, variant, mode=mode, columns=["overall_acc"])
+            row |= score_cells(records, variant, mode=mode, columns={"overall_acc": "overall"})
             if row["source"] == "measured":
                 row |= difference_cells(records, REFERENCE, variant, mode=mode)
             rows.append(row)

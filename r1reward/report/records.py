@@ -6,6 +6,7 @@ a made-up number; a record that contradicts itself is a ValueError that names th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.files import read_json, read_jsonl
+from r1reward.report.voting import Pool, read_pool
 
 MODEL_NAMES = {
     "base": "Base model",
@@ -23,12 +26,13 @@ MODEL_NAMES = {
     "reinforce_pp": "Reinforce++",
     "stable_reinforce": "StableReinforce",
 }
+# Models that give scores, which nothing samples.
+HEAD_NAMES = {"scalar": "Reward model with a scalar head", "critique": "Critique, then score"}
 REFERENCE = "stable_reinforce"
 # Variants of the grid that figures draw by name.
 VARIANT_NAMES = {"wo_filter": "without advantage filter", "wo_pre_clip": "without Pre-CLIP"}
 MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
 GRIDS = ("grid", "full_grid")
-GROUPS = ("general", "hallucination", "reasoning")
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
 
 
@@ -37,7 +41,8 @@ class BenchRuns:
     """All runs of one model on a pairwise benchmark, in one mode. S seeds, N pairs, 2 orders.
 
     `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
-    in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order.
+    in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order,
+    `questions` (N,) names the question of each pair where several pairs are about one.
     """
 
     seeds: tuple[int, ...]
@@ -45,6 +50,7 @@ class BenchRuns:
     preferred: NDArray[np.int64]
     verdicts: NDArray[np.int64]
     tokens: NDArray[np.int64]
+    questions: NDArray[np.str_]
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -110,18 +116,47 @@ class Records:
                 frames.append(_metrics_frame(path, seed))
         return pd.concat(frames, ignore_index=True) if frames else None
 
-    def bench(self, model: str, mode: str, *, benchmark: str = "vl_rewardbench") -> BenchRuns | None:
+    def bench(self, model: str, mode: str, *, benchmark: str = VL) -> BenchRuns | None:
         """All seeds of a model on a benchmark in a mode, or None."""
         key = (benchmark, model, mode)
         if key not in self.cache:
             folders = self.runs(f"bench/{benchmark}", model)
             paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
-            self.cache[key] = _read_runs({seed: path for seed, path in paths.items() if path.is_file()})
+            found = {seed: path for seed, path in paths.items() if path.is_file()}
+            self.cache[key] = _read_runs(found, GROUP_COUNTS[benchmark])
         return self.cache[key]
+
+    def pool(self, benchmark: str, model: str) -> Pool | None:
+        """The answers that were drawn of a model for votes, or None."""
+        key = ("pool", benchmark, model)
+        if key not in self.cache:
+            folders = _seed_folders(self.folder / "scaling" / benchmark / model)
+            paths = {seed: folder / "pool.jsonl" for seed, folder in folders}
+            self.cache[key] = read_pool({seed: path for seed, path in paths.items() if path.is_file()})
+        return self.cache[key]
+
+    def best_of_n(self, model: str) -> list[list[dict[str, Any]]]:
+        """Rankings of each seed of a model, a list a seed."""
+        folders = _seed_folders(self.folder / "scaling" / "best_of_n" / model)
+        paths = [folder / "rankings.jsonl" for _, folder in folders]
+        return [read_jsonl(path) for path in paths if path.is_file()]
+
+    def steering(self, model: str) -> dict[str, NDArray[np.int64]] | None:
+        """Whether each judgment (S, N, 2) was right under each attack; an answer without verdict is wrong."""
+        paths = sorted((self.folder / "steering" / model).glob("seed_*.json"))
+        runs = [read_json(path) for path in paths]
+        if not runs:
+            return None
+        flags = {attack: [[int(mark == "1") for mark in run[attack]] for run in runs] for attack in runs[0]}
+        return {attack: np.array(found).reshape(len(runs), -1, 2) for attack, found in flags.items()}
 
     def consistency_judges(self) -> dict[str, Any] | None:
         """Accuracy of the trained consistency judges on held-out opinions."""
         return self._json("judges.json")
+
+    def protocols(self) -> list[dict[str, Any]] | None:
+        """What a judge that always says 1 scores under each protocol."""
+        return (self._json("audit.json") or {}).get("always_one")
 
     def stress(self) -> dict[str, Any] | None:
         """Which stress cells were tried and how many runs collapsed."""
@@ -174,26 +209,26 @@ def _metrics_frame(path: Path, seed: int) -> pd.DataFrame:
     return frame.assign(seed=seed).sort_values("step", ignore_index=True)
 
 
-def _read_runs(paths: dict[int, Path]) -> BenchRuns | None:
-    runs = {seed: _read_run(path) for seed, path in paths.items()}
+def _read_runs(paths: dict[int, Path], known: Collection[str]) -> BenchRuns | None:
+    runs = {seed: _read_run(path, known) for seed, path in paths.items()}
     if not runs:
         return None
     first, *others = runs.items()
     for seed, run in others:
         if not np.array_equal(run[0], first[1][0]) or not np.array_equal(run[2], first[1][2]):
             raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
-    _, groups, preferred, _, _ = first[1]
+    _, groups, preferred, _, _, questions = first[1]
     verdicts = np.stack([run[3] for run in runs.values()])
     tokens = np.stack([run[4] for run in runs.values()])
-    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens)
+    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions)
 
 
-def _read_run(path: Path) -> tuple[NDArray[Any], ...]:
+def _read_run(path: Path, known: Collection[str]) -> tuple[NDArray[Any], ...]:
     lines = sorted(read_jsonl(path), key=lambda line: line["row"])
     rows = np.array([line["row"] for line in lines])
     if not lines or len(np.unique(rows)) != len(rows):
         raise ValueError(f"{path}: empty, or a row is judged twice")
-    unknown = {line["group"] for line in lines} - set(GROUPS)
+    unknown = {line["group"] for line in lines} - set(known)
     if unknown:
         raise ValueError(f"{path}: unknown groups {sorted(unknown)}")
     for line in lines:
@@ -211,4 +246,5 @@ def _read_run(path: Path) -> tuple[NDArray[Any], ...]:
         np.array([line["preferred"] for line in lines]),
         np.array([[_VERDICTS[mark] for mark in line["verdicts"]] for line in lines]),
         np.array([line["tokens"] for line in lines]),
+        np.array([line.get("question", "") for line in lines]),
     )

@@ -10,8 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic, write_json
-from r1reward.report import annotators, construction, extras, figures, full_grid, tables
+from r1reward.report import annotators, construction, extras, figures, full_grid, scaling, tables
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
+from r1reward.report.audit import AUDITS, always_one
+from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
 from r1reward.report.claim_list import CLAIMS
 from r1reward.report.claims import claims_table, ledger
 from r1reward.report.layout import to_csv, to_latex, to_markdown
@@ -22,23 +24,28 @@ from r1reward.report.style import save_figure
 
 PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "table_02": tables.table_02,
-    "table_03": tables.table_03,
+    **{f"table_{number:02d}": partial(benchmark_table, number=number) for number in BENCHMARK_TABLES},
     **{f"table_{number:02d}": partial(ablation_table, number=number) for number in ABLATIONS},
     "table_10": annotators.table_10,
+    "table_12": scaling.table_12,
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
     "extra_claims": partial(claims_table, claims=CLAIMS),
     "extra_full_grid": full_grid.other_variants,
+    "extra_steering": tables.steering,
     "extra_stress": full_grid.stress_table,
     "extra_cold_start": tables.cold_start,
     "extra_judge_behaviour": tables.judge_behaviour,
     "extra_paired_differences": tables.paired_differences,
     "extra_consistency_judges": consistency_judges,
+    "audit_always_one": always_one,
+    "extra_best_of_n": scaling.best_of_n_table,
 }
 EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_2": figures.figure_2,
+    "figure_3": scaling.figure_3,
     "figure_4": figures.figure_4,
     "extra_base_model": extras.figure_base_model,
     "extra_construction": construction.figure_construction,
@@ -57,6 +64,7 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     records = Records.of_run(root)
     frames = {name: make(records, paper=paper) for name, make in PAPER_TABLES.items()}
     frames |= {name: make(records) for name, make in EXTRA_TABLES.items()}
+    frames |= {name: make() for name, make in AUDITS.items()}
     written = []
     for name, frame in frames.items():
         written += write_table(frame, root / "tables", name)

@@ -6,13 +6,13 @@ pair are resampled together because the unit of every interval is the pair. S se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from r1reward.report.records import GROUPS, BenchRuns, Records
+from r1reward.benchmarks import VL
+from r1reward.report.records import BenchRuns, Records
 from r1reward.stats import Interval, cluster_bootstrap, paired_bootstrap
 
 BOOTSTRAP_SEED = 20250502
@@ -27,11 +27,16 @@ COMPARISONS = (
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Accuracies of one model: over all pairs, as mean of the group accuracies, and by group."""
+    """Accuracies of one model: over all pairs, as mean of the group accuracies, and by group.
+
+    `all_right` is the share of questions of which every pair is right in an order (Acc+), None where
+    pairs do not share questions.
+    """
 
     overall: Interval
     macro: Interval
     groups: dict[str, Interval]
+    all_right: Interval | None
     num_seeds: int
     num_pairs: int
 
@@ -57,11 +62,11 @@ class Behaviour:
     mean_tokens: float
 
 
-def score(records: Records, model: str, mode: str) -> Scores | None:
-    """Scores of a model's recorded runs on VL-RewardBench, or None if there is no run."""
-    key = ("score", model, mode)
+def score(records: Records, model: str, mode: str, *, benchmark: str = VL) -> Scores | None:
+    """Scores of a model's recorded runs on a benchmark, or None if there is no run."""
+    key = ("score", benchmark, model, mode)
     if key not in records.cache:
-        runs = records.bench(model, mode)
+        runs = records.bench(model, mode, benchmark=benchmark)
         records.cache[key] = None if runs is None else score_runs(runs)
     return records.cache[key]
 
@@ -69,11 +74,12 @@ def score(records: Records, model: str, mode: str) -> Scores | None:
 def score_runs(runs: BenchRuns) -> Scores:
     """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs."""
     values = runs.values
-    present = [group for group in GROUPS if (runs.groups == group).any()]
+    present = sorted(set(runs.groups.tolist()))
     return Scores(
-        overall=_bootstrap(values),
-        macro=_bootstrap(_macro_values(values, runs.groups, present)),
-        groups={group: _bootstrap(values[:, runs.groups == group]) for group in present},
+        overall=bootstrap(values),
+        macro=bootstrap(macro_values(values, runs.groups)),
+        groups={group: bootstrap(values[:, runs.groups == group]) for group in present},
+        all_right=bootstrap(_question_values(runs)) if all(runs.questions) else None,
         num_seeds=values.shape[0],
         num_pairs=values.shape[1],
     )
@@ -134,14 +140,21 @@ def paired_values(
     ]
 
 
-def _macro_values(
-    values: NDArray[np.float64], groups: NDArray[np.str_], present: Sequence[str]
-) -> NDArray[np.float64]:
+def _question_values(runs: BenchRuns) -> NDArray[np.float64]:
+    """For each seed and question (S, Q) the share of the two orders in which all its pairs are right."""
+    names, index = np.unique(runs.questions, return_inverse=True)
+    wrong = np.zeros((len(names), len(runs.seeds), 2), int)
+    np.add.at(wrong, index, ~runs.correct.swapaxes(0, 1))
+    return (wrong == 0).mean(axis=2).T
+
+
+def macro_values(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
     """Values (S, N) whose plain mean is the macro average and whose spread is the macro average's.
 
     Linearisation of a mean of ratios: each pair counts by its deviation from its group's mean, weighted
     N / (number of groups * group size), so that a resample with other group sizes is not penalised.
     """
+    present = sorted(set(groups.tolist()))
     means = {group: values[:, groups == group].mean() for group in present}
     macro = float(np.mean(list(means.values())))
     linear = np.empty_like(values)
@@ -151,5 +164,6 @@ def _macro_values(
     return linear
 
 
-def _bootstrap(values: NDArray[np.float64]) -> Interval:
+def bootstrap(values: NDArray[np.float64]) -> Interval:
+    """Interval of the mean of values (S, N) over seeds, then pairs."""
     return cluster_bootstrap(values, rng=np.random.default_rng(BOOTSTRAP_SEED))

@@ -30,6 +30,8 @@ COLOURS = {
     "weight_0.0": "#D55E00",
     "no_cold_start": "#7F7F7F",
     "easy_pairs": "#009E73",
+    "any": "#009E73",
+    "swapped": "#D55E00",
     "paper": "#333333",
     "quiet": "#8A8A8A",
 }

@@ -7,16 +7,27 @@ record says "not run". `frame.attrs` holds "caption" and "notes". A † marks a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import GROUPS, MODEL_NAMES, MODES, VARIANT_NAMES, Records
-from r1reward.report.scores import COMPARISONS, Behaviour, Scores, behaviour, compare, paired_values, score
-from r1reward.stats import Interval
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, MODES, REFERENCE, VARIANT_NAMES, Records
+from r1reward.report.scores import (
+    BOOTSTRAP_SEED,
+    COMPARISONS,
+    Behaviour,
+    behaviour,
+    bootstrap,
+    compare,
+    paired_values,
+    score,
+)
+from r1reward.stats import Interval, paired_bootstrap
 
 NOT_RUN = "not run"
 DAGGER = "†"
@@ -37,6 +48,8 @@ WORLD_NOTE = (
     "A measured row is this profile's model on this profile's pairs. Where these are not the paper's, "
     "it compares with other measured rows only."
 )
+# What stands in the columns of tables about VL-RewardBench.
+VL_COLUMNS = {**{group: group for group in GROUP_COUNTS[VL]}, "overall_acc": "overall", "macro_acc": "macro"}
 _SOURCE_COLUMNS = ["source", "profile", "seeds", "n"]
 _EXTENDED_SUFFIXES = ("", "_low", "_high")
 
@@ -57,21 +70,6 @@ def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         "those of the mini world are generated.",
     ]
     return titled(frame, "Table 2. Data sets used for training.", notes)
-
-
-def table_03(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
-    """Table 3: VL-RewardBench, the paper's rows and this run's models, greedy and sampled."""
-    printed = paper_table(3, folder=paper).assign(source="paper")
-    printed.insert(4, "decoding", "")
-    columns = [*GROUPS, "overall_acc", "macro_acc"]
-    rows = []
-    for model in MODEL_NAMES:
-        for mode, decoding in MODES.items():
-            row = {"group": "This run", "model": display_name(records, model), "decoding": decoding}
-            rows.append(row | score_cells(records, model, mode=mode, columns=columns))
-    frame = join_tables(printed, rows, intervals=columns)
-    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE]
-    return titled(frame, "Table 3. VL-RewardBench, accuracy in percent (50 is chance).", notes)
 
 
 def cold_start(records: Records) -> pd.DataFrame:
@@ -128,7 +126,7 @@ def judge_behaviour(records: Records) -> pd.DataFrame:
             if runs is None:
                 rows.append(row | {"accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
                 continue
-            rows.append(row | _behaviour_cells(behaviour(runs)) | _run_cells(records, *runs.values.shape))
+            rows.append(row | _behaviour_cells(behaviour(runs)) | run_cells(records, *runs.values.shape))
     columns = ["model", "decoding", *_BEHAVIOUR_COLUMNS, *_SOURCE_COLUMNS]
     frame = _frame(rows, columns)
     notes = [
@@ -161,9 +159,36 @@ def paired_differences(records: Records) -> pd.DataFrame:
     return titled(frame, "Paired differences on VL-RewardBench.", notes)
 
 
+def steering(records: Records) -> pd.DataFrame:
+    """Accuracy where the worse response tries to steer the judge, and what that changes."""
+    rows = []
+    for model in ("sft", REFERENCE):
+        found = records.steering(model)
+        row = {"model": display_name(records, model)}
+        if found is None:
+            rows.append(row | {"accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
+            continue
+        plain = found["none"].mean(axis=-1)
+        for attack in sorted(found, key=lambda name: (name != "none", name)):
+            values = found[attack].mean(axis=-1)
+            rng = np.random.default_rng(BOOTSTRAP_SEED)
+            cells = interval_cells("accuracy", bootstrap(values)) | run_cells(records, *values.shape)
+            if attack != "none":
+                cells |= interval_cells("difference", paired_bootstrap(plain, values, rng=rng))
+            rows.append(row | {"attack": attack, "source": "measured"} | cells)
+    names = ["model", "attack", *(f"{c}{s}" for c in ("accuracy", "difference") for s in _EXTENDED_SUFFIXES)]
+    notes = [
+        "The worse response ends with an answer tag, control tokens (which are broken up before the model "
+        "sees them) or a sentence that names itself. Greedy, both orders; difference to the same pairs "
+        "without it, in points. 95 % bootstrap interval over seeds, then pairs.",
+        DAGGER_NOTE,
+    ]
+    return titled(_frame(rows, [*names, *_SOURCE_COLUMNS]), "Responses that try to steer the judge.", notes)
+
+
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:
     """A model's name in tables and figures, with a dagger if a script stands behind its training."""
-    name = fallback or (MODEL_NAMES | VARIANT_NAMES)[model]
+    name = fallback or (MODEL_NAMES | HEAD_NAMES | VARIANT_NAMES)[model]
     return name + DAGGER if records.scripted(model) else name
 
 
@@ -182,24 +207,25 @@ def _source_row(dataset: str, counts: dict | None, profile: str) -> dict[str, st
     }
 
 
-def score_cells(records: Records, model: str, *, mode: str, columns: Sequence[str]) -> dict[str, str]:
-    """A model's accuracies with intervals and where they come from, or "not run"."""
-    scores = score(records, model, mode)
+def score_cells(
+    records: Records, model: str, *, mode: str, columns: Mapping[str, str], benchmark: str = VL
+) -> dict[str, str]:
+    """A model's accuracies with intervals and where they come from, or "not run".
+
+    `columns` says what stands in each column: a group, "overall", "macro" or "all_right".
+    """
+    scores = score(records, model, mode, benchmark=benchmark)
     if scores is None:
         return {column: NOT_RUN for column in columns} | {"source": NOT_RUN, "profile": records.profile}
-    cells = _run_cells(records, scores.num_seeds, scores.num_pairs) | {"source": "measured"}
-    for column in columns:
-        cells |= _interval_cells(column, _interval_of(scores, column))
+    cells = run_cells(records, scores.num_seeds, scores.num_pairs) | {"source": "measured"}
+    whole = {"overall": scores.overall, "macro": scores.macro, "all_right": scores.all_right}
+    for column, meaning in columns.items():
+        cells |= interval_cells(column, (whole | scores.groups).get(meaning))
     return cells
 
 
-def _interval_of(scores: Scores, column: str) -> Interval | None:
-    if column in ("overall_acc", "macro_acc"):
-        return scores.overall if column == "overall_acc" else scores.macro
-    return scores.groups.get(column)
-
-
-def _interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
+def interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
+    """A share in percent with the bounds of its interval, or "not run"."""
     if interval is None:
         return {column: NOT_RUN}
     numbers = (interval.estimate, interval.low, interval.high)
@@ -213,11 +239,12 @@ def difference_cells(records: Records, a: str, b: str, *, mode: str) -> dict[str
     values = paired_values(records, a, b, mode=mode)
     if values is None:
         return {"difference": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
-    cells = _interval_cells("difference", compare(records, a, b, mode)) | {"source": "measured"}
-    return cells | _run_cells(records, *values[0].shape)
+    cells = interval_cells("difference", compare(records, a, b, mode)) | {"source": "measured"}
+    return cells | run_cells(records, *values[0].shape)
 
 
-def _run_cells(records: Records, num_seeds: int, num_pairs: int) -> dict[str, str]:
+def run_cells(records: Records, num_seeds: int, num_pairs: int) -> dict[str, str]:
+    """Whose numbers a row has: profile, seeds and number of items."""
     return {"profile": records.profile, "seeds": str(num_seeds), "n": str(num_pairs)}
 
 

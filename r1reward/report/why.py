@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from r1reward.benchmarks import VL
 from r1reward.files import read_json
 from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
-from r1reward.report.records import MODEL_NAMES, Records
+from r1reward.report.benchmarks import BENCHMARK_TABLES
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
 
 
 def table_rows() -> dict[str, dict[str, str]]:
     """The rows that can be asked about: by table, what a row is called here and what it shows."""
-    rows = {"table_03": dict(MODEL_NAMES)}
+    rows = {f"table_{number:02d}": MODEL_NAMES | HEAD_NAMES for number in BENCHMARK_TABLES}
     for number, ablation in ABLATIONS.items():
         rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
     rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
@@ -39,8 +41,9 @@ def explain(root: Path, name: str) -> str:
     title = _pick(rows, row, f"row of {table}")
     lines = [f"{table}, {title}"]
     records = Records.of_run(root)
+    shown = BENCHMARK_TABLES.get(int(table.removeprefix("table_")))
     for part in ("training", "judging"):
-        lines += _describe(root, records, row, part)
+        lines += _describe(root, records, row, part, shown.benchmark if shown else VL)
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
 
 
@@ -52,9 +55,9 @@ def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:
     raise ValueError(f"no {what} is called {name}; {advice}")
 
 
-def _describe(root: Path, records: Records, row: str, part: str) -> list[str]:
+def _describe(root: Path, records: Records, row: str, part: str, benchmark: str) -> list[str]:
     """Lines about the training or the judging of a row; what is the same for several seeds stands once."""
-    found = records.runs("bench/vl_rewardbench", row) if part == "judging" else _trainings(records, row)
+    found = records.runs(f"bench/{benchmark}", row) if part == "judging" else _trainings(records, row)
     own = records.grid_folders(row)
     lines, about = [], dict[tuple[str, ...], list[int]]()
     for seed, folder in found:

@@ -13,7 +13,7 @@ from typing import Any
 
 from r1reward.servers.replies import MAX_BODY_BYTES, Fault, Reply, read_error, read_reply, waiting_time
 from r1reward.servers.request_log import RequestLog
-from r1reward.settings import ServerSettings
+from r1reward.settings import ConnectionSettings
 
 STOPPED = Fault("stopped", "no further request was made", retry=False)
 
@@ -39,7 +39,7 @@ class ServerClient:
 
     def __init__(
         self,
-        settings: ServerSettings,
+        settings: ConnectionSettings,
         *,
         section: str,
         log: Path | None = None,
@@ -133,7 +133,7 @@ class ServerClient:
         return body.replace(self._key.encode(), b"***")
 
 
-def read_key(settings: ServerSettings, section: str) -> str:
+def read_key(settings: ConnectionSettings, section: str) -> str:
     """The key from the environment. Raises ServerError if it is missing or cannot be one.
 
     Servers without keys need an empty `key_variable`; the client insists on some key all the same.

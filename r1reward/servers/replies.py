@@ -22,11 +22,17 @@ FIRST_WAIT, MAX_WAIT, MAX_ASKED_WAIT = 1.0, 60.0, 120.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. A refusal is an answer, too. Tokens are None where the server does not say."""
+    """A whole answer. A refusal is an answer, too. Tokens are None where the server does not say.
+
+    `tokens` are the answer's with their `log_probs`, where they were asked for and given.
+    """
 
     text: str
     prompt_tokens: int | None
     completion_tokens: int | None
+    cut: bool = False
+    tokens: tuple[str, ...] = ()
+    log_probs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,16 @@ def read_reply(body: bytes) -> Reply | Fault:
             return Fault("wrong_type", detail)
     # Half of a surrogate pair is legal in JSON and cannot be written to a file.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return Reply(text, _tokens(value, "prompt_tokens"), _tokens(value, "completion_tokens"))
+    choice = value["choices"][0]
+    tokens, log_probs = _log_probs(choice)
+    return Reply(
+        text,
+        _tokens(value, "prompt_tokens"),
+        _tokens(value, "completion_tokens"),
+        cut=choice.get("finish_reason") == "length",
+        tokens=tokens,
+        log_probs=log_probs,
+    )
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Fault:
@@ -107,6 +122,22 @@ def _asked_wait(headers: Mapping[str, str], now: float) -> float | None:
         except (ValueError, TypeError, OverflowError):
             return None
     return max(seconds, 0.0) if not math.isnan(seconds) else None
+
+
+def _log_probs(choice: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    match choice.get("logprobs"):
+        case {"content": [*entries]}:
+            pass
+        case _:
+            return (), ()
+    found: list[tuple[str, float]] = []
+    for entry in entries:
+        match entry:
+            case {"token": str(token), "logprob": int() | float() as log_prob}:
+                found.append((token, float(log_prob)))
+            case _:
+                return (), ()
+    return tuple(token for token, _ in found), tuple(value for _, value in found)
 
 
 def _tokens(value: dict[str, Any], name: str) -> int | None:

@@ -1,8 +1,9 @@
 """Checkpoints that are whole or absent, and runs that know what they are a run of.
 
-A checkpoint is a folder `step_000010` that the Auto classes load, with the optimizer beside the
-weights. Tensors are safetensors, everything else is JSON: nothing is ever unpickled. A folder gets its
-name by a rename when every file in it is on disk, so a killed process leaves the previous one intact.
+A checkpoint is a folder `step_000010` that the Auto classes load, or that holds adapters alone (see
+`train.lora`), with the optimizer beside the weights. Tensors are safetensors, everything else is JSON:
+nothing is ever unpickled. A folder gets its name by a rename when every file in it is on disk, so a
+killed process leaves the previous one intact.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from r1reward.engines.loading import save_model, weights_hash
+from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sync, write_atomic, write_json
+from r1reward.train.lora import save_policy
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
@@ -69,7 +71,7 @@ def save_checkpoint(
     """
 
     def write(unfinished: Path) -> None:
-        save_model(model, processor, unfinished)
+        save_policy(model, processor, unfinished)
         save_optimizer(optimizer, unfinished)
         write_json(unfinished / "state.json", {**state, "step": step})
         if also:

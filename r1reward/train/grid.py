@@ -35,7 +35,7 @@ class Grid:
     the folder of the trained consistency judges, `reference` holds the records of the
     StableReinforce runs. Without a `benchmark` runs are trained only. Heavy files go to
     `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`. Records of the same
-    run in `earlier`, such as the committed ones, are taken over.
+    run in a folder of `earlier`, such as the committed ones, are taken over.
     """
 
     profile: Profile
@@ -46,7 +46,7 @@ class Grid:
     reference: Path
     work: Path
     records: Path
-    earlier: Path | None = None
+    earlier: tuple[Path, ...] = ()
 
     def start(self, variant: Variant, seed: int) -> str | Path:
         """The checkpoint that a run starts from."""
@@ -67,8 +67,9 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     """One run of the grid: trained and judged, or found identical to its reference, or done before."""
     folder = grid.records / variant.name / f"seed_{seed}"
     file, key = folder / "run.json", run_key(grid, variant, seed)
-    if grid.earlier and not file.is_file():
-        _take_over(grid.earlier / variant.name / f"seed_{seed}", folder, key)
+    for earlier in grid.earlier:
+        if not file.is_file():
+            _take_over(earlier / variant.name / f"seed_{seed}", folder, key)
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}

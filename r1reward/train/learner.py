@@ -20,6 +20,7 @@ from r1reward.engines.transformers import TransformersEngine
 from r1reward.judge.consistency import ConsistencyJudge
 from r1reward.prompts import PromptName
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
+from r1reward.train.lora import load_policy
 from r1reward.types import PreferencePair
 
 BETAS = (0.9, 0.95)
@@ -89,7 +90,7 @@ def choose_prompts(pairs: Sequence[PreferencePair], learner: Learner, step: int)
 
 
 def make_learner(
-    path: str | Path,
+    start: str | Path,
     *,
     settings: RLSettings,
     model_settings: ModelSettings,
@@ -97,17 +98,16 @@ def make_learner(
     judge: ConsistencyJudge,
     seed: int,
     steps: int,
-    reference_path: str | Path,
+    checkpoint: Path | None = None,
 ) -> Learner:
-    """Load the policy, and the reference policy only if there is a KL penalty."""
-    model, processor = load_model(path, settings=model_settings)
-    reference = load_model(reference_path, settings=model_settings)[0] if settings.kl_coef > 0 else None
+    """Load the policy, from a checkpoint or the start; with a KL penalty also the start as reference."""
+    model, processor = load_policy(start, checkpoint=checkpoint, settings=model_settings, seed=seed)
+    reference = load_model(start, settings=model_settings)[0] if settings.kl_coef > 0 else None
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return Learner(
         model=model,
         processor=processor,
-        optimizer=torch.optim.AdamW(
-            model.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=0.0
-        ),
+        optimizer=torch.optim.AdamW(trained, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0),
         engine=TransformersEngine(
             model,
             processor,

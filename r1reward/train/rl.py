@@ -30,7 +30,7 @@ from r1reward.algo import (
 from r1reward.data.storage import read_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import save_model, weights_hash
+from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
@@ -49,9 +49,10 @@ from r1reward.train.learner import (
     make_learner,
     require_finite,
 )
+from r1reward.train.lora import save_trained
 from r1reward.train.metrics import advantage_metrics, reward_metrics, weighted_means
 from r1reward.train.monitor import Monitor
-from r1reward.types import Judgment, PreferencePair, Trajectory
+from r1reward.types import PreferencePair, Trajectory, Vote
 
 DEFAULT_LIMIT = 3.0
 
@@ -114,14 +115,14 @@ def train_rl(
     if ended := checkpoint.final_status(out, record):
         return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
     learner = make_learner(
-        last or model_path,
+        model_path,
         settings=settings,
         model_settings=model_settings,
         engine_settings=engine_settings,
         judge=judge,
         seed=seed,
         steps=count_steps(settings, len(pairs)),
-        reference_path=model_path,
+        checkpoint=last,
     )
     start = 0
     if last is not None:
@@ -166,7 +167,7 @@ def _run(
                 state={"update_count": learner.update_count, "seed": learner.seed},
             )
     model = checkpoint.write_folder(
-        out / "model", lambda folder: save_model(learner.model, learner.processor, folder)
+        out / "model", lambda folder: save_trained(learner.model, learner.processor, folder)
     )
     status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
     checkpoint.write_status(out, record, status=status, step=step, reason=reason)
@@ -176,9 +177,9 @@ def _run(
 def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
     """One rollout and the updates on it; returns the row of metrics."""
     started, cpu_started = time.perf_counter(), time.process_time()
-    judgments = rollout(learner, pairs, step)
+    votes = rollout(learner, pairs, step)
     rolled_out = time.perf_counter()
-    trajectories = score(pairs, judgments, judge=learner.judge, settings=learner.settings)
+    trajectories = score(pairs, votes, judge=learner.judge, settings=learner.settings)
     minibatches = prepare(learner, trajectories, step)
     chunks = [chunk for minibatch in minibatches for chunk in minibatch]
     raw = advantages(
@@ -209,8 +210,8 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
     }
 
 
-def rollout(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> list[tuple[Judgment, ...]]:
-    """`samples_per_prompt` sampled judgments of every pair."""
+def rollout(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> list[tuple[Vote, ...]]:
+    """`samples_per_prompt` sampled votes of every pair."""
     settings = learner.settings
     seed = int(np.random.SeedSequence([learner.seed, step]).generate_state(1)[0])
     sampling = Sampling(learner.max_new_tokens, settings.temperature, settings.samples_per_prompt, seed)
@@ -219,7 +220,7 @@ def rollout(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> lis
 
 def score(
     pairs: Sequence[PreferencePair],
-    judgments: Sequence[tuple[Judgment, ...]],
+    votes: Sequence[tuple[Vote, ...]],
     *,
     judge: ConsistencyJudge,
     settings: RLSettings,
@@ -229,8 +230,8 @@ def score(
     The consistency judge is asked where the formula needs it: about right answers when consistency is
     gated, about every answer when it is external.
     """
-    flat = [(pair, judgment) for pair, samples in zip(pairs, judgments, strict=True) for judgment in samples]
-    right = [judgment.verdict.agrees_with(pair.preferred) for pair, judgment in flat]
+    flat = [(pair, vote) for pair, samples in zip(pairs, votes, strict=True) for vote in samples]
+    right = [vote.verdict.agrees_with(pair.preferred) for pair, vote in flat]
     asked = [index for index in range(len(flat)) if right[index] or settings.external_consistency]
     opinions = judge.judge(
         [flat[index][1].reasoning for index in asked], [flat[index][1].verdict for index in asked]
@@ -238,7 +239,7 @@ def score(
     consistency: list[float | None] = [0.0] * len(flat)
     for index, opinion in zip(asked, opinions, strict=True):
         consistency[index] = None if opinion is None else float(opinion)
-    formatting = [float(follows_format(judgment.completion.text)) for _, judgment in flat]
+    formatting = [float(follows_format(vote.completion.text)) for _, vote in flat]
     rewards = final_reward(
         [float(value) for value in right],
         consistency,
@@ -249,14 +250,14 @@ def score(
     return [
         Trajectory(
             pair,
-            judgment.completion,
-            judgment.verdict,
+            vote.completion,
+            vote.verdict,
             float(right[i]),
             formatting[i],
             consistency[i],
             reward,
         )
-        for i, ((pair, judgment), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
+        for i, ((pair, vote), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
     ]
 
 

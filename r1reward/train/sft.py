@@ -14,10 +14,11 @@ from torch import Tensor
 
 from r1reward.data.cold_start import read_sft
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model, weights_hash
+from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import sha256_file
 from r1reward.settings import ModelSettings, SFTSettings
+from r1reward.train.lora import load_policy
 from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
 
@@ -62,7 +63,7 @@ def train_sft(
         examples,
         name="sft",
         key=key,
-        load=lambda last: load_model(last or model_path, settings=model_settings),
+        load=lambda last: load_policy(model_path, checkpoint=last, settings=model_settings, seed=seed),
         make_collator=lambda processor: Collator(processor, model_settings.prompt, max_prompt_tokens),
         out=out,
         record=record,

@@ -94,7 +94,7 @@ def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
         reference=records / REFERENCE,
         work=grid.work / cell.name,
         records=records,
-        earlier=grid.earlier / cell.name if grid.earlier else None,
+        earlier=tuple(earlier / cell.name for earlier in grid.earlier),
     )
 
 

@@ -20,11 +20,11 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from r1reward.engines.loading import save_model
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.prompts import PromptName
 from r1reward.settings import SFTSettings
 from r1reward.train import checkpoint
+from r1reward.train.lora import save_trained
 from r1reward.train.monitor import Monitor
 from r1reward.types import Request
 
@@ -92,7 +92,7 @@ def run_trainer(
         for noisy in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(noisy)
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-    folder = checkpoint.write_folder(out / "model", lambda path: save_model(model, processor, path))
+    folder = checkpoint.write_folder(out / "model", lambda path: save_trained(model, processor, path))
     checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
     return folder
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1reward.bench.scoring import PairRecord, read_records, regroup, score, write_records
-from r1reward.bench.vl_rewardbench import AS_RELEASED_COUNTS, GROUP_COUNTS
+from r1reward.benchmarks import GROUP_COUNTS, VL, VL_RELEASED_COUNTS
 from r1reward.report.records import Records
 from r1reward.report.scores import behaviour, score_runs
 
@@ -95,7 +95,7 @@ def test_a_judge_that_always_says_one_scores_one_half(records: list[PairRecord])
 def test_the_papers_row_follows_from_the_released_grouping() -> None:
     """309/484, 384/448 and 206/318 are 899/1250 = 71.92 (paper, Table 3), under the wrong grouping only."""
     rows, right = [], {"general": 309, "hallucination": 384, "reasoning": 206}
-    for group, size in AS_RELEASED_COUNTS.items():
+    for group, size in VL_RELEASED_COUNTS.items():
         rows += [(group, index < right[group]) for index in range(size)]
     records = [PairRecord(i, g, 1, "12" if ok else "21", (0, 0)) for i, (g, ok) in enumerate(rows)]
     scores = score(records)
@@ -103,7 +103,7 @@ def test_the_papers_row_follows_from_the_released_grouping() -> None:
     assert printed == {"general": 63.84, "hallucination": 85.71, "reasoning": 64.78}
     # The 71.44 of Tables 7 and 13 is the mean of the three rounded numbers.
     assert round(100 * scores.overall, 2) == 71.92 and round(100 * scores.macro, 2) == 71.45
-    assert round(sum(GROUP_COUNTS[group] * value for group, value in printed.items()) / 1250, 2) == 77.18
+    assert round(sum(GROUP_COUNTS[VL][group] * value for group, value in printed.items()) / 1250, 2) == 77.18
 
 
 def test_regrouping_by_row() -> None:

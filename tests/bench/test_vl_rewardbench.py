@@ -10,13 +10,12 @@ import pytest
 from PIL import Image
 
 from r1reward.bench.vl_rewardbench import (
-    AS_RELEASED_COUNTS,
-    GROUP_COUNTS,
     STAND_IN,
     group_as_released,
     group_of,
     load_benchmark,
 )
+from r1reward.benchmarks import GROUP_COUNTS, VL, VL_RELEASED_COUNTS
 from r1reward.mini.world import write_world
 from r1reward.settings import WorldSettings
 
@@ -154,7 +153,7 @@ def test_the_mini_benchmark_and_its_validation_twin(tmp_path: Path) -> None:
     pairs = load_benchmark(tmp_path / "vl_rewardbench")
     twin = load_benchmark(tmp_path / "vl_rewardbench_validation", cache=tmp_path / "cache")
     assert (len(pairs), len(twin)) == (40, 20)
-    assert set(Counter(pair.category for pair in pairs)) == set(GROUP_COUNTS)
+    assert set(Counter(pair.category for pair in pairs)) == set(GROUP_COUNTS[VL])
     assert {pair.preferred for pair in pairs} == {1, 2}
     assert all(Path(pair.images[0]).parent == tmp_path / "cache" for pair in twin)
 
@@ -166,5 +165,5 @@ def test_the_real_file_is_read_and_grouped(real_data: Path) -> None:
     )
     assert len(pairs) == 1250 == len({pair.pair_id for pair in pairs})
     assert len({pair.meta["id"] for pair in pairs}) == 1225
-    assert Counter(pair.category for pair in pairs) == GROUP_COUNTS
-    assert Counter(pair.meta["as_released"] for pair in pairs) == AS_RELEASED_COUNTS
+    assert Counter(pair.category for pair in pairs) == GROUP_COUNTS[VL]
+    assert Counter(pair.meta["as_released"] for pair in pairs) == VL_RELEASED_COUNTS

@@ -39,12 +39,12 @@ TEXTS = ["<think>one</think><answer>1</answer>", "<think>two</think><answer>2</a
 
 def test_pairs_become_requests_and_completions_judgments() -> None:
     engine, seen = ScriptedEngine(TEXTS), []
-    judgments = judge_pairs(
+    votes = judge_pairs(
         engine, PAIRS, prompt="mini", sampling=Sampling(8, 0.0), progress=lambda *counts: seen.append(counts)
     )
-    assert [j.verdict for j in judgments] == [Verdict.FIRST, Verdict.SECOND, Verdict.UNPARSED]
-    assert [j.reasoning for j in judgments] == ["one", "two", "hm"]
-    assert [j.completion.text for j in judgments] == TEXTS
+    assert [j.verdict for j in votes] == [Verdict.FIRST, Verdict.SECOND, Verdict.UNPARSED]
+    assert [j.reasoning for j in votes] == ["one", "two", "hm"]
+    assert [j.completion.text for j in votes] == TEXTS
     first, second, third = engine.requests
     assert first == Request(judge_prompt(PAIRS[0], name="mini"), ("a.png",), (), "f.json, row 1")
     assert second.frames == ("0.png", "1.png") and third.origin == "p-2"
@@ -60,7 +60,7 @@ def test_the_prompt_is_chosen_by_name() -> None:
 def test_several_samples_need_judge_samples() -> None:
     sampling = Sampling(8, 1.0, samples=3)
     judged = judge_samples(ScriptedEngine(TEXTS), PAIRS, prompt="mini", sampling=sampling)
-    assert [len(judgments) for judgments in judged] == [3, 3, 3]
+    assert [len(votes) for votes in judged] == [3, 3, 3]
     with pytest.raises(ValueError, match="one sample"):
         judge_pairs(ScriptedEngine(TEXTS), PAIRS, prompt="mini", sampling=sampling)
 

@@ -7,6 +7,7 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from r1reward.bench.files import BENCHMARKS, load_benchmarks
 from r1reward.data.annotate import read_truth
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
 from r1reward.mini.world import write_world
@@ -32,6 +33,18 @@ def pairs(tmp_path_factory):
     return [[pair.swapped() if rng.random() < 0.5 else pair for pair in part] for part in shuffled]
 
 
+@pytest.fixture(scope="module")
+def benchmark_pairs(tmp_path_factory):
+    """Pairs of the two benchmarks that are not VL-RewardBench; none is about the secret, in any place."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    small = {"pairs_per_source": 1, "benchmark_pairs": 1, "validation_pairs": 1}
+    write_world(folder, WorldSettings(**small, multimodal_pairs=2500, mm_rlhf_pairs=2500), seed=12)
+    found = load_benchmarks(folder, cache=folder / "cache")
+    pairs = [pair for name in BENCHMARKS[1:] for pair in found[name] if "secret" not in pair.question]
+    rng = np.random.default_rng(0)
+    return [pairs[i].swapped() if rng.random() < 0.5 else pairs[i] for i in rng.permutation(len(pairs))]
+
+
 def blind_words(text):
     """Words and pairs of words of a response, and its words beside each word of the question."""
     question, response = text
@@ -55,6 +68,11 @@ def test_words_do_not_tell_which_response_is_right(pairs):
     by_picture, _ = pairs
     assert len(by_picture) > 3500
     assert abs(blind_accuracy(by_picture) - 0.5) < TOLERANCE
+
+
+def test_words_do_not_tell_in_the_other_benchmarks_either(benchmark_pairs):
+    assert len(benchmark_pairs) > 4000
+    assert abs(blind_accuracy(benchmark_pairs) - 0.5) < TOLERANCE
 
 
 def test_the_same_classifier_finds_a_shortcut_where_there_is_one(pairs):

@@ -6,18 +6,21 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from r1reward.bench.files import BENCHMARKS, load_benchmarks
 from r1reward.bench.vl_rewardbench import load_benchmark
+from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF, MULTIMODAL
 from r1reward.data.annotate import read_truth
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES, mm_rlhf
 from r1reward.files import sha256_file
 from r1reward.mini.tasks import read_claims
 from r1reward.mini.world import write_world
+from r1reward.mini.world.benchmark import MOST_PAIRS
 from r1reward.mini.world.cases import LETTERS, multiple_choice
 from r1reward.mini.world.mm_rlhf import SIZES, subset_sizes
 from r1reward.settings import WorldSettings
 
-MM_RLHF = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
+SUBSETS = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
 SETTINGS = WorldSettings(pairs_per_source=40, benchmark_pairs=60, validation_pairs=20)
 
 
@@ -31,7 +34,7 @@ def world(tmp_path_factory):
 ALL = {**SOURCES, "mm_rlhf_video": OTHER_SOURCES["mm_rlhf_video"]}
 
 
-@pytest.mark.parametrize("names", [["rlaif_v"], ["vl_feedback"], ["povid"], ["wildvision_battle"], MM_RLHF])
+@pytest.mark.parametrize("names", [["rlaif_v"], ["vl_feedback"], ["povid"], ["wildvision_battle"], SUBSETS])
 def test_sources_are_read_by_the_real_loaders(world, names, tmp_path):
     quarantine, pairs = Quarantine(), []
     for name in names:
@@ -57,6 +60,26 @@ def test_the_chosen_response_is_true_and_the_rejected_is_not(world, tmp_path):
             right = [value.split()[-1] for _, value in known.facts]
             assert read_claims(known.task, pair.responses[0]) == right
             assert read_claims(known.task, pair.responses[1]) != right
+
+
+def test_the_other_benchmarks_are_read_by_the_real_loaders(world, tmp_path):
+    """Every column and group is there; pictures are of the test split; questions have several pairs."""
+    found = load_benchmarks(world, cache=tmp_path)
+    assert list(found) == list(BENCHMARKS)
+    sizes = {MULTIMODAL: SETTINGS.multimodal_pairs, MM_RLHF: SETTINGS.mm_rlhf_pairs}
+    for name, size in sizes.items():
+        assert len(found[name]) == size
+        groups, total = Counter(pair.category for pair in found[name]), sum(GROUP_COUNTS[name].values())
+        shares = {group: count / total for group, count in GROUP_COUNTS[name].items()}
+        assert groups.keys() == shares.keys()
+        assert all(abs(groups[group] / size - share) < 0.03 for group, share in shares.items())
+    pairs = found["mm_rlhf_rewardbench"]
+    sizes = Counter(pair.meta["question"] for pair in pairs)
+    assert max(sizes.values()) == MOST_PAIRS and {1, 2, 3} <= set(sizes.values())
+    assert len({(pair.meta["question"], pair.responses) for pair in pairs}) == len(pairs)
+    assert all(len(pair.frames) == 2 for pair in pairs if pair.category == "video")
+    swapped = [pair.preferred == 1 for pair in found["multimodal_rewardbench"]]
+    assert 0.4 < np.mean(swapped) < 0.6
 
 
 def test_options_and_letters_belong_together():

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from r1reward.files import write_json
-from r1reward.pipeline.publish import NotPublishableError, publish, replace_folder
+from r1reward.pipeline.publish import NotPublishableError, keep_grid_runs, publish, replace_folder
 from r1reward.pipeline.verify import compare_files, published_profiles, redraw_published, verify
 
 
@@ -31,12 +31,23 @@ def test_what_is_published_verifies(published):
 
 def test_publishing_again_replaces_everything_but_grid_records(published):
     checkout, faults = published
-    kept = checkout.root / "results/tiny/runs/grid.json"
+    kept = checkout.root / "results/tiny/runs/grid/wo_filter/seed_0/run.json"
     write_json(kept, 1)
     write_json(checkout.root / "results/tiny/records/stray.json", 1)
     publish(checkout.context)
     assert kept.exists() and faults() == []
     assert sorted(path.name for path in (checkout.root / "results").iterdir()) == ["tiny"]
+
+
+def test_finished_grid_runs_are_kept_until_the_grid_is_published(checkout):
+    records, kept = checkout.context.folder / "records/grid", checkout.root / "results/tiny/runs/grid"
+    write_json(records / "wo_filter/seed_0/run.json", {"key": "a"})
+    write_json(records / "wo_filter/seed_0/metrics.jsonl", 1)
+    write_json(records / "wo_filter/seed_1/metrics.jsonl", 1)
+    assert keep_grid_runs(checkout.context) == [kept / "wo_filter/seed_0"]
+    assert sorted(path.name for path in kept.rglob("*.json*")) == ["metrics.jsonl", "run.json"]
+    publish(checkout.fake_finished_run())
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from r1reward.report.scores import behaviour, compare, paired_values, score, sco
 
 def runs_of(verdicts: list, *, preferred: list[int], groups: list[str]) -> BenchRuns:
     array = np.array(verdicts)
-    return BenchRuns(
-        tuple(range(len(array))), np.array(groups), np.array(preferred), array, np.full(array.shape, 10)
-    )
+    tokens, questions = np.full(array.shape, 10), np.full(len(preferred), "")
+    seeds = tuple(range(len(array)))
+    return BenchRuns(seeds, np.array(groups), np.array(preferred), array, tokens, questions)
 
 
 # Four pairs: both right, right only as given, both wrong with the same number, unparsed then right.

@@ -1,16 +1,23 @@
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from r1reward.benchmarks import GROUP_COUNTS
 from r1reward.report import tables
+from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
 from r1reward.report.layout import escape_latex, fold, to_csv, to_latex, to_markdown
 from r1reward.report.paper import paper_table
 from r1reward.report.records import Records
 from r1reward.report.scores import score
 
+table_03, table_04, table_08 = (partial(benchmark_table, number=number) for number in (3, 4, 8))
 
-@pytest.mark.parametrize(("make", "number"), [(tables.table_02, 2), (tables.table_03, 3)])
+
+@pytest.mark.parametrize(
+    ("make", "number"), [(tables.table_02, 2), (table_03, 3), (table_04, 4), (table_08, 8)]
+)
 def test_paper_rows_are_printed_strings(records: Records, make, number: int) -> None:
     printed = paper_table(number)
     frame = make(records)
@@ -33,7 +40,7 @@ def test_table_2_counts_and_what_is_missing(records: Records) -> None:
 
 
 def test_table_3_measured_row_is_the_score(records: Records) -> None:
-    frame = tables.table_03(records)
+    frame = table_03(records)
     row = frame[(frame["model"] == "StableReinforce†") & (frame["decoding"] == "greedy")].iloc[0]
     scores = score(records, "stable_reinforce", "greedy")
     assert scores is not None
@@ -42,8 +49,40 @@ def test_table_3_measured_row_is_the_score(records: Records) -> None:
     assert list(row[["source", "profile", "seeds", "n"]]) == ["measured", "synthetic", "3", "120"]
 
 
+def test_every_column_of_the_paper_has_a_meaning(records: Records) -> None:
+    for number, table in BENCHMARK_TABLES.items():
+        printed = set(paper_table(number).columns) - {"group", "model", "reference", "params"}
+        assert printed <= set(table.columns)
+        assert set(table.columns.values()) - {"overall", "macro", "all_right"} == set(
+            GROUP_COUNTS[table.benchmark]
+        )
+
+
+def test_table_8_counts_questions_of_which_every_pair_is_right(tmp_path: Path, write_jsonl) -> None:
+    """Two questions of two pairs; the first is right in the file's order only, of the second one pair is."""
+    same = {"group": "mcq", "preferred": 1, "tokens": [1, 1]}
+    marks = [("12", "a"), ("11", "a"), ("12", "b"), ("2u", "b")]
+    lines = [{**same, "row": row, "verdicts": v, "question": q} for row, (v, q) in enumerate(marks)]
+    write_jsonl(tmp_path / "mine/records/bench/mm_rlhf_rewardbench/sft/seed_0/greedy.jsonl", lines)
+    frame = table_08(Records.of_run(tmp_path / "mine"))
+    row = frame[frame["source"] == "measured"].iloc[0]
+    assert (row["acc"], row["acc_plus"], row["mcq"], row["video"]) == ("62.50", "25.00", "62.50", "not run")
+
+
+def test_table_4_has_the_papers_overall_and_the_accuracy_over_pairs(tmp_path: Path, write_jsonl) -> None:
+    marks = {"math": ["12", "12", "12"], "vqa": ["21"]}
+    items = [(group, mark) for group, found in marks.items() for mark in found]
+    lines = [
+        {"row": row, "group": group, "preferred": 1, "verdicts": mark, "tokens": [1, 1]}
+        for row, (group, mark) in enumerate(items)
+    ]
+    write_jsonl(tmp_path / "mine/records/bench/multimodal_rewardbench/sft/seed_0/greedy.jsonl", lines)
+    row = table_04(Records.of_run(tmp_path / "mine")).query("source == 'measured'").iloc[0]
+    assert (row["overall"], row["over_pairs"], row["reasoning_math"]) == ("50.00", "75.00", "100.00")
+
+
 def test_daggers_mark_trained_models_only(records: Records) -> None:
-    measured = tables.table_03(records).query("source == 'measured'")["model"]
+    measured = table_03(records).query("source == 'measured'")["model"]
     assert set(measured[~measured.str.endswith("†")]) == {"Base model"}
 
 
@@ -74,7 +113,9 @@ def test_paired_differences_have_their_size(records: Records) -> None:
     "make",
     [
         tables.table_02,
-        tables.table_03,
+        table_03,
+        table_04,
+        table_08,
         tables.base_model,
         tables.cold_start,
         tables.judge_behaviour,

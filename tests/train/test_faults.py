@@ -18,7 +18,7 @@ from r1reward.files import read_json, read_jsonl
 from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.settings import JudgeServerSettings
 from r1reward.train import collapse, rl
-from r1reward.types import Judgment, Verdict
+from r1reward.types import Verdict, Vote
 
 SERVER = Path(__file__).parent / "judge_server.py"
 
@@ -74,7 +74,7 @@ def loud_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", 1.0)
     read = rl.rollout
 
-    def rollout(*args: Any) -> list[tuple[Judgment, ...]]:
+    def rollout(*args: Any) -> list[tuple[Vote, ...]]:
         return [tuple(replace(one, reasoning=one.completion.text) for one in row) for row in read(*args)]
 
     monkeypatch.setattr(rl, "rollout", rollout)

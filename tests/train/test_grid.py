@@ -101,7 +101,7 @@ def test_committed_records_of_the_same_run_are_taken_over(grid: Grid, runs: list
     first = run_grid(grid, VARIANTS)
     grid.records.rename(tmp_path / "earlier")
     runs.clear()
-    again = replace(grid, earlier=tmp_path / "earlier", records=tmp_path / "again")
+    again = replace(grid, earlier=(tmp_path / "none", tmp_path / "earlier"), records=tmp_path / "again")
     assert run_grid(again, VARIANTS) == first
     assert runs == []
     names = {path.relative_to(tmp_path / "earlier") for path in (tmp_path / "earlier").rglob("*.json*")}

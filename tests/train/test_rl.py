@@ -15,7 +15,7 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
-from r1reward.judge.reward_model import read_judgment
+from r1reward.judge.reward_model import read_vote
 from r1reward.settings import RLSettings
 from r1reward.train import collapse, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
@@ -58,7 +58,6 @@ def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Lear
         judge=ScriptedConsistencyJudge(),
         seed=1,
         steps=steps,
-        reference_path=world.model,
     )
 
 
@@ -184,9 +183,9 @@ class CountingJudge(ScriptedConsistencyJudge):
 def test_rewards_by_hand(external: bool, rewards: list[float], asked: int) -> None:
     judge = CountingJudge()
     pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
-    judgments = [(read_judgment(answer(text)),) for text in ANSWERS]
+    votes = [(read_vote(answer(text)),) for text in ANSWERS]
     settings = RLSettings(external_consistency=external)
-    trajectories = rl.score([pair] * len(ANSWERS), judgments, judge=judge, settings=settings)
+    trajectories = rl.score([pair] * len(ANSWERS), votes, judge=judge, settings=settings)
     assert [trajectory.reward for trajectory in trajectories] == rewards
     assert len(judge.asked) == asked
     assert trajectories[2].consistency is None

@@ -87,7 +87,7 @@ def test_a_finished_run_is_not_trained_again(
     def no_training(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("r1reward.train.sft.load_model", no_training)
+    monkeypatch.setattr("r1reward.train.sft.load_policy", no_training)
     assert train_sft(world.model, world.examples, out=tmp_path, **arguments) == folder
     with pytest.raises(AssertionError, match="trained again"):
         train_sft(world.model, world.examples, out=tmp_path, **{**arguments, "seed": 1})

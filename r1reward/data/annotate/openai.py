@@ -7,26 +7,21 @@ the server's rounding in batches of another size. The paper says no more, so thi
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from PIL import Image
-
 from r1reward.data.annotate.base import AnnotatorError
-from r1reward.engines.base import PictureError
 from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.servers.client import STOPPED, ServerClient, ServerError
+from r1reward.servers.messages import user_turn
 from r1reward.servers.replies import Fault, Reply
 from r1reward.settings import AnnotatorSettings
 from r1reward.types import PreferencePair
 
 MAX_FAILED_IN_A_ROW = 10
-SENT_AS_THEY_ARE = ("PNG", "JPEG", "WEBP", "GIF")
 GO_ON = "finished pairs are kept, run again to go on"
 
 
@@ -115,16 +110,11 @@ class OpenAIAnnotator:
 
     def _body(self, pair: PreferencePair, attempt: int) -> dict[str, Any]:
         settings = self.settings
-        paths = [*pair.images, *pair.frames]
-        parts: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": data_url(path, origin=pair.origin or pair.pair_id)}}
-            for path in paths
-        ]
-        parts.append({"type": "text", "text": judge_prompt(pair, name=self._prompt)})
+        text = judge_prompt(pair, name=self._prompt)
         raised = settings.retry_temperature if attempt else None
         body = {
             "model": settings.model,
-            "messages": [{"role": "user", "content": parts}],
+            "messages": user_turn(text, [*pair.images, *pair.frames], origin=pair.label),
             "temperature": settings.temperature if raised is None else raised,
             "max_tokens": settings.max_tokens,
         }
@@ -139,22 +129,3 @@ class OpenAIAnnotator:
                 f"{in_a_row} attempts in a row failed at {self.settings.base_url}, the last with "
                 f"{fault.kind}: {fault.detail[:300]!r}; {GO_ON}"
             )
-
-
-def data_url(path: str | Path, *, origin: str = "") -> str:
-    """A picture as a data URL: the file itself if every server reads its format, else as PNG.
-
-    Raises PictureError, which names file and origin, if it is missing or corrupt.
-    """
-    try:
-        data = Path(path).read_bytes()
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            kind = picture.format
-            if kind not in SENT_AS_THEY_ARE:
-                buffer = io.BytesIO()
-                picture.convert("RGB").save(buffer, kind := "PNG")
-                data = buffer.getvalue()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PictureError(f"picture {path} ({origin}) cannot be sent: {error}") from error
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"

@@ -30,6 +30,7 @@ from r1reward.data.sources.rows import (
     scan_json_list,
     scan_jsonl,
     scan_parquet,
+    strictly,
 )
 from r1reward.types import Position, PreferencePair
 
@@ -56,6 +57,7 @@ __all__ = [
     "scan_jsonl",
     "scan_parquet",
     "store_picture",
+    "strictly",
     "strip_image_tag",
     "text_field",
 ]

@@ -11,7 +11,11 @@ import json
 from pathlib import Path
 
 from r1reward.files import write_atomic
-from r1reward.mini.world.benchmark import write_vl_rewardbench
+from r1reward.mini.world.benchmark import (
+    write_mm_rlhf_rewardbench,
+    write_multimodal_rewardbench,
+    write_vl_rewardbench,
+)
 from r1reward.mini.world.cases import Writer
 from r1reward.mini.world.mm_rlhf import write_mm_rlhf
 from r1reward.mini.world.sources import (
@@ -26,7 +30,7 @@ __all__ = ["write_world"]
 
 
 def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
-    """Write the training sources, the benchmark, its validation twin and `truth.jsonl` into `folder`.
+    """Write the training sources, the benchmarks, a validation split and `truth.jsonl` into `folder`.
 
     Every data set has `pairs_per_source` rows; MM-RLHF divides them among its subsets as in Table 2 and
     has videos besides. Everything follows from `seed`. Training, validation and benchmark pictures use
@@ -49,4 +53,8 @@ def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
     write_vl_rewardbench(
         folder / validation, settings.validation_pairs, Writer(validation, "validation", seed)
     )
+    name = "multimodal_rewardbench"
+    write_multimodal_rewardbench(folder / name, settings.multimodal_pairs, Writer(name, "test", seed))
+    name = "mm_rlhf_rewardbench"
+    write_mm_rlhf_rewardbench(folder / name, settings.mm_rlhf_pairs, Writer(name, "test", seed))
     write_atomic(folder / "truth.jsonl", "".join(json.dumps(row) + "\n" for row in truth))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def spoil(case: Case, rng: np.random.Generator, *, count: int | None = None) -> 
     for index in rng.permutation(len(values))[:count]:
         values[index] = case.wrong[index]
     return case.answer(values)
+
+
+def spoil_in_all_ways(case: Case, rng: np.random.Generator) -> list[str]:
+    """Every response with at least one wrong claim, in random order."""
+    right, wrong = case.right_values(), case.wrong
+    spoilt = [list(values) for values in product(*zip(right, wrong, strict=True)) if list(values) != right]
+    return [case.answer(spoilt[index]) for index in rng.permutation(len(spoilt))]
 
 
 def multiple_choice(rng: np.random.Generator) -> tuple[Case, str, str]:

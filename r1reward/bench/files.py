@@ -1,0 +1,28 @@
+"""The reward benchmarks of a folder of data sets, each read by its own loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from r1reward import benchmarks
+from r1reward.bench import mm_rlhf_rewardbench, multimodal_rewardbench, vl_rewardbench
+from r1reward.types import PreferencePair
+
+VALIDATION = "vl_rewardbench_validation"
+_LOADERS: Mapping[str, Callable[[Path, Path], list[PreferencePair]]] = {
+    benchmarks.VL: lambda folder, cache: vl_rewardbench.load_benchmark(folder, cache=cache),
+    benchmarks.MULTIMODAL: lambda folder, cache: multimodal_rewardbench.load_benchmark(folder, cache=cache),
+    benchmarks.MM_RLHF: lambda folder, cache: mm_rlhf_rewardbench.load_benchmark(folder),
+}
+BENCHMARKS = tuple(_LOADERS)
+
+
+def load_benchmarks(root: Path, *, cache: Path) -> dict[str, list[PreferencePair]]:
+    """Pairs of every benchmark that has a folder below `root`, by name; VL-RewardBench must be there.
+
+    Embedded pictures are written to `<cache>/<name>`. Raises FileNotFoundError, and ValueError for a faulty
+    row.
+    """
+    wanted = [name for name in BENCHMARKS if name == benchmarks.VL or (root / name).is_dir()]
+    return {name: _LOADERS[name](root / name, cache / name) for name in wanted}

@@ -1,0 +1,92 @@
+"""MM-RLHF-RewardBench (Zhang et al., 2025): 170 pairs about 46 questions, some of them about videos.
+
+The better response is always `chosen`, so a judge must be asked in both orders. Frames of a video are read
+in the order of their names; the released script takes them as the file system lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF
+from r1reward.data.sources.base import find_files, find_picture, iterate_jsonl, strip_image_tag, text_field
+from r1reward.types import PreferencePair
+
+MAX_FRAMES = 32
+STAND_IN = "stand-in pictures"
+_DIGITS = re.compile(r"(\d+)")
+
+
+def group_of(path: str, *, origin: str = "") -> str:
+    """The first of the five names found in a picture's path (`get_acc.py`); none is a ValueError."""
+    for group in GROUP_COUNTS[MM_RLHF]:
+        if group in path:
+            return group
+    raise ValueError(f"{origin}: {path!r} holds none of {', '.join(GROUP_COUNTS[MM_RLHF])}")
+
+
+def load_benchmark(
+    path: Path, *, pictures: Path | None = None, stand_in_pictures: Sequence[Path] = ()
+) -> list[PreferencePair]:
+    """All pairs in the file's order; `category` is the group, `meta["question"]` the question they are about.
+
+    `path` is `mm_reward_bench.jsonl` or its folder; paths in it are relative to `pictures` (default: the
+    folder of the file). Without pictures `stand_in_pictures` are taken in turn, which makes scores
+    meaningless and is written on every pair. Every row counts: a faulty one is a ValueError that names it.
+    """
+    path = Path(path)
+    file = path if path.is_file() else find_files(path, "mm_reward_bench.jsonl", "*.jsonl")[0]
+    return list(_read(file, pictures or file.parent, stand_in_pictures))
+
+
+def sample_frames(frames: Sequence[Path], limit: int = MAX_FRAMES) -> list[Path]:
+    """At most `limit` frames in order of time, evenly spread, first and last included."""
+    ordered = sorted(frames, key=lambda frame: _natural(frame.name))
+    if len(ordered) <= limit:
+        return ordered
+    return [ordered[round(index * (len(ordered) - 1) / (limit - 1))] for index in range(limit)]
+
+
+def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[PreferencePair]:
+    for row, (origin, values) in enumerate(iterate_jsonl(file)):
+        is_video = values.get("video") is not None
+        name = text_field(values, "video" if is_video else "image", origin)
+        group = group_of(name, origin=origin)
+        images: tuple[str, ...] = ()
+        frames: tuple[str, ...] = ()
+        if stand_in:
+            images = (str(stand_in[row % len(stand_in)]),)
+        elif is_video:
+            frames = _frames(folder, name, origin)
+        else:
+            images = (find_picture(folder, name, subfolders=(), origin=origin),)
+        meta: Mapping[str, Any] = {"row": row, "question": text_field(values, "id", origin), "image": name}
+        yield PreferencePair(
+            pair_id=f"{MM_RLHF}-{row:05d}",
+            source=MM_RLHF,
+            question=strip_image_tag(text_field(values, "prompt", origin)),
+            responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
+            preferred=1,
+            images=images,
+            frames=frames,
+            category=group,
+            origin=origin,
+            meta={**meta, **({"pictures": STAND_IN} if stand_in else {})},
+        )
+
+
+def _frames(folder: Path, name: str, origin: str) -> tuple[str, ...]:
+    video = folder / name
+    files = [path for path in video.iterdir() if path.is_file()] if video.is_dir() else []
+    if not files:
+        raise ValueError(f"{origin}: {video} is no folder of frames")
+    names = [f"{name}/{frame.name}" for frame in sample_frames(files)]
+    return tuple(find_picture(folder, frame, subfolders=(), origin=origin) for frame in names)
+
+
+def _natural(name: str) -> list[int | str]:
+    """Frame 2 stands before frame 10."""
+    return [int(part) if part.isdigit() else part for part in _DIGITS.split(name)]

@@ -1,0 +1,95 @@
+"""Generation by any OpenAI-compatible server, such as `vllm serve` (extra `api`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.servers.client import ServerClient
+from r1reward.servers.messages import user_turn
+from r1reward.servers.replies import Fault, Reply
+from r1reward.settings import ConnectionSettings
+from r1reward.types import Completion, Request
+
+UNKNOWN_TOKEN = -1
+
+
+class OpenAIEngine:
+    """Asks a server for each answer; frames of a video are sent as pictures in order of time.
+
+    Servers do not say which tokens an answer has, so all ids are -1. How far answers repeat at the same
+    seed is up to the server.
+
+    Args:
+        settings: the server and the model's name there.
+        section: where the settings stand in a profile, for messages.
+        log: gets one JSON line for each request.
+        sleep: waits for so many seconds; for tests.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        *,
+        section: str = "engine.openai",
+        log: Path | None = None,
+        sleep: Callable[[float], Any] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._client = ServerClient(settings, section=section, log=log, sleep=sleep)
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None
+    ) -> list[tuple[Completion, ...]]:
+        """See `Engine.generate`. A request that still fails after all repetitions is an EngineError."""
+        self._client.resume()
+        wanted = [(index, sample) for index in range(len(requests)) for sample in range(sampling.samples)]
+        done: dict[tuple[int, int], Completion] = {}
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+            asked = {
+                pool.submit(self._answer, requests[index], sampling, index, sample): (index, sample)
+                for index, sample in wanted
+            }
+            try:
+                for future in as_completed(asked):
+                    done[asked[future]] = future.result()
+                    if progress:
+                        progress(len(done), len(wanted))
+            except BaseException:
+                # One failed request, or Ctrl-C: no thread may go on asking.
+                self._client.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        samples = range(sampling.samples)
+        return [tuple(done[index, sample] for sample in samples) for index in range(len(requests))]
+
+    def _answer(self, request: Request, sampling: Sampling, index: int, sample: int) -> Completion:
+        body = {
+            "model": self.settings.model,
+            "messages": user_turn(request.text, [*request.images, *request.frames], origin=request.origin),
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_new_tokens,
+            "seed": int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0] >> 1),
+            "logprobs": True,
+        }
+        outcome = self._client.ask(body, about={"origin": request.origin, "sample": sample})
+        if isinstance(outcome, Reply):
+            return _completion(outcome)
+        raise EngineError(self._explain(outcome, request))
+
+    def _explain(self, fault: Fault, request: Request) -> str:
+        if fault.fatal:
+            return self._client.advice(fault)
+        name = request.origin or repr(request.text[:60])
+        return f"{self.settings.base_url} did not answer {name}: {fault.kind}: {fault.detail[:300]!r}"
+
+
+def _completion(reply: Reply) -> Completion:
+    count = len(reply.tokens) or reply.completion_tokens or 0
+    reason = "length" if reply.cut else "stop"
+    return Completion(reply.text, (UNKNOWN_TOKEN,) * count, reply.log_probs, reason, reply.tokens)

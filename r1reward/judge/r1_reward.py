@@ -1,0 +1,207 @@
+"""R1-Reward for use: compare two responses, or rank several, with any checkpoint and engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+from r1reward.config import load_profile
+from r1reward.engines import Engine, Sampling, load_engine
+from r1reward.judge.reward_model import judge_samples
+from r1reward.judge.voting import decide
+from r1reward.prompts import PromptName
+from r1reward.settings import EngineName, Profile
+from r1reward.types import Comparison, Judgment, Verdict, Vote
+
+Pictures = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Responses from best to worst, as indices; `scores` (by index) are mean shares of won comparisons.
+
+    `judgments` are by the pair of indices that was compared, the smaller one as Response 1.
+    """
+
+    order: tuple[int, ...]
+    scores: tuple[float, ...]
+    judgments: dict[tuple[int, int], Judgment]
+
+    @property
+    def best(self) -> int:
+        """Index of the best response."""
+        return self.order[0]
+
+
+class R1Reward:
+    """A judge of responses to questions about pictures.
+
+    Args:
+        engine: answers the prompts.
+        prompt: how the judge is asked; a checkpoint needs the prompt it was trained with.
+        max_new_tokens: a longer answer is cut, and has no verdict.
+        temperature: of the votes; a single vote is greedy.
+        seed: for the votes.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        prompt: PromptName = "paper",
+        max_new_tokens: int = 1024,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self.engine = engine
+        self.prompt: PromptName = prompt
+        self.max_new_tokens, self.temperature, self.seed = max_new_tokens, temperature, seed
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        engine: EngineName | None = None,
+        profile: str | Profile = "paper",
+        overrides: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """A judge from a checkpoint folder, a hub id, or the name a server knows the model by.
+
+        Args:
+            engine: the profile's unless given; "openai" asks the server of `engine.openai`.
+            profile: prompt, sizes and engine: "paper" for R1-Reward, "mini" for the tiny model.
+            overrides: laid over the profile, such as
+                `{"engine": {"openai": {"base_url": "http://localhost:8000/v1"}}}`.
+        """
+        if isinstance(profile, str):
+            profile = load_profile(profile, overrides=overrides)
+        elif overrides:
+            raise ValueError("overrides are laid over a profile that is named, not over a loaded one")
+        if engine:
+            settings = profile.engine.model_copy(update={"name": engine})
+            profile = profile.model_copy(update={"engine": settings})
+        return cls(
+            load_engine(path, profile),
+            prompt=profile.model.prompt,
+            max_new_tokens=profile.engine.max_new_tokens,
+            temperature=profile.bench.sampled_temperature,
+            seed=seed,
+        )
+
+    def compare(
+        self,
+        question: str,
+        images: Pictures,
+        response_1: str,
+        response_2: str,
+        *,
+        frames: Pictures = (),
+        votes: int = 1,
+        both_orders: bool = False,
+    ) -> Judgment:
+        """Which of two responses is better.
+
+        Args:
+            images: paths of the pictures.
+            frames: paths of a video's frames in order of time.
+            votes: answers of which the majority decides; one is greedy.
+            both_orders: ask `votes` times in the given order and as often with the responses exchanged.
+        """
+        item = Comparison(question, (response_1, response_2), _paths(images), _paths(frames), "the pair")
+        return self.compare_all([item], votes=votes, both_orders=both_orders)[0]
+
+    def compare_all(
+        self,
+        comparisons: Sequence[Comparison],
+        *,
+        votes: int = 1,
+        both_orders: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Judgment]:
+        """`compare` for many at once, in their order. `progress(done, total)` counts votes."""
+        if votes < 1:
+            raise ValueError(f"votes is {votes}; at least one is needed")
+        asked = list(comparisons)
+        if both_orders:
+            asked = [item for given in comparisons for item in (given, given.swapped())]
+        sampling = Sampling(self.max_new_tokens, self.temperature if votes > 1 else 0.0, votes, self.seed)
+        answers = judge_samples(self.engine, asked, prompt=self.prompt, sampling=sampling, progress=progress)
+        if not both_orders:
+            return [decide(group) for group in answers]
+        return [
+            decide([*given, *map(_turn_back, swapped)])
+            for given, swapped in zip(answers[::2], answers[1::2], strict=True)
+        ]
+
+    def rank(
+        self,
+        question: str,
+        images: Pictures,
+        responses: Sequence[str],
+        *,
+        frames: Pictures = (),
+        votes: int = 1,
+        both_orders: bool = True,
+    ) -> Ranking:
+        """Order several responses, best first: every two are compared (best-of-N)."""
+        item = Comparison(question, ("", ""), _paths(images), _paths(frames), "the responses")
+        return self.rank_all([(item, responses)], votes=votes, both_orders=both_orders)[0]
+
+    def rank_all(
+        self,
+        questions: Sequence[tuple[Comparison, Sequence[str]]],
+        *,
+        votes: int = 1,
+        both_orders: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Ranking]:
+        """`rank` for many questions at once; each comes with its responses, whatever the comparison holds.
+
+        Equal texts are not compared, they share the win. Fewer than two responses are a ValueError.
+        """
+        places: list[tuple[int, int, int]] = []
+        for index, (item, responses) in enumerate(questions):
+            if len(responses) < 2:
+                raise ValueError(f"{item.label} has {len(responses)} responses; two are needed to rank")
+            two = combinations(range(len(responses)), 2)
+            places += [(index, i, j) for i, j in two if responses[i] != responses[j]]
+        pairs = [
+            replace(questions[index][0], responses=(questions[index][1][i], questions[index][1][j]))
+            for index, i, j in places
+        ]
+        judged = self.compare_all(pairs, votes=votes, both_orders=both_orders, progress=progress)
+        found: list[dict[tuple[int, int], Judgment]] = [{} for _ in questions]
+        for (index, i, j), judgment in zip(places, judged, strict=True):
+            found[index][i, j] = judgment
+        return [_ranking(len(responses), one) for (_, responses), one in zip(questions, found, strict=True)]
+
+
+def _ranking(count: int, judgments: dict[tuple[int, int], Judgment]) -> Ranking:
+    """Round robin: wins decide, then confidence, then the order given."""
+    wins = [[0.5] * count for _ in range(count)]
+    sure = [0.0] * count
+    for (i, j), judgment in judgments.items():
+        won = {Verdict.FIRST: 1.0, Verdict.SECOND: 0.0, Verdict.UNPARSED: 0.5}[judgment.verdict]
+        wins[i][j], wins[j][i] = won, 1 - won
+        certainty = {1.0: judgment.confidence, 0.0: 1 - judgment.confidence, 0.5: 0.5}
+        sure[i] += certainty[won]
+        sure[j] += certainty[1 - won]
+    scores = tuple((sum(row) - 0.5) / (count - 1) for row in wins)
+    order = sorted(range(count), key=lambda index: (-scores[index], -sure[index], index))
+    return Ranking(tuple(order), scores, judgments)
+
+
+def _turn_back(vote: Vote) -> Vote:
+    return replace(vote, verdict=vote.verdict.swapped(), swapped=True)
+
+
+def _paths(pictures: Pictures) -> tuple[str, ...]:
+    if isinstance(pictures, str | PathLike):
+        pictures = [pictures]
+    return tuple(str(Path(path)) for path in pictures)

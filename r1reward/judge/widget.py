@@ -1,0 +1,96 @@
+"""A judgment as HTML and as a JupyterLab widget; whatever a model or a user wrote is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from PIL import Image
+
+from r1reward.engines.base import EngineError
+from r1reward.judge.r1_reward import R1Reward
+from r1reward.types import Comparison, Judgment, Verdict, Vote
+
+PREVIEW_PIXELS = 320
+_CELL = "border:1px solid #d0d7de;border-radius:6px;padding:8px;white-space:pre-wrap;overflow-wrap:anywhere"
+_SAID = {Verdict.FIRST: "Response 1", Verdict.SECOND: "Response 2", Verdict.UNPARSED: "no verdict"}
+
+
+def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
+    """Pictures, both responses with the better one marked, reasoning and every vote."""
+    pictures = "".join(_picture(path) for path in (*comparison.images, *comparison.frames))
+    responses = "".join(
+        _response(number, text, better=judgment.verdict.value == str(number))
+        for number, text in enumerate(comparison.responses, start=1)
+    )
+    votes = "".join(_vote(number, vote) for number, vote in enumerate(judgment.votes, start=1))
+    return (
+        f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
+        f"<p><b>{html.escape(comparison.question)}</b></p>"
+        f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{responses}</div>'
+        f"<p><b>{_SAID[judgment.verdict]}</b>, confidence {judgment.confidence:.3f}, "
+        f"{len(judgment.votes)} vote(s)</p>"
+        f'<div style="{_CELL}">{html.escape(judgment.reasoning)}</div>'
+        f"<details><summary>votes</summary><ol>{votes}</ol></details></div>"
+    )
+
+
+class JudgeWidget(widgets.VBox):
+    """A form for one pair: paths of pictures, question, two responses, votes; the judgment appears below."""
+
+    def __init__(self, judge: R1Reward, *, images: Sequence[str | Path] = (), question: str = "") -> None:
+        self.judge = judge
+        wide: Any = {"layout": widgets.Layout(width="100%")}
+        paths = "\n".join(map(str, images))
+        self.images = widgets.Textarea(value=paths, description="Pictures", rows=2, **wide)
+        self.question = widgets.Text(value=question, description="Question", **wide)
+        self.responses = [widgets.Textarea(description=f"Response {i}", rows=4, **wide) for i in (1, 2)]
+        self.votes = widgets.IntSlider(value=1, min=1, max=16, description="Votes")
+        self.both_orders = widgets.Checkbox(value=True, description="both orders")
+        self.button = widgets.Button(description="Judge", button_style="primary")
+        self.result = widgets.HTML()
+        self.button.on_click(lambda _: self.show())
+        row = widgets.HBox([self.votes, self.both_orders, self.button])
+        super().__init__([self.images, self.question, *self.responses, row, self.result])
+
+    def show(self) -> None:
+        """Judge what is in the form; an error is shown in place of a judgment."""
+        first, second = (box.value for box in self.responses)
+        paths = tuple(line.strip() for line in self.images.value.splitlines() if line.strip())
+        comparison = Comparison(self.question.value, (first, second), paths, label="the pair")
+        try:
+            judgment = self.judge.compare_all(
+                [comparison], votes=self.votes.value, both_orders=self.both_orders.value
+            )[0]
+        except (EngineError, ValueError) as error:
+            self.result.value = f'<p style="color:#b00020">{html.escape(str(error))}</p>'
+            return
+        self.result.value = judgment_html(comparison, judgment)
+
+
+def _picture(path: str) -> str:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="" style="margin:2px;height:160px" src="data:image/png;base64,{data}">'
+
+
+def _response(number: int, text: str, *, better: bool) -> str:
+    mark = "border:2px solid #0072B2;" if better else ""
+    title = f"Response {number}{' ✓ better' if better else ''}"
+    return f'<div style="{_CELL};{mark}"><b>{title}</b><br>{html.escape(text)}</div>'
+
+
+def _vote(number: int, vote: Vote) -> str:
+    chance = "" if vote.probability is None else f", probability {vote.probability:.3f}"
+    order = ", responses exchanged" if vote.swapped else ""
+    text = html.escape(vote.completion.text)
+    return f"<li>{_SAID[vote.verdict]}{chance}{order}<br><code>{text}</code></li>"

@@ -1,0 +1,178 @@
+"""Test-time scaling: Table 12, Figure 3, best-of-N and the statistics of the claims about votes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import REFERENCE, Records
+from r1reward.report.scores import bootstrap, macro_values
+from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import (
+    DAGGER_NOTE,
+    NOT_RUN,
+    WORLD_NOTE,
+    display_name,
+    interval_cells,
+    join_tables,
+    run_cells,
+    titled,
+)
+from r1reward.report.voting import (
+    Pool,
+    Values,
+    any_right,
+    early_stopping,
+    majority,
+    swapped_majority,
+    weighted_majority,
+)
+
+VOTING_NOTE = (
+    "Votes of k sampled answers: the mean over all ways to draw k of a pair's answers (random orders of them "
+    "for weights and early stopping), over both orders of the pair; a tie is a coin, an answer without a "
+    "verdict abstains. 95 % bootstrap interval over seeds, then pairs."
+)
+RANKED = ("sft", REFERENCE)
+NAMES = {MM_RLHF: "MM-RLHF-RewardBench", VL: "VL-RewardBench", MULTIMODAL: "Multimodal RewardBench"}
+LOOKS: dict[str, dict[str, Any]] = {
+    "any": {"color": COLOURS["any"], "marker": "^", "ms": 4, "label": "Any@k"},
+    REFERENCE: {"color": COLOURS[REFERENCE], "marker": "D", "ms": 4, "label": "Vote@k"},
+    "swapped": {"color": COLOURS["swapped"], "marker": "s", "ms": 4, "label": "Vote@k, half exchanged"},
+    "weighted": {"color": COLOURS["any"], "marker": "P", "ms": 8, "ls": "none", "label": "weighted votes"},
+    "stopped": {
+        "color": COLOURS["swapped"],
+        "marker": "*",
+        "ms": 11,
+        "ls": "none",
+        "label": "early stopping",
+    },
+}
+COIN_ANY: dict[str, Any] = {"color": COLOURS["quiet"], "ls": "--", "lw": 1, "label": "Any@k of a coin"}
+COIN_VOTE: dict[str, Any] = {"color": COLOURS["quiet"], "ls": ":", "lw": 1, "label": "Vote@k of a coin"}
+
+
+def voting_rows(pool: Pool) -> dict[str, tuple[Values, float]]:
+    """What Table 12 shows by the name of the strategy: accuracy (S, N) and mean answers drawn."""
+    size = pool.size
+    stopped, drawn = early_stopping(pool)
+    return {
+        "One answer": (majority(pool, 1).mean(axis=-1), 1.0),
+        f"Voting@{size}": (majority(pool, size).mean(axis=-1), float(size)),
+        "Confidence-Weighted": (weighted_majority(pool, size).mean(axis=-1), float(size)),
+        "Early Stopping": (stopped.mean(axis=-1), float(drawn.mean())),
+        f"Voting@{size}, half exchanged": (swapped_majority(pool, size - size % 2), float(size)),
+    }
+
+
+def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 12: ways to vote, the paper's rows and this run's."""
+    printed = paper_table(12, folder=paper).assign(source="paper")
+    pool = records.pool(VL, REFERENCE)
+    name, rows = display_name(records, REFERENCE), []
+    if pool is None:
+        cells = dict.fromkeys(("overall_acc", "macro_acc"), NOT_RUN)
+        rows = [{"model": name, **cells, "source": NOT_RUN, "profile": records.profile}]
+    else:
+        for strategy, (values, drawn) in voting_rows(pool).items():
+            row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}", "source": "measured"}
+            row |= interval_cells("overall_acc", bootstrap(values))
+            row |= interval_cells("macro_acc", bootstrap(macro_values(values, pool.groups)))
+            rows.append(row | run_cells(records, *values.shape))
+    frame = join_tables(printed, rows, intervals=["overall_acc", "macro_acc"])
+    caption = "Table 12. Test-time scaling on VL-RewardBench, accuracy in percent (50 is chance)."
+    return titled(frame, caption, [VOTING_NOTE, WORLD_NOTE, DAGGER_NOTE])
+
+
+def best_of_n_table(records: Records) -> pd.DataFrame:
+    """Best-of-N: how often the response that a judge ranks first is one of the good ones."""
+    rows = []
+    for model in RANKED:
+        seeds = records.best_of_n(model)
+        row = {"model": display_name(records, model)}
+        if not seeds:
+            rows.append(row | {"first_is_good": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
+            continue
+        hits = np.array([[float(line["order"][0] in line["good"]) for line in lines] for lines in seeds])
+        chance = np.mean([len(line["good"]) / line["responses"] for line in seeds[0]])
+        row |= {"chance": f"{100 * chance:.2f}", "source": "measured"}
+        rows.append(row | interval_cells("first_is_good", bootstrap(hits)) | run_cells(records, *hits.shape))
+    frame = join_tables(pd.DataFrame(), rows, intervals=["first_is_good"])
+    notes = [
+        "Questions of MM-RLHF-RewardBench with three responses or more. All are compared with each other in "
+        "both orders, greedy. Chance: one of the responses drawn at random. 95 % bootstrap interval over "
+        "seeds, then questions.",
+        DAGGER_NOTE,
+    ]
+    return titled(frame, "Best of N, percent of questions.", notes)
+
+
+def figure_3(records: Records) -> Figure:
+    """Vote@k and Any@k on the three benchmarks, and accuracy by the tokens that were generated for it."""
+    with styled():
+        figure = new_figure(12.5, 3.6)
+        panels = figure.subplots(1, 4)
+        pools = {name: records.pool(name, REFERENCE) for name in NAMES}
+        for letter, axes, (name, pool) in zip("abc", panels, pools.items(), strict=False):
+            axes.set_title(f"({letter}) {NAMES[name]}")
+            say_not_run(axes) if pool is None else _draw_curves(axes, pool)
+        panels[0].set_ylabel("accuracy (%)")
+        panels[3].set_title("(d) Cost, VL-RewardBench")
+        costs = pools[VL]
+        say_not_run(panels[3]) if costs is None else _draw_costs(panels[3], costs)
+        _legend_3(figure)
+        found = [pool for pool in pools.values() if pool]
+        seeds = max((len(pool.seeds) for pool in found), default=0)
+        sizes = " / ".join(str(len(pool.groups)) for pool in found)
+        add_note(
+            figure,
+            f"Measured, profile {records.profile}, {display_name(records, REFERENCE)}, seeds: {seeds}, "
+            f"{sizes} pairs in both orders. Bands: 95 % bootstrap over seeds, then pairs.\n"
+            "The paper's curves are not printed, so none is drawn.",
+        )
+        return figure
+
+
+def _draw_curves(axes: Axes, pool: Pool) -> None:
+    ks, halves = range(1, pool.size + 1), range(2, pool.size + 1, 2)
+    axes.plot(ks, [100 * (1 - 0.5**k) for k in ks], **COIN_ANY)
+    axes.axhline(50, **COIN_VOTE)
+    for name, strategy, shown in (
+        ("any", any_right, ks),
+        ("swapped", swapped_majority, halves),
+        (REFERENCE, majority, ks),
+    ):
+        per_pair = [strategy(pool, k).reshape(*pool.right.shape[:2], -1).mean(axis=-1) for k in shown]
+        found = [bootstrap(values) for values in per_pair]
+        low, middle, high = ([100 * getattr(i, part) for i in found] for part in ("low", "estimate", "high"))
+        axes.fill_between(shown, low, high, color=COLOURS[name], alpha=0.18, lw=0)
+        axes.plot(shown, middle, **LOOKS[name])
+    axes.set_xlabel("answers k")
+    axes.set_ylim(top=101)
+
+
+def _draw_costs(axes: Axes, pool: Pool) -> None:
+    tokens = float(pool.tokens.mean()) / pool.size
+    ks, halves = range(1, pool.size + 1), range(2, pool.size + 1, 2)
+    for name, strategy, shown in ((REFERENCE, majority, ks), ("swapped", swapped_majority, halves)):
+        found = [100 * float(strategy(pool, k).mean()) for k in shown]
+        axes.plot([tokens * k for k in shown], found, **LOOKS[name])
+    stopped, drawn = early_stopping(pool)
+    weighted = weighted_majority(pool, pool.size)
+    axes.plot(tokens * pool.size, 100 * weighted.mean(), **LOOKS["weighted"])
+    axes.plot(tokens * drawn.mean(), 100 * stopped.mean(), **LOOKS["stopped"])
+    axes.set_xlabel("generated tokens a pair")
+    axes.set_ylabel("accuracy (%)")
+
+
+def _legend_3(figure: Figure) -> None:
+    handles = [Line2D([], [], **look) for look in (*LOOKS.values(), COIN_ANY, COIN_VOTE)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=7, fontsize=8)

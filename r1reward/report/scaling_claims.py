@@ -1,0 +1,98 @@
+"""The checkable sentences of the paper about test-time scaling, each with the quantity that decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from r1reward.benchmarks import VL
+from r1reward.report.claims import Claim, Measured
+from r1reward.report.records import REFERENCE, Records
+from r1reward.report.scores import bootstrap
+from r1reward.report.voting import Pool, Values, any_right, early_stopping, majority, weighted_majority
+
+COST_SAVED = 35.0  # "approximately 35%" of the cost, C.10
+ANY_BOUND = 99.0  # what "approaches 100%" is taken to mean; a coin has 99.997 %
+Statistic = Callable[[Pool], Values]
+
+
+def of_pool(statistic: Statistic) -> Callable[[Records], Measured | None]:
+    """The mean of a statistic (S, N, 2) of StableReinforce's answers to VL-RewardBench."""
+    return partial(_of_pool, statistic=statistic)
+
+
+def _of_pool(records: Records, *, statistic: Statistic) -> Measured | None:
+    pool = records.pool(VL, REFERENCE)
+    return None if pool is None else Measured(bootstrap(statistic(pool).mean(axis=-1)), len(pool.seeds))
+
+
+def _gain(pool: Pool) -> Values:
+    return 100 * (majority(pool, _most(pool)) - majority(pool, 1))
+
+
+def _early_gain(pool: Pool) -> Values:
+    few = min(5, pool.size)
+    return 100 * (2 * majority(pool, few) - majority(pool, 1) - majority(pool, _most(pool)))
+
+
+def _any(pool: Pool) -> Values:
+    return 100 * any_right(pool, _most(pool))
+
+
+def _weights(pool: Pool) -> Values:
+    return 100 * (weighted_majority(pool, pool.size) - majority(pool, pool.size))
+
+
+def _saved(pool: Pool) -> Values:
+    return 100 * (1 - early_stopping(pool)[1] / pool.size) - COST_SAVED
+
+
+def _most(pool: Pool) -> int:
+    """The largest k of Figure 3, 15."""
+    return min(15, pool.size)
+
+
+SCALING_CLAIMS = (
+    Claim(
+        "voting_improves",
+        "C.5",
+        "performance improves consistently",
+        "Vote@15 - Vote@1, points",
+        "above",
+        of_pool(_gain),
+    ),
+    Claim(
+        "voting_improves_early",
+        "C.5",
+        "with a more noticeable improvement when $k < 5$",
+        "(Vote@5 - Vote@1) - (Vote@15 - Vote@5), points",
+        "above",
+        of_pool(_early_gain),
+    ),
+    Claim(
+        "any_approaches_all",
+        "C.5",
+        "the accuracy of “Any” approaches 100%",
+        "Any@15, percent; a coin has 99.997",
+        "above",
+        of_pool(_any),
+        bound=ANY_BOUND,
+    ),
+    Claim(
+        "weights_improve",
+        "C.10",
+        "Confidence-weighted sampling improves accuracy",
+        "votes weighted by probability - majority, all 16 answers, points",
+        "above",
+        of_pool(_weights),
+    ),
+    Claim(
+        "early_stopping_saves",
+        "C.10",
+        "reducing the average inference cost by approximately 35%",
+        "answers saved by early stopping, percent, minus 35",
+        "within",
+        of_pool(_saved),
+        bound=5.0,
+    ),
+)

@@ -1,0 +1,105 @@
+"""The public API on an engine that answers by rule, and on the tiny model."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import r1reward
+from r1reward.engines.base import Sampling
+from r1reward.judge.r1_reward import R1Reward
+from r1reward.types import Comparison, Completion, Request, Verdict
+
+
+class LengthEngine:
+    """Prefers the longer response; unsure (probability 0.6) if Response 2 is better. Remembers requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.samplings: list[Sampling] = []
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, progress=None):
+        self.requests += requests
+        self.samplings.append(sampling)
+        return [tuple(self.answer(request) for _ in range(sampling.samples)) for request in requests]
+
+    def answer(self, request: Request) -> Completion:
+        first, second = (
+            len(line.partition(":")[2]) for line in request.text.splitlines() if line.startswith("r")
+        )
+        digit, probability = ("1", 0.9) if first >= second else ("2", 0.6)
+        tokens = ("<think>", "longer", "</think>", "<answer>", digit, "</answer>", "<|im_end|>")
+        log_probs = tuple(math.log(probability) if token == digit else 0.0 for token in tokens)
+        return Completion("".join(tokens[:-1]), tuple(range(7)), log_probs, "stop", tokens)
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> R1Reward:
+    def prompt(pair: Comparison, *, name: str) -> str:
+        return f"{pair.question}\nr1:{pair.responses[0]}\nr2:{pair.responses[1]}"
+
+    monkeypatch.setattr("r1reward.judge.reward_model.judge_prompt", prompt)
+    return R1Reward(LengthEngine(), prompt="mini", max_new_tokens=8)
+
+
+def test_one_vote_is_greedy_and_its_probability_the_confidence(judge: R1Reward) -> None:
+    judgment = judge.compare("what ?", Path("a.png"), "long", "x")
+    assert (judgment.verdict, judgment.reasoning) == (Verdict.FIRST, "longer")
+    assert judgment.confidence == pytest.approx(0.9)
+    assert judge.engine.requests[0].images == ("a.png",)
+    assert judge.engine.samplings == [Sampling(8, 0.0, 1, 0)]
+
+
+def test_verdicts_of_exchanged_responses_are_turned_back(judge: R1Reward) -> None:
+    judgment = judge.compare("what ?", ["a.png", "b.png"], "x", "long", votes=3, both_orders=True)
+    assert judgment.verdict is Verdict.SECOND
+    assert [vote.swapped for vote in judgment.votes] == [False] * 3 + [True] * 3
+    assert {vote.verdict for vote in judgment.votes} == {Verdict.SECOND}
+    assert judgment.confidence == pytest.approx((0.6 + 0.9) / 2)
+    assert judge.engine.samplings == [Sampling(8, 1.0, 3, 0)]
+
+
+def test_equally_many_votes_are_decided_by_probability(judge: R1Reward) -> None:
+    """Responses of equal length: always "1", so each order names another response."""
+    judge.engine.answer = lambda request: Completion("<answer>1</answer>", (1,), (0.0,), "stop")
+    assert judge.compare("what ?", (), "same", "long", both_orders=True).verdict is Verdict.UNPARSED
+    with pytest.raises(ValueError, match="votes is 0"):
+        judge.compare("what ?", (), "a", "b", votes=0)
+
+
+def test_ranking_orders_by_wins(judge: R1Reward) -> None:
+    ranking = judge.rank("what ?", "a.png", ["xx", "x", "xxxx", "xx"])
+    assert ranking.order == (2, 0, 3, 1) and ranking.best == 2
+    assert ranking.scores == pytest.approx((0.5, 0.0, 1.0, 0.5))
+    assert (0, 3) not in ranking.judgments and len(ranking.judgments) == 5
+    assert len(judge.engine.requests) == 10
+    with pytest.raises(ValueError, match="two are needed"):
+        judge.rank("what ?", (), ["only"])
+
+
+def test_many_questions_are_ranked_in_one_call(judge: R1Reward) -> None:
+    asked = [(Comparison(f"q{i}", ("", ""), label=f"row {i}"), ["x" * i, "xx"]) for i in range(1, 4)]
+    rankings = judge.rank_all(asked)
+    assert [ranking.best for ranking in rankings] == [1, 0, 0]
+    assert len(judge.engine.samplings) == 1
+
+
+def test_the_tiny_model_judges_pixels(tmp_path: Path) -> None:
+    Image.new("RGB", (84, 84), "red").save(tmp_path / "a.png")
+    overrides = {"engine": {"max_new_tokens": 4}}
+    judge = r1reward.R1Reward.from_pretrained("mini", profile="mini", overrides=overrides)
+    asked = ("what colour ?", tmp_path / "a.png", "red .", "blue .")
+    judgment = judge.compare(*asked, votes=2, both_orders=True)
+    assert len(judgment.votes) == 4
+    assert judge.prompt == "mini"
+    assert judge.compare(*asked, votes=2, both_orders=True) == judgment
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import r1reward, sys; assert 'torch' not in sys.modules; r1reward.R1Reward; r1reward.nothing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "module 'r1reward' has no attribute 'nothing'" in done.stderr

@@ -1,0 +1,60 @@
+"""The audit's findings, against the facts that are known of the paper's tables."""
+
+from pathlib import Path
+
+from r1reward.report.audit import (
+    always_one,
+    best_by_dimension,
+    gains,
+    overall_rules,
+    released_settings,
+    whole_counts,
+)
+from r1reward.report.records import Records
+
+
+def test_overall_means_different_things() -> None:
+    frame = overall_rules()
+    rules = {(row["table"], row["row"]): row["follows by"] for row in frame.to_dict("records")}
+    assert rules["3", "R1-Reward"] == rules["5", "wo pre-clip"] == "released"
+    assert rules["3", "Gemini-1.5-Pro (2024-09-24)"] == "over pairs"
+    assert rules["3", "Voting@15"] == rules["5", "wo advantage"] == rules["10", "GPT-4o"] == "no rule"
+    assert {rule for (table, _), rule in rules.items() if table == "7"} == {"mean of the groups"}
+    assert all("mean of the groups" in rule for (table, _), rule in rules.items() if table == "4")
+    assert rules["8", "R1-Reward"] == rules["8", "Voting@15"] == "over pairs"
+    assert rules["8", "SliME"] == rules["8", "VITA-1.5"] == "no rule"
+
+
+def test_general_of_table_3_is_a_count_in_the_released_groups_only() -> None:
+    counts = whole_counts().set_index(["table", "model", "group"])
+    assert list(counts.loc[("3", "R1-Reward", "general"), ["official", "released"]]) == ["none", "309/484"]
+    assert counts.loc[("8", "R1-Reward", "questions (Acc+)"), "official"] == "25/46"
+    assert set(counts.loc["8"]["official"]) & {"none"} == set()
+
+
+def test_gains_are_traced_or_said_not_to_follow() -> None:
+    frame = gains().set_index(["section", "printed"])["follows from"]
+    assert "R1-Reward over IXC-2.5-Reward, relative: 9.30" in frame["4.1", "9.3%"]
+    assert "Gemini 1.5 Pro, the best other row, relative: 14.33 (rounded)" in frame["4.1", "14.3%"]
+    assert frame["abstract", "8.4%"] == "R1-Reward over Claude-3.7-Sonnet, relative: 8.46 (cut)"
+    assert frame["1", "13.5%"] == frame["1", "14.6%"] == "no two rows of the table"
+    assert "Voting@5 (text) over Claude-3.7-Sonnet" in frame["1", "3.5%"]
+
+
+def test_two_dimensions_of_table_4_have_another_best_row() -> None:
+    frame = best_by_dimension().set_index("column")
+    assert set(frame.index[frame["R1-Reward is"] == "not best"]) == {"knowledge", "vqa"}
+
+
+def test_released_settings_name_what_differs() -> None:
+    frame = released_settings().set_index("setting")
+    assert list(frame.loc["rl.learning_rate"]) == ["1e-06", "3e-07"]
+    assert "rl.kl_coef" in frame.index and "rl.clip_eps" not in frame.index
+
+
+def test_protocols_are_measured_or_not_run(empty_root: Path, write_jsonl) -> None:
+    assert "not run" in always_one(Records.of_run(empty_root)).to_numpy()
+    line = {"benchmark": "b", "protocol": "p", "accuracy": 0.5}
+    write_jsonl(empty_root / "records" / "audit.json", [{"always_one": [line]}])
+    row = always_one(Records.of_run(empty_root)).iloc[0]
+    assert (row["accuracy"], row["source"]) == ("50.00", "measured")
