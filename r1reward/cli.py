@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     why.add_argument("name", metavar="NAME", help="a notebook, a table, or TABLE:ROW")
     _add_run_options(why)
-    _add_run_options(_command(commands, "publish", _publish, "put a finished run into results/ and figures/"))
+    finished = _command(commands, "publish", _publish, "put a finished run into results/ and figures/")
+    finished.add_argument("--partial", action="store_true", help="also when notebooks have not been run")
+    _add_run_options(finished)
     _add_run_options(
         _command(commands, "keep", _keep, "put finished runs of an unfinished grid into results/")
     )
@@ -198,7 +200,7 @@ def _why_row(context: Context, name: str) -> int:
 def _publish(options: argparse.Namespace) -> int:
     from r1reward.pipeline.publish import publish
 
-    for folder in publish(_context(options)):
+    for folder in publish(_context(options), partial=options.partial):
         print(f"wrote {folder}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Publishing: a complete and fresh run replaces the committed results and figures of its profile."""
+"""Publishing: a finished and fresh run replaces the committed results and figures of its profile."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class NotPublishableError(RuntimeError):
     """A run that is incomplete or stale; the message says in what."""
 
 
-def publish(context: Context) -> list[Path]:
+def publish(context: Context, *, partial: bool = False) -> list[Path]:
     """Replace results/<profile> and figures/<profile> by this run; returns both folders.
 
-    Raises NotPublishableError where a notebook or a table is missing or stale.
+    A `partial` run may lack notebooks: what they measure is published as "not run". Raises
+    NotPublishableError where a notebook or a table is missing, unfinished or stale.
     """
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
     try:
-        _check(context)
+        _check(context, partial=partial)
         results = context.places.results(context.profile.name)
         figures = context.places.figures(context.profile.name)
         sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
@@ -83,11 +84,12 @@ def replace_folder(target: Path, sources: dict[str, Path]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check(context: Context) -> None:
+def _check(context: Context, *, partial: bool) -> None:
+    accepted = {State.FRESH, State.NEW} if partial else {State.FRESH}
     faults = [
         f"{name} is {standing.state}: {'; '.join(standing.reasons)}"
         for name, standing in examine_all(context).items()
-        if standing.state is not State.FRESH
+        if standing.state not in accepted
     ]
     if not faults and not drawing_is_fresh(context):
         faults = ["tables and figures are not drawn from these records"]

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from r1reward.files import write_json
+from r1reward.pipeline import runner
 from r1reward.pipeline.publish import NotPublishableError, keep_grid_runs, publish, replace_folder
 from r1reward.pipeline.verify import compare_files, published_profiles, redraw_published, verify
 
@@ -37,6 +38,20 @@ def test_publishing_again_replaces_everything_but_grid_records(published):
     publish(checkout.context)
     assert kept.exists() and faults() == []
     assert sorted(path.name for path in (checkout.root / "results").iterdir()) == ["tiny"]
+
+
+def test_a_partial_run_is_published_on_request(checkout):
+    context = checkout.fake_finished_run()
+    context.manifest_file(context.notebooks[1]).unlink()
+    (context.folder / "records/used/seed_0.json").unlink()
+    runner.refresh_drawing(context, render=checkout.render)
+    with pytest.raises(NotPublishableError, match="02_use is not run yet"):
+        publish(context)
+    publish(context, partial=True)
+    assert verify(context.places, "tiny", render=checkout.render) == []
+    write_json(context.folder / "work/made/number.txt", 7)
+    with pytest.raises(NotPublishableError, match="01_make is stale"):
+        publish(context, partial=True)
 
 
 def test_finished_grid_runs_are_kept_until_the_grid_is_published(checkout):
