@@ -159,6 +159,9 @@ class DataSettings(Settings):
     overlap: Literal["report", "remove"] = Field(
         default="report", description="Whether pairs that are in a benchmark too stay or go."
     )
+    validation_pairs: int = Field(
+        default=400, ge=1, description="Pairs held out for choosing settings where no source is for that."
+    )
     annotator: Literal["scripted", "openai"] = Field(
         default="scripted",
         description="Who writes the long chains of thought: a script, or a server's model.",

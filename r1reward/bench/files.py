@@ -18,6 +18,12 @@ _LOADERS: Mapping[str, Callable[[Path, Path], list[PreferencePair]]] = {
 BENCHMARKS = tuple(_LOADERS)
 
 
+def load_validation(root: Path, *, cache: Path) -> list[PreferencePair]:
+    """The split that settings are chosen on, where `root` has one (the mini world has); else nothing."""
+    folder = root / VALIDATION
+    return vl_rewardbench.load_benchmark(folder, cache=cache / VALIDATION) if folder.is_dir() else []
+
+
 def load_benchmarks(root: Path, *, cache: Path) -> dict[str, list[PreferencePair]]:
     """Pairs of every benchmark that has a folder below `root`, by name; VL-RewardBench must be there.
 

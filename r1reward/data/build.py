@@ -11,11 +11,14 @@ Nothing of the size of the data is held in memory. A killed build goes on at the
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from r1reward.data.card import render_card
 from r1reward.data.duplicates import remove_duplicates
@@ -37,17 +40,33 @@ PAIRS, CARD, INDEX = "pairs.jsonl", "data_card.json", "index.sqlite"
 class BuiltData:
     """The pairs in the file `path`, in training order, and the card that counts them.
 
-    Iterating reads the file; `list(built)` holds all pairs in memory.
+    Iterating reads the file; `list(built)` holds all pairs in memory. Pairs whose ids are `held_out` stay
+    in the file and in the card, but are not iterated.
     """
 
     path: Path
     card: Mapping[str, Any]
+    held_out: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[PreferencePair]:
-        return iterate_pairs(self.path)
+        return (pair for pair in iterate_pairs(self.path) if pair.pair_id not in self.held_out)
 
     def __len__(self) -> int:
-        return self.card["pairs"]
+        return self.card["pairs"] - len(self.held_out)
+
+    def hold_out(self, count: int, *, seed: int) -> tuple[BuiltData, list[PreferencePair]]:
+        """The rest, and at least `count` pairs of pictures drawn by `seed`, none of which the rest shows."""
+        counts = Counter(_picture(pair) for pair in self)
+        pictures = sorted(counts)
+        drawn, pairs = set[str](), 0
+        for index in np.random.default_rng([seed, len(pictures)]).permutation(len(pictures)):
+            if pairs >= count:
+                break
+            drawn.add(pictures[index])
+            pairs += counts[pictures[index]]
+        validation = [pair for pair in self if _picture(pair) in drawn]
+        ids = self.held_out | {pair.pair_id for pair in validation}
+        return replace(self, held_out=ids), validation
 
     @property
     def sources(self) -> Mapping[str, Mapping[str, Any]]:
@@ -58,6 +77,10 @@ class BuiltData:
     def positions(self) -> Mapping[str, int]:
         """How many pairs prefer response 1 and response 2."""
         return self.card["positions"]
+
+
+def _picture(pair: PreferencePair) -> str:
+    return (*pair.images, *pair.frames, pair.pair_id)[0]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from r1reward.files import read_json
 from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
 from r1reward.report.benchmarks import BENCHMARK_TABLES
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records
 
 
 def table_rows() -> dict[str, dict[str, str]]:
@@ -22,6 +22,7 @@ def table_rows() -> dict[str, dict[str, str]]:
     for number, ablation in ABLATIONS.items():
         rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
     rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
+    rows["table_12"] = {REFERENCE: MODEL_NAMES[REFERENCE]}
     return rows
 
 
@@ -42,8 +43,14 @@ def explain(root: Path, name: str) -> str:
     lines = [f"{table}, {title}"]
     records = Records.of_run(root)
     shown = BENCHMARK_TABLES.get(int(table.removeprefix("table_")))
-    for part in ("training", "judging"):
-        lines += _describe(root, records, row, part, shown.benchmark if shown else VL)
+    benchmark = shown.benchmark if shown else VL
+    parts = {"training": _trainings(records, row)}
+    if table != "table_12":
+        parts["judging"] = records.runs(f"bench/{benchmark}", row)
+    if row == REFERENCE and (shown or table == "table_12"):
+        parts["voting"] = records.runs(f"scaling/{benchmark}", row)
+    for part, found in parts.items():
+        lines += _describe(root, part, found, records.grid_folders(row))
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
 
 
@@ -55,16 +62,16 @@ def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:
     raise ValueError(f"no {what} is called {name}; {advice}")
 
 
-def _describe(root: Path, records: Records, row: str, part: str, benchmark: str) -> list[str]:
-    """Lines about the training or the judging of a row; what is the same for several seeds stands once."""
-    found = records.runs(f"bench/{benchmark}", row) if part == "judging" else _trainings(records, row)
-    own = records.grid_folders(row)
+def _describe(
+    root: Path, part: str, found: Sequence[tuple[int, Path]], grid: Mapping[int, Path]
+) -> list[str]:
+    """Lines about a part of the work behind a row; what is the same for several seeds stands once."""
     lines, about = [], dict[tuple[str, ...], list[int]]()
     for seed, folder in found:
         names = sorted(f"{folder.relative_to(root)}/{file.name}" for file in folder.glob("*.json*"))
         lines += [f"{part}, seed {seed}", *(f"  record    {name}" for name in names)]
         if part == "training":
-            lines += _about_run(folder, own.get(seed))
+            lines += _about_run(folder, grid.get(seed))
         about.setdefault(tuple(_about_manifest(root, names)), []).append(seed)
     for shared, seeds in about.items():
         lines += [f"{part}, seed {', '.join(map(str, seeds))}", *shared]

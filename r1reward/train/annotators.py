@@ -42,14 +42,15 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
     """Draw the pairs of the study into `out/pairs.jsonl` and other examples into `out/lessons.jsonl`.
 
-    `data` holds the built pairs and the cold start's `sft.jsonl`. Raises ValueError where nothing is left
-    for the lessons.
+    `data` holds the built pairs, the validation split and the cold start's `sft.jsonl`. Raises
+    ValueError where nothing is left for the lessons.
     """
     study, path = profile.annotators, data / "built" / PAIRS
-    total = sum(1 for _ in iterate_pairs(path))
-    chosen = set(np.random.default_rng([study.seed, total]).permutation(total)[: study.pairs].tolist())
-    pairs = [pair for index, pair in enumerate(iterate_pairs(path)) if index in chosen]
-    ids = {pair.pair_id for pair in pairs}
+    validation = {pair.pair_id for pair in iterate_pairs(data / "validation.jsonl")}
+    names = [pair.pair_id for pair in iterate_pairs(path) if pair.pair_id not in validation]
+    order = np.random.default_rng([study.seed, len(names)]).permutation(len(names))
+    ids = {names[index] for index in order[: study.pairs]}
+    pairs = [pair for pair in iterate_pairs(path) if pair.pair_id in ids]
     others = (example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id not in ids)
     lessons = list(islice(others, study.lessons))
     if not lessons:

@@ -135,6 +135,16 @@ def test_a_loader_must_put_the_chosen_response_first(world: Path, tmp_path: Path
         build_dataset(world, tmp_path, sampled_pairs=1, seed=0, sources={"povid": source})
 
 
+def test_held_out_pairs_share_no_picture_with_the_rest(world: Path, tmp_path: Path) -> None:
+    built = build_dataset(world, tmp_path, sampled_pairs=90, seed=0)
+    rest, validation = built.hold_out(20, seed=0)
+    assert 20 <= len(validation) < 40 and len(rest) == len(list(rest)) == len(built) - len(validation)
+    assert {pair.pair_id for pair in [*rest, *validation]} == {pair.pair_id for pair in built}
+    assert not {i for p in rest for i in p.images} & {i for p in validation for i in p.images}
+    assert built.hold_out(20, seed=0)[1] == validation != built.hold_out(20, seed=1)[1]
+    assert len(built.hold_out(10**6, seed=0)[0]) == 0
+
+
 def test_the_card_says_what_the_data_is_made_of(world: Path, tmp_path: Path) -> None:
     benchmark = load_benchmark(world / "vl_rewardbench", cache=tmp_path / "benchmark")
     built = build_dataset(world, tmp_path, sampled_pairs=71, seed=3, benchmark=benchmark)

@@ -54,12 +54,22 @@ def test_an_identical_variant_points_to_its_reference(run_with_manifest: Path) -
 def test_a_table_alone_lists_its_rows(run_root: Path) -> None:
     text = explain(run_root, "table_07")
     assert "table_07:external" in text and "table_07:weight_0.0" in text
-    assert set(table_rows()) == {f"table_{number:02d}" for number in (3, 4, 5, 6, 7, 8, 10, 13)}
+    assert set(table_rows()) == {f"table_{number:02d}" for number in (3, 4, 5, 6, 7, 8, 10, 12, 13)}
 
 
 def test_annotators_and_cold_start_have_trainings(run_root: Path) -> None:
     assert "records/annotators/weak/seed_1/annotation.json" in explain(run_root, "table_10:annotator_weak")
     assert "bench/vl_rewardbench/sft/seed_0/greedy.jsonl" in explain(run_root, "table_03:sft")
+
+
+def test_votes_name_their_pools(run_root: Path) -> None:
+    pool = "records/scaling/vl_rewardbench/stable_reinforce/seed_0/pool.jsonl"
+    (run_root / pool).parent.mkdir(parents=True)
+    (run_root / pool).write_text("{}")
+    for table in ("table_12", "table_03"):
+        text = explain(run_root, f"{table}:stable_reinforce")
+        assert pool in text
+        assert ("greedy.jsonl" in text) == (table == "table_03")
 
 
 def test_what_was_not_run_says_so(run_root: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ class Known:
 def data(world: World, tmp_path: Path) -> Path:
     folder, pairs = tmp_path / "data", read_pairs(world.pairs)
     write_pairs(folder / "built" / "pairs.jsonl", pairs)
+    write_pairs(folder / "validation.jsonl", [replace(pairs[0], pair_id="held out")])
     write_sft(folder / "sft.jsonl", read_sft(world.examples))
     annotate_pairs(Known(), pairs, path=folder / "annotations.jsonl", max_attempts=2)
     return folder
@@ -48,6 +50,9 @@ def test_lessons_and_study_share_no_pair(world: World, data: Path, tmp_path: Pat
     pairs, lessons = read_pairs(tmp_path / "pairs.jsonl"), read_sft(tmp_path / "lessons.jsonl")
     assert (len(pairs), len(lessons)) == (8, 5)
     assert not {pair.pair_id for pair in pairs} & {lesson.pair.pair_id for lesson in lessons}
+    write_pairs(data / "validation.jsonl", pairs)
+    write_study_pairs(data, tmp_path, profile=_profile(world))
+    assert not {pair.pair_id for pair in pairs} & {p.pair_id for p in read_pairs(tmp_path / "pairs.jsonl")}
     greedy = load_profile("smoke", overrides={"annotators": {"pairs": 16}})
     with pytest.raises(ValueError, match="leaves no cold-start example"):
         write_study_pairs(data, tmp_path, profile=greedy)
