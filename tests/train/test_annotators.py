@@ -50,12 +50,12 @@ def test_lessons_and_study_share_no_pair(world: World, data: Path, tmp_path: Pat
     pairs, lessons = read_pairs(tmp_path / "pairs.jsonl"), read_sft(tmp_path / "lessons.jsonl")
     assert (len(pairs), len(lessons)) == (8, 5)
     assert not {pair.pair_id for pair in pairs} & {lesson.pair.pair_id for lesson in lessons}
-    write_pairs(data / "validation.jsonl", pairs)
-    write_study_pairs(data, tmp_path, profile=_profile(world))
-    assert not {pair.pair_id for pair in pairs} & {p.pair_id for p in read_pairs(tmp_path / "pairs.jsonl")}
     greedy = load_profile("smoke", overrides={"annotators": {"pairs": 16}})
     with pytest.raises(ValueError, match="leaves no cold-start example"):
         write_study_pairs(data, tmp_path, profile=greedy)
+    write_pairs(data / "validation.jsonl", pairs)
+    write_study_pairs(data, tmp_path, profile=_profile(world))
+    assert not {pair.pair_id for pair in pairs} & {p.pair_id for p in read_pairs(tmp_path / "pairs.jsonl")}
 
 
 def test_the_weak_annotator_is_a_smaller_model_whose_right_answers_are_kept(
