@@ -119,7 +119,7 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="checkpoint folder, hub id, or name at a server")
     command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")
     command.add_argument("--engine", choices=("transformers", "vllm", "openai"), help="not the profile's")
-    command.add_argument("--base-url", help="address of the server for --engine openai")
+    command.add_argument("--base-url", help="address of a server; implies --engine openai")
     command.add_argument("--votes", type=int, default=1, help="answers of which the majority decides (1)")
     command.add_argument("--both-orders", action="store_true", help="ask with the responses exchanged, too")
     command.add_argument("--seed", type=int, default=0, help="seed of the votes (0)")
@@ -240,7 +240,6 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from r1reward.engines.loading import weights_hash
     from r1reward.judge.file import judge_file
     from r1reward.judge.r1_reward import R1Reward
     from r1reward.progress import Progress
@@ -249,19 +248,20 @@ def _judge(options: argparse.Namespace) -> int:
     if not (options.file and options.out) and None in one:
         raise ValueError("give --question, --response-1 and --response-2, or --file and --out")
     server = {"engine": {"openai": {"base_url": options.base_url}}} if options.base_url else None
+    engine = options.engine or ("openai" if server else None)
+    if server and engine != "openai":
+        raise ValueError(f"--base-url is the address of a server, but --engine is {engine}")
     judge = R1Reward.from_pretrained(
-        options.model, engine=options.engine, profile=options.profile, overrides=server, seed=options.seed
+        options.model, engine=engine, profile=options.profile, overrides=server, seed=options.seed
     )
     asked = {"votes": options.votes, "both_orders": options.both_orders}
     if options.file and options.out:
-        local = Path(options.model).is_dir() or options.model == "mini"
-        model = weights_hash(options.model) if local else options.model
-        counts = judge_file(
-            judge, options.file, options.out, model=model, progress=Progress("judging"), **asked
-        )
+        counts = judge_file(judge, options.file, options.out, progress=Progress("judging"), **asked)
         print(f"{options.out}: {counts['judged']} judged, {counts['failed']} with an error")
         return 1 if counts["failed"] else 0
     judgment = judge.compare(options.question, options.image, *one[1:], **asked)
+    if judgment.swapped:
+        print("(the responses were exchanged for this vote)")
     print(judgment.reasoning)
     print(f"verdict {judgment.verdict}, confidence {judgment.confidence:.3f}, {len(judgment.votes)} votes")
     return 0

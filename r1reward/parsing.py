@@ -34,10 +34,11 @@ def parse_verdict(text: str) -> Verdict:
 
 
 def find_answer_token(tokens: Sequence[str]) -> int | None:
-    """Index of the token with the digit of the last `<answer>` behind the reasoning; None without one."""
+    """Index of the token with the digit of the last closed `<answer>` behind the reasoning; None without."""
     text = "".join(tokens)
-    opening = text.find("<answer>", text.rfind("<answer>", max(text.rfind("</think>"), 0)))
-    if opening < 0 or not (digit := re.search(r"[12]", text[opening:].partition("</answer>")[0])):
+    closing = text.rfind("</answer>")
+    opening = text.rfind("<answer>", max(text.rfind("</think>"), 0), max(closing, 0))
+    if opening < 0 or not (digit := re.search(r"[12]", text[opening:closing])):
         return None
     return bisect_right(list(accumulate(map(len, tokens))), opening + digit.start())
 

@@ -74,7 +74,9 @@ class ConnectionSettings(Settings):
 class EngineServerSettings(ConnectionSettings):
     """The server of the engine 'openai'; temperature and seeds come with each request."""
 
-    model: str = Field(default="", description="Name of the model at the server; empty is the checkpoint's.")
+    model: str = Field(
+        default="", description="Name of the model; empty is the checkpoint's, another is refused."
+    )
 
 
 class VLLMSettings(Settings):
@@ -344,7 +346,6 @@ class BenchSettings(Settings):
     real_rows: int = Field(
         default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
     )
-    bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples behind each interval.")
 
 
 class ScalingSettings(Settings):
@@ -353,7 +354,9 @@ class ScalingSettings(Settings):
     samples: int = Field(
         default=16, ge=3, description="Answers for each pair and order; votes are drawn of them."
     )
-    pairs: int = Field(default=1500, ge=1, description="At most so many pairs of each benchmark.")
+    pairs: int = Field(
+        default=1500, ge=1, description="About so many pairs of each benchmark, spread over it."
+    )
 
 
 class Profile(Settings):

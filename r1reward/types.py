@@ -121,13 +121,15 @@ class Vote:
 class Judgment:
     """What one or more votes about a pair come to.
 
-    `confidence` in the verdict is between 0 and 1; `reasoning` is that of a vote which agrees with it.
+    `confidence` in the verdict is between 0 and 1; `reasoning` is that of a vote which agrees with it, and
+    `swapped` says that this vote saw the responses exchanged, so that its "response 1" is the second.
     """
 
     verdict: Verdict
     confidence: float
     reasoning: str
     votes: tuple[Vote, ...]
+    swapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

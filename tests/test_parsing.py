@@ -132,3 +132,7 @@ def test_a_long_text_of_open_tags_is_read_in_one_pass() -> None:
 )
 def test_the_token_of_the_answer(tokens, place):
     assert find_answer_token(tokens) == place
+
+
+def test_the_answer_token_is_that_of_the_verdict() -> None:
+    assert find_answer_token(["<answer>", "1", "</answer>", "<answer>", "2"]) == 1

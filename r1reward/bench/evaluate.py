@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from r1reward.bench.runner import run_benchmark
 from r1reward.bench.scoring import Scores
-from r1reward.engines import load_engine
+from r1reward.engines import identify, load_engine
 from r1reward.engines.base import Sampling
-from r1reward.engines.loading import weights_hash
 from r1reward.progress import Progress
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair
@@ -47,7 +46,7 @@ def evaluate(
             work=work / mode,
             record=record / f"{mode}.jsonl",
             blank=mode == "blank_greedy",
-            model=weights_hash(checkpoint),
+            model=identify(checkpoint, profile),
             progress=Progress(f"{label}, {mode}"),
         )
         scores[mode] = outcome.scores(unparsed=profile.bench.unparsed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from r1reward import benchmarks
@@ -16,6 +16,20 @@ _LOADERS: Mapping[str, Callable[[Path, Path], list[PreferencePair]]] = {
     benchmarks.MM_RLHF: lambda folder, cache: mm_rlhf_rewardbench.load_benchmark(folder),
 }
 BENCHMARKS = tuple(_LOADERS)
+
+
+def spread(pairs: Sequence[PreferencePair], limit: int) -> list[PreferencePair]:
+    """About `limit` pairs spread evenly over a benchmark, whose files are sorted by group.
+
+    The pairs of a question stay together.
+    """
+    if len(pairs) <= limit:
+        return list(pairs)
+    names = [str(pair.meta.get("question", index)) for index, pair in enumerate(pairs)]
+    questions = list(dict.fromkeys(names))
+    count = max(1, len(questions) * limit // len(pairs))
+    chosen = {questions[index * len(questions) // count] for index in range(count)}
+    return [pair for pair, name in zip(pairs, names, strict=True) if name in chosen]
 
 
 def load_validation(root: Path, *, cache: Path) -> list[PreferencePair]:

@@ -6,18 +6,15 @@ in the order of their names; the released script takes them as the file system l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF
-from r1reward.data.sources.base import find_files, find_picture, iterate_jsonl, strip_image_tag, text_field
+from r1reward.data.sources.base import Pictures, find_files, iterate_jsonl, strip_image_tag, text_field
 from r1reward.types import PreferencePair
 
-MAX_FRAMES = 32
 STAND_IN = "stand-in pictures"
-_DIGITS = re.compile(r"(\d+)")
 
 
 def group_of(path: str, *, origin: str = "") -> str:
@@ -42,15 +39,8 @@ def load_benchmark(
     return list(_read(file, pictures or file.parent, stand_in_pictures))
 
 
-def sample_frames(frames: Sequence[Path], limit: int = MAX_FRAMES) -> list[Path]:
-    """At most `limit` frames in order of time, evenly spread, first and last included."""
-    ordered = sorted(frames, key=lambda frame: _natural(frame.name))
-    if len(ordered) <= limit:
-        return ordered
-    return [ordered[round(index * (len(ordered) - 1) / (limit - 1))] for index in range(limit)]
-
-
 def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[PreferencePair]:
+    pictures = Pictures(folder)
     for row, (origin, values) in enumerate(iterate_jsonl(file)):
         is_video = values.get("video") is not None
         name = text_field(values, "video" if is_video else "image", origin)
@@ -60,9 +50,9 @@ def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[Prefer
         if stand_in:
             images = (str(stand_in[row % len(stand_in)]),)
         elif is_video:
-            frames = _frames(folder, name, origin)
+            frames = pictures.frames(name, origin)
         else:
-            images = (find_picture(folder, name, subfolders=(), origin=origin),)
+            images = (pictures.picture(name, origin),)
         meta: Mapping[str, Any] = {"row": row, "question": text_field(values, "id", origin), "image": name}
         yield PreferencePair(
             pair_id=f"{MM_RLHF}-{row:05d}",
@@ -76,17 +66,3 @@ def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[Prefer
             origin=origin,
             meta={**meta, **({"pictures": STAND_IN} if stand_in else {})},
         )
-
-
-def _frames(folder: Path, name: str, origin: str) -> tuple[str, ...]:
-    video = folder / name
-    files = [path for path in video.iterdir() if path.is_file()] if video.is_dir() else []
-    if not files:
-        raise ValueError(f"{origin}: {video} is no folder of frames")
-    names = [f"{name}/{frame.name}" for frame in sample_frames(files)]
-    return tuple(find_picture(folder, frame, subfolders=(), origin=origin) for frame in names)
-
-
-def _natural(name: str) -> list[int | str]:
-    """Frame 2 stands before frame 10."""
-    return [int(part) if part.isdigit() else part for part in _DIGITS.split(name)]

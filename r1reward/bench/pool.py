@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r1reward.bench.files import spread
 from r1reward.bench.runner import ORDERS, judge_all, rows_of
 from r1reward.bench.scoring import MARKS
-from r1reward.engines import load_engine
+from r1reward.engines import identify, load_engine
 from r1reward.engines.base import Engine, Sampling
-from r1reward.engines.loading import weights_hash
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_samples
 from r1reward.progress import Progress
@@ -77,12 +77,12 @@ def judge_often(
     )
     sample_pool(
         load_engine(checkpoint, profile),
-        pairs[: profile.scaling.pairs],
+        spread(pairs, profile.scaling.pairs),
         prompt=profile.model.prompt,
         sampling=sampling,
         work=work,
         record=record,
-        model=weights_hash(checkpoint),
+        model=identify(checkpoint, profile),
         progress=Progress("judging again and again"),
     )
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from r1reward.bench.runner import ORDERS, run_judge
 from r1reward.bench.scoring import MARKS, Scores
+from r1reward.engines import identify
 from r1reward.engines.base import Sampling
-from r1reward.engines.loading import weights_hash
 from r1reward.judge.scalar_model import ResponseScore, load_reward_model, score_request, score_responses
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, score_template
@@ -55,7 +55,7 @@ def evaluate_reward_model(
         outcome = run_judge(
             partial(_score_chunk, score, prompt=profile.model.prompt),
             pairs,
-            key={"prompt": score_template(profile.model.prompt), "model": weights_hash(checkpoint)},
+            key={"prompt": score_template(profile.model.prompt), "model": identify(checkpoint, profile)},
             sampling=Sampling(profile.engine.max_new_tokens, temperature=0.0),
             work=work / mode,
             record=record / f"{mode}.jsonl",

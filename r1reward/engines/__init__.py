@@ -7,21 +7,31 @@ from pathlib import Path
 from r1reward.engines.base import Engine, EngineError, Sampling
 from r1reward.settings import Profile
 
-__all__ = ["Engine", "EngineError", "Sampling", "load_engine"]
+__all__ = ["Engine", "EngineError", "Sampling", "identify", "load_engine"]
+
+
+def identify(checkpoint: str | Path, profile: Profile) -> str:
+    """Weights, sizes and engine behind the answers of a checkpoint; answers of another are not the same."""
+    from r1reward.engines.loading import weights_hash
+
+    settings = (profile.model.model_dump_json(exclude={"base"}), profile.engine.model_dump_json())
+    return " ".join([weights_hash(checkpoint), *settings])
 
 
 def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:
     """The profile's engine for a checkpoint folder or hub id; "mini" is the shipped tiny base model.
 
-    For a server, `checkpoint` is the model's name there unless `engine.openai.model` is set. Raises
-    ServerError or EngineError where an extra is missing.
+    For a server, `checkpoint` is the model's name there. Raises ServerError or EngineError where an extra
+    is missing, and ValueError where `engine.openai.model` names another model than the one to be loaded.
     """
     settings = profile.engine
     if settings.name == "openai":
         from r1reward.engines.openai import OpenAIEngine
 
-        model = settings.openai.model or str(checkpoint)
-        return OpenAIEngine(settings.openai.model_copy(update={"model": model}))
+        name = settings.openai.model or str(checkpoint)
+        if name != str(checkpoint):
+            raise ValueError(f"engine.openai.model is {name}, but {checkpoint} is to answer: leave it empty")
+        return OpenAIEngine(settings.openai.model_copy(update={"model": name}))
     if settings.name == "vllm":
         from r1reward.engines.vllm import VLLMEngine
 

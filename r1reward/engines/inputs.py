@@ -81,7 +81,7 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
         encoded["second_per_grid_ts"] = torch.full((len(videos),), seconds)
     batch: Batch = dict(encoded)
     if max_prompt_tokens is not None:
-        _check_lengths(batch["attention_mask"].sum(dim=1).tolist(), requests, max_prompt_tokens)
+        check_lengths(batch["attention_mask"].sum(dim=1).tolist(), requests, max_prompt_tokens)
     return batch
 
 
@@ -114,7 +114,8 @@ def stack_frames(frames: list[Image.Image]) -> Tensor:
     return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in frames])
 
 
-def _check_lengths(lengths: list[int], requests: Sequence[Request], limit: int) -> None:
+def check_lengths(lengths: list[int], requests: Sequence[Request], limit: int) -> None:
+    """Raises PromptTooLongError that names the first request with more than `limit` tokens."""
     for length, request in zip(lengths, requests, strict=True):
         if length > limit:
             name = request.origin or repr(request.text[:60])

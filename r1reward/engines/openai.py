@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from r1reward.engines.base import EngineError, Progress, Sampling
-from r1reward.servers.client import ServerClient
+from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.messages import user_turn
-from r1reward.servers.replies import Fault, Reply
+from r1reward.servers.replies import Reply
 from r1reward.settings import ConnectionSettings
 from r1reward.types import Completion, Request
 
@@ -46,7 +46,10 @@ class OpenAIEngine:
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None
     ) -> list[tuple[Completion, ...]]:
-        """See `Engine.generate`. A request that still fails after all repetitions is an EngineError."""
+        """See `Engine.generate`. A request that the server refuses is an EngineError.
+
+        A server that cannot be asked, or that still fails after all repetitions, is a ServerError.
+        """
         self._client.resume()
         wanted = [(index, sample) for index in range(len(requests)) for sample in range(sampling.samples)]
         done: dict[tuple[int, int], Completion] = {}
@@ -80,13 +83,13 @@ class OpenAIEngine:
         outcome = self._client.ask(body, about={"origin": request.origin, "sample": sample})
         if isinstance(outcome, Reply):
             return _completion(outcome)
-        raise EngineError(self._explain(outcome, request))
-
-    def _explain(self, fault: Fault, request: Request) -> str:
-        if fault.fatal:
-            return self._client.advice(fault)
+        if outcome.fatal:
+            raise ServerError(self._client.advice(outcome))
         name = request.origin or repr(request.text[:60])
-        return f"{self.settings.base_url} did not answer {name}: {fault.kind}: {fault.detail[:300]!r}"
+        what = f"{name}: {outcome.kind}: {outcome.detail[:300]!r}"
+        if outcome.retry:
+            raise ServerError(f"{self.settings.base_url} did not answer {what}")
+        raise EngineError(f"{self.settings.base_url} refuses {what}")
 
 
 def _completion(reply: Reply) -> Completion:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from r1reward.engines.base import EngineError, Progress, PromptTooLongError, Sampling
-from r1reward.engines.inputs import build_messages, fetch_pictures, render_chat, stack_frames
+from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.engines.inputs import build_messages, check_lengths, fetch_pictures, render_chat, stack_frames
 from r1reward.engines.loading import load_processor, model_folder
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.engines.outputs import read_completion
@@ -30,10 +30,13 @@ class VLLMEngine:
     numbers, which follow from the seed, the request's place in the call and the sample.
     """
 
-    def __init__(self, model: Any, processor: Any, *, suppressed: Sequence[int]) -> None:
+    def __init__(
+        self, model: Any, processor: Any, *, suppressed: Sequence[int], settings: EngineSettings
+    ) -> None:
         self.model = model
         self.processor = processor
         self._bias = dict.fromkeys(suppressed, _NEVER)
+        self._settings = settings
 
     @classmethod
     def from_pretrained(
@@ -59,12 +62,12 @@ class VLLMEngine:
         )
         suppressed = vision_token_ids(llm.llm_engine.model_config.hf_config)
         processor = load_processor(path, settings=model)
-        return cls(llm, processor, suppressed=suppressed)
+        return cls(llm, processor, suppressed=suppressed, settings=settings)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None
     ) -> list[tuple[Completion, ...]]:
-        """See `Engine.generate`. Raises PictureError, and PromptTooLongError."""
+        """See `Engine.generate`; more pictures than `vllm.pictures` are an EngineError, too."""
         from vllm import SamplingParams  # type: ignore[import-not-found]  # noqa: PLC0415
 
         prompts = [self._prompt(request) for request in requests]
@@ -81,12 +84,7 @@ class VLLMEngine:
             for sample in range(sampling.samples)
         ]
         repeated = [prompt for prompt in prompts for _ in range(sampling.samples)]
-        try:
-            outputs = self.model.generate(repeated, parameters, use_tqdm=False)
-        except ValueError as error:
-            if "longer than the maximum model length" not in str(error):
-                raise
-            raise PromptTooLongError(f"{error}; raise engine.max_prompt_tokens") from error
+        outputs = self.model.generate(repeated, parameters, use_tqdm=False)
         completions = [self._completion(output.outputs[0]) for output in outputs]
         if progress:
             progress(len(completions), len(completions))
@@ -94,6 +92,9 @@ class VLLMEngine:
         return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
 
     def _prompt(self, request: Request) -> dict[str, Any]:
+        limit, name = self._settings.vllm.pictures, request.origin or repr(request.text[:60])
+        if len(request.images) > limit:
+            raise EngineError(f"{name} has {len(request.images)} pictures; engine.vllm.pictures is {limit}")
         messages = build_messages(request)
         parts = messages[0]["content"]
         pictures = [part["image"] for part in parts if part["type"] == "image"]
@@ -104,8 +105,20 @@ class VLLMEngine:
         if videos:
             fetched = [fetch_pictures(self.processor.video_processor, frames) for frames in videos]
             data["video"] = [stack_frames(frames).numpy() for frames in fetched]
-        prompt = {"prompt": render_chat(self.processor, messages)}
-        return {**prompt, "multi_modal_data": data} if data else prompt
+        text = render_chat(self.processor, messages)
+        check_lengths([self._length(text, data)], [request], self._settings.max_prompt_tokens)
+        return {"prompt": text, "multi_modal_data": data} if data else {"prompt": text}
+
+    def _length(self, text: str, data: dict[str, Any]) -> int:
+        """Tokens of a prompt; each placeholder of a picture or video stands for its visual tokens."""
+        vision = self.processor.image_processor
+        area, pair = (vision.patch_size * vision.merge_size) ** 2, vision.temporal_patch_size
+        pictures = [width * height for width, height in (picture.size for picture in data.get("image", []))]
+        videos = [
+            -(-len(video) // pair) * video.shape[-2] * video.shape[-1] for video in data.get("video", [])
+        ]
+        visual = sum(pixels // area - 1 for pixels in [*pictures, *videos])
+        return len(self.processor.tokenizer(text)["input_ids"]) + visual
 
     def _completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)

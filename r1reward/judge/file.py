@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from r1reward.engines.base import EngineError
 from r1reward.files import append_jsonl, iterate_jsonl, read_json, read_jsonl, sha256_file, write_json
 from r1reward.judge.r1_reward import R1Reward
+from r1reward.prompts import prompt_hash
 from r1reward.types import Comparison, Judgment, Vote
 
 CHUNK_ROWS = 64
@@ -21,7 +24,6 @@ def judge_file(
     path: str | Path,
     out: str | Path,
     *,
-    model: str,
     votes: int = 1,
     both_orders: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -30,25 +32,29 @@ def judge_file(
 
     A row has `question`, `response_1`, `response_2` and, relative to the folder of the file, lists of
     `images` or `frames`; an `id` is repeated. `out` gets a line for each row, in order: its judgment, or
-    an `error` that says what is wrong with the row.
+    an `error` that says what is wrong with the row. A server that cannot be asked is a ServerError, and
+    the same call goes on from there.
 
     Args:
-        model: says who judges. Where `out` is of another model, file or way of asking it is left as it is
-            and a ValueError says so.
         progress: called with the rows done and their number.
+
+    Where `out` is of another model, engine, file or way of asking it is left as it is and a ValueError says
+    so.
     """
     path, out = Path(path), Path(out)
     rows = list(iterate_jsonl(path))
-    asked = {"model": model, "prompt": judge.prompt, "max_new_tokens": judge.max_new_tokens,
+    asked = {"model": judge.name, "prompt": prompt_hash(judge.prompt), "max_new_tokens": judge.max_new_tokens,
              "temperature": judge.temperature, "seed": judge.seed,
              "votes": votes, "both_orders": both_orders, "file": sha256_file(path)}  # fmt: skip
     done = _open(out, asked)
-    # A chunk is seeded by its place; one that was not finished is judged again as a whole.
+    # A chunk has a seed of its own; one that was not finished is judged again as a whole.
     done -= done % CHUNK_ROWS if done < len(rows) else 0
     _keep_first(out, done)
     for start in range(done, len(rows), CHUNK_ROWS):
         numbered = list(enumerate(rows[start : start + CHUNK_ROWS], start=start))
-        append_jsonl(out, _judge_rows(judge, numbered, path, votes=votes, both_orders=both_orders))
+        seed = int(np.random.SeedSequence([judge.seed, start]).generate_state(1)[0])
+        ask = partial(judge.compare_all, votes=votes, both_orders=both_orders, seed=seed)
+        append_jsonl(out, _judge_rows(ask, numbered, path))
         if progress:
             progress(min(start + CHUNK_ROWS, len(rows)), len(rows))
     failed = sum("error" in line for line in iterate_jsonl(out)) if rows else 0
@@ -57,8 +63,13 @@ def judge_file(
 
 def judgment_row(judgment: Judgment) -> Row:
     """A judgment with the record of each vote, as it stands in a file."""
-    values = asdict(judgment)
-    return {**values, "votes": [_vote_row(vote) for vote in judgment.votes]}
+    return {
+        "verdict": judgment.verdict,
+        "confidence": judgment.confidence,
+        "reasoning": judgment.reasoning,
+        "swapped": judgment.swapped,
+        "votes": [_vote_row(vote) for vote in judgment.votes],
+    }
 
 
 def _vote_row(vote: Vote) -> Row:
@@ -73,7 +84,7 @@ def _vote_row(vote: Vote) -> Row:
 
 
 def _judge_rows(
-    judge: R1Reward, numbered: Sequence[tuple[int, Row]], path: Path, *, votes: int, both_orders: bool
+    ask: Callable[[list[Comparison]], list[Judgment]], numbered: Sequence[tuple[int, Row]], path: Path
 ) -> list[Row]:
     """A line for each row. Where one of them breaks the batch each is judged alone."""
     lines: dict[int, Row] = {}
@@ -84,7 +95,7 @@ def _judge_rows(
         except ValueError as error:
             lines[number] = {"error": str(error)}
     try:
-        judged = judge.compare_all(list(good.values()), votes=votes, both_orders=both_orders) if good else []
+        judged = ask(list(good.values())) if good else []
         lines |= {number: judgment_row(one) for number, one in zip(good, judged, strict=True)}
     except EngineError as error:
         if len(good) == 1:
@@ -92,7 +103,7 @@ def _judge_rows(
         else:
             alone = [(number, row) for number, row in numbered if number in good]
             for item in alone:
-                line = _judge_rows(judge, [item], path, votes=votes, both_orders=both_orders)[0]
+                line = _judge_rows(ask, [item], path)[0]
                 lines[item[0]] = {name: value for name, value in line.items() if name not in ("row", "id")}
     ids = {number: {"id": row["id"]} if "id" in row else {} for number, row in numbered}
     return [{"row": number + 1, **ids[number], **lines[number]} for number, _ in numbered]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from r1reward.config import load_profile
-from r1reward.engines import Engine, Sampling, load_engine
+from r1reward.engines import Engine, Sampling, identify, load_engine
 from r1reward.judge.reward_model import judge_samples
 from r1reward.judge.voting import decide
 from r1reward.prompts import PromptName
@@ -46,6 +46,7 @@ class R1Reward:
         max_new_tokens: a longer answer is cut, and has no verdict.
         temperature: of the votes; a single vote is greedy.
         seed: for the votes.
+        name: says who judges by which engine, so that answers of another are not taken for its own.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class R1Reward:
         max_new_tokens: int = 1024,
         temperature: float = 1.0,
         seed: int = 0,
+        name: str = "",
     ) -> None:
-        self.engine = engine
+        self.engine, self.name = engine, name
         self.prompt: PromptName = prompt
         self.max_new_tokens, self.temperature, self.seed = max_new_tokens, temperature, seed
 
@@ -92,6 +94,7 @@ class R1Reward:
             max_new_tokens=profile.engine.max_new_tokens,
             temperature=profile.bench.sampled_temperature,
             seed=seed,
+            name=identify(path, profile),
         )
 
     def compare(
@@ -122,15 +125,20 @@ class R1Reward:
         *,
         votes: int = 1,
         both_orders: bool = False,
+        seed: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Judgment]:
-        """`compare` for many at once, in their order. `progress(done, total)` counts votes."""
+        """`compare` for many at once, in their order, with the judge's seed unless one is given.
+
+        `progress(done, total)` counts votes.
+        """
         if votes < 1:
             raise ValueError(f"votes is {votes}; at least one is needed")
         asked = list(comparisons)
         if both_orders:
             asked = [item for given in comparisons for item in (given, given.swapped())]
-        sampling = Sampling(self.max_new_tokens, self.temperature if votes > 1 else 0.0, votes, self.seed)
+        temperature, seed = self.temperature if votes > 1 else 0.0, self.seed if seed is None else seed
+        sampling = Sampling(self.max_new_tokens, temperature, votes, seed)
         answers = judge_samples(self.engine, asked, prompt=self.prompt, sampling=sampling, progress=progress)
         if not both_orders:
             return [decide(group) for group in answers]
@@ -185,13 +193,13 @@ class R1Reward:
 def _ranking(count: int, judgments: dict[tuple[int, int], Judgment]) -> Ranking:
     """Round robin: wins decide, then confidence, then the order given."""
     wins = [[0.5] * count for _ in range(count)]
-    sure = [0.0] * count
+    sure = [(count - 1) / 2] * count
     for (i, j), judgment in judgments.items():
         won = {Verdict.FIRST: 1.0, Verdict.SECOND: 0.0, Verdict.UNPARSED: 0.5}[judgment.verdict]
         wins[i][j], wins[j][i] = won, 1 - won
         certainty = {1.0: judgment.confidence, 0.0: 1 - judgment.confidence, 0.5: 0.5}
-        sure[i] += certainty[won]
-        sure[j] += certainty[1 - won]
+        sure[i] += certainty[won] - 0.5
+        sure[j] += certainty[1 - won] - 0.5
     scores = tuple((sum(row) - 0.5) / (count - 1) for row in wins)
     order = sorted(range(count), key=lambda index: (-scores[index], -sure[index], index))
     return Ranking(tuple(order), scores, judgments)

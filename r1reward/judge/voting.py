@@ -12,7 +12,8 @@ def decide(votes: Sequence[Vote], *, weighted: bool = False) -> Judgment:
 
     Probability breaks a tie of numbers. The verdict is UNPARSED where no vote has one, or where nothing
     tells the two apart. An unknown probability counts as 1. The confidence is the mean over the votes of
-    the probability they give to the verdict: its own, one less that of the other, 0 without a verdict.
+    the probability they give to the verdict: its own, one less that of the other, 0 without a verdict. The
+    reasoning is that of the most probable vote for the verdict, one that saw the given order if there is any.
     """
     numbers, weights = ({Verdict.FIRST: 0.0, Verdict.SECOND: 0.0} for _ in range(2))
     for vote in votes:
@@ -28,8 +29,10 @@ def decide(votes: Sequence[Vote], *, weighted: bool = False) -> Judgment:
         for vote in votes
         if vote.verdict is not Verdict.UNPARSED
     )
-    best = max((vote for vote in votes if vote.verdict is winner), key=_probability)
-    return Judgment(winner, support / len(votes), best.reasoning, tuple(votes))
+    named = [vote for vote in votes if vote.verdict is winner]
+    # A vote that saw the responses exchanged calls the winner by the other number.
+    best = max(named, key=lambda vote: (not vote.swapped, _probability(vote)))
+    return Judgment(winner, support / len(votes), best.reasoning, tuple(votes), best.swapped)
 
 
 def _probability(vote: Vote) -> float:

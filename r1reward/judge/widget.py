@@ -29,13 +29,14 @@ def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
         for number, text in enumerate(comparison.responses, start=1)
     )
     votes = "".join(_vote(number, vote) for number, vote in enumerate(judgment.votes, start=1))
+    exchanged = "<p>Its vote saw the responses exchanged:</p>" if judgment.swapped else ""
     return (
         f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
         f"<p><b>{html.escape(comparison.question)}</b></p>"
         f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{responses}</div>'
         f"<p><b>{_SAID[judgment.verdict]}</b>, confidence {judgment.confidence:.3f}, "
         f"{len(judgment.votes)} vote(s)</p>"
-        f'<div style="{_CELL}">{html.escape(judgment.reasoning)}</div>'
+        f'{exchanged}<div style="{_CELL}">{html.escape(judgment.reasoning)}</div>'
         f"<details><summary>votes</summary><ol>{votes}</ol></details></div>"
     )
 

@@ -38,8 +38,8 @@ from r1reward.report.voting import (
 
 VOTING_NOTE = (
     "Votes of k sampled answers: the mean over all ways to draw k of a pair's answers (random orders of them "
-    "for weights and early stopping), over both orders of the pair; a tie is a coin, an answer without a "
-    "verdict abstains. 95 % bootstrap interval over seeds, then pairs."
+    "for early stopping), over both orders of the pair; an answer without a verdict abstains, a tie is a "
+    "coin, no verdict at all is wrong. 95 % bootstrap interval over seeds, then pairs."
 )
 RANKED = ("sft", REFERENCE)
 NAMES = {MM_RLHF: "MM-RLHF-RewardBench", VL: "VL-RewardBench", MULTIMODAL: "Multimodal RewardBench"}
@@ -62,14 +62,14 @@ COIN_VOTE: dict[str, Any] = {"color": COLOURS["quiet"], "ls": ":", "lw": 1, "lab
 
 def voting_rows(pool: Pool) -> dict[str, tuple[Values, float]]:
     """What Table 12 shows by the name of the strategy: accuracy (S, N) and mean answers drawn."""
-    size = pool.size
+    size, even = pool.size, pool.size - pool.size % 2
     stopped, drawn = early_stopping(pool)
     return {
         "One answer": (majority(pool, 1).mean(axis=-1), 1.0),
         f"Voting@{size}": (majority(pool, size).mean(axis=-1), float(size)),
-        "Confidence-Weighted": (weighted_majority(pool, size).mean(axis=-1), float(size)),
+        "Confidence-Weighted": (weighted_majority(pool).mean(axis=-1), float(size)),
         "Early Stopping": (stopped.mean(axis=-1), float(drawn.mean())),
-        f"Voting@{size}, half exchanged": (swapped_majority(pool, size - size % 2), float(size)),
+        f"Voting@{even}, half exchanged": (swapped_majority(pool, even), float(even)),
     }
 
 
@@ -166,7 +166,7 @@ def _draw_costs(axes: Axes, pool: Pool) -> None:
         found = [100 * float(strategy(pool, k).mean()) for k in shown]
         axes.plot([tokens * k for k in shown], found, **LOOKS[name])
     stopped, drawn = early_stopping(pool)
-    weighted = weighted_majority(pool, pool.size)
+    weighted = weighted_majority(pool)
     axes.plot(tokens * pool.size, 100 * weighted.mean(), **LOOKS["weighted"])
     axes.plot(tokens * drawn.mean(), 100 * stopped.mean(), **LOOKS["stopped"])
     axes.set_xlabel("generated tokens a pair")

@@ -40,7 +40,7 @@ def _any(pool: Pool) -> Values:
 
 
 def _weights(pool: Pool) -> Values:
-    return 100 * (weighted_majority(pool, pool.size) - majority(pool, pool.size))
+    return 100 * (weighted_majority(pool) - majority(pool, pool.size))
 
 
 def _saved(pool: Pool) -> Values:

@@ -1,13 +1,14 @@
 """Votes of a pool of answers: what k of them come to, exactly or over random orders of the pool.
 
-S seeds, N pairs, 2 orders, K answers for each. Answers without a verdict abstain; a tie is a coin (0.5).
+S seeds, N pairs, 2 orders, K answers for each. Answers without a verdict abstain; a tie is a coin (0.5), and
+a vote in which all abstain is wrong.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import comb
+from math import comb, prod
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,10 @@ def swapped_majority(pool: Pool, k: int) -> Values:
     right, wrong = pool.right.sum(-1), pool.wrong.sum(-1)
     values = np.empty(right.shape[:2])
     for place in np.ndindex(values.shape):
-        sides = zip(right[place], wrong[place], strict=True)
+        sides = list(zip(right[place], wrong[place], strict=True))
         given, exchanged = (_margins(r, w, pool.size, k // 2) for r, w in sides)
-        values[place] = _decided(np.convolve(given, exchanged))
+        silent = prod(_all_abstain(r + w, pool.size, k // 2) for r, w in sides)
+        values[place] = _decided(np.convolve(given, exchanged), silent)
     return values
 
 
@@ -90,15 +92,10 @@ def any_right(pool: Pool, k: int) -> Values:
     return table[pool.right.sum(-1)]
 
 
-def weighted_majority(pool: Pool, k: int) -> Values:
-    """Accuracy (S, N, 2) of k votes that weigh as much as their answer's probability, over random draws."""
-    total = np.zeros(pool.right.shape[:3])
-    for order in _shuffles(pool.size):
-        drawn = order[:k]
-        named = pool.right[..., drawn].astype(float) - pool.wrong[..., drawn]
-        weights = pool.probability[..., drawn] * named
-        total += _outcome(weights.sum(-1))
-    return total / SHUFFLES
+def weighted_majority(pool: Pool) -> Values:
+    """Accuracy (S, N, 2) of all votes of the pool, each weighing as much as its answer's probability."""
+    named = _named(pool)
+    return _outcome((pool.probability * named).sum(-1), named)
 
 
 def early_stopping(pool: Pool) -> tuple[Values, Values]:
@@ -107,35 +104,43 @@ def early_stopping(pool: Pool) -> tuple[Values, Values]:
     Without that all of the pool vote (C.10). Means over random orders of the pool.
     """
     accuracy, drawn = (np.zeros(pool.right.shape[:3]) for _ in range(2))
-    for order in _shuffles(pool.size):
-        named = pool.right[..., order].astype(int) - pool.wrong[..., order]
+    rng = np.random.default_rng(SHUFFLE_SEED)
+    for _ in range(SHUFFLES):
+        named = _named(pool)[..., rng.permutation(pool.size)]
         runs = np.lib.stride_tricks.sliding_window_view(named, REPEATS, axis=-1)
         same = np.abs(runs.sum(-1)) == REPEATS
         stops, first = same.any(-1), same.argmax(-1)
         said = np.take_along_axis(named, first[..., None], axis=-1)[..., 0]
-        accuracy += np.where(stops, said > 0, _outcome(named.sum(-1)))
+        accuracy += np.where(stops, said > 0, _outcome(named.sum(-1), named))
         drawn += np.where(stops, first + REPEATS, pool.size)
     return accuracy / SHUFFLES, drawn / SHUFFLES
 
 
-def _outcome(margin: Values) -> Values:
-    """1 where the margin is for the right response, 0.5 at a tie."""
-    return (np.sign(np.round(margin, 9)) + 1) / 2
+def _named(pool: Pool) -> NDArray[np.int64]:
+    """1 for an answer that names the right response, -1 for the wrong one, 0 for one without a verdict."""
+    return pool.right.astype(int) - pool.wrong
 
 
-def _shuffles(size: int) -> list[NDArray[np.intp]]:
-    rng = np.random.default_rng(SHUFFLE_SEED)
-    return [rng.permutation(size) for _ in range(SHUFFLES)]
+def _outcome(margin: NDArray[Any], named: NDArray[np.int64]) -> Values:
+    """1 where the margin is for the right response, 0.5 at a tie, 0 where no answer has a verdict."""
+    return np.where(named.any(-1), (np.sign(np.round(margin, 9)) + 1) / 2, 0.0)
 
 
 def _vote(right: int, wrong: int, size: int, k: int) -> float:
-    return _decided(_margins(right, wrong, size, k)) if right + wrong <= size else 0.0
+    if right + wrong > size:
+        return 0.0
+    return _decided(_margins(right, wrong, size, k), _all_abstain(right + wrong, size, k))
 
 
-def _decided(margins: NDArray[Any]) -> float:
-    """Chance that a margin is above 0, with half of that of 0; margins lie around the middle."""
+def _decided(margins: NDArray[Any], silent: float) -> float:
+    """Chance that a margin is above 0, with half of that of 0 but for draws in which all abstain."""
     middle = len(margins) // 2
-    return float(margins[middle + 1 :].sum() + margins[middle] / 2)
+    return float(margins[middle + 1 :].sum() + (margins[middle] - silent) / 2)
+
+
+def _all_abstain(named: int, size: int, k: int) -> float:
+    """Chance that no answer with a verdict is among k of a pool that has `named` of them."""
+    return comb(size - named, k) / comb(size, k)
 
 
 @cache

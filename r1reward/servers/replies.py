@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-MAX_BODY_BYTES = 1 << 20  # an answer of 100,000 tokens has about half as many
+MAX_BODY_BYTES = 1 << 22  # an answer of 30,000 tokens with log-probabilities has about as many
 KEPT_CHARACTERS = 2000
 RETRIED_STATUS = (408, 409, 429)
 FATAL_STATUS = (401, 403, 404)

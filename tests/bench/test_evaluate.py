@@ -29,7 +29,7 @@ class FirstEngine:
 def engine(monkeypatch):
     engine = FirstEngine()
     monkeypatch.setattr(module, "load_engine", lambda checkpoint, profile: engine)
-    monkeypatch.setattr(module, "weights_hash", lambda checkpoint: str(checkpoint))
+    monkeypatch.setattr(module, "identify", lambda checkpoint, profile: str(checkpoint))
     return engine
 
 

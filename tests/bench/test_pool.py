@@ -1,11 +1,13 @@
 """Many answers a pair, and rankings of several responses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from r1reward.bench.best_of_n import rank_with, ranking_questions
+from r1reward.bench.files import spread
 from r1reward.bench.mm_rlhf_rewardbench import load_benchmark
 from r1reward.bench.pool import judge_often
 from r1reward.config import load_profile
@@ -38,7 +40,7 @@ def test_the_record_holds_every_answer_and_repeats(
     first, second = ((place / "pool.jsonl").read_bytes() for place in places)
     assert first == second
     lines = read_jsonl(places[0] / "pool.jsonl")
-    assert [line["row"] for line in lines] == [0, 1, 2, 3]
+    assert [line["row"] for line in lines] == [0, 17, 18, 19]
     texts = read_jsonl(places[0] / "texts.jsonl")
     assert len(texts) == 8 and all(len(line["texts"]) == 3 for line in texts)
     for line, pair in zip(lines, pairs, strict=False):
@@ -60,3 +62,18 @@ def test_questions_with_several_pairs_are_ranked(
     lines = read_jsonl(tmp_path / "rankings.jsonl")
     assert [line["question"] for line in lines] == [item.label for item, _, _ in questions]
     assert all(sorted(line["order"]) == list(range(line["responses"])) for line in lines)
+
+
+def test_part_of_a_benchmark_is_spread_over_it_and_keeps_questions_whole() -> None:
+    pairs = [
+        PreferencePair(
+            f"p{i}", "s", "q", ("a", "b"), 1, category=str(i // 10), meta={"question": f"q{i // 2}"}
+        )
+        for i in range(40)
+    ]
+    part = spread(pairs, 8)
+    assert len(part) == 8 and {pair.category for pair in part} == {"0", "1", "2", "3"}
+    names = [pair.meta["question"] for pair in part]
+    assert names[::2] == names[1::2]
+    assert spread(pairs, 40) == pairs
+    assert len(spread([replace(pair, meta={}) for pair in pairs], 7)) == 7

@@ -1,5 +1,7 @@
 """Votes by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,13 @@ def test_without_a_difference_there_is_no_verdict() -> None:
     assert decide([]).verdict is UNPARSED
     judged = decide([vote(UNPARSED), vote(SECOND, 0.8)])
     assert (judged.verdict, judged.confidence) == (SECOND, pytest.approx(0.4))
+
+
+def test_the_reasoning_is_of_a_vote_that_saw_the_given_order_if_there_is_one() -> None:
+    seen, turned = vote(FIRST, 0.6), replace(vote(FIRST, 0.9), reasoning="response 2 is better", swapped=True)
+    judged = decide([turned, seen])
+    assert (judged.reasoning, judged.swapped) == (seen.reasoning, False)
+    assert decide([turned, vote(UNPARSED)]).swapped
 
 
 @given(
