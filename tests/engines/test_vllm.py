@@ -13,6 +13,7 @@ from r1reward.settings import WorldSettings
 
 pytestmark = pytest.mark.full
 REPOSITORY = Path(__file__).resolve().parents[2]
+SHIM = REPOSITORY / "tests" / "data" / "server_shim"
 PYTHON = Path(os.environ.get("R1REWARD_SERVERS", sys.prefix)) / "bin" / "python"
 
 
@@ -24,7 +25,7 @@ def test_vllm_gives_the_answers_and_log_probs_of_our_own_engine(tmp_path: Path) 
     driver = Path(__file__).with_name("vllm_driver.py")
     done = subprocess.run(
         [PYTHON, driver, tmp_path / "vl_rewardbench"],
-        env={**os.environ, **offline, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, **offline, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{SHIM}"},
         capture_output=True,
         text=True,
         check=False,
