@@ -359,6 +359,30 @@ class ScalingSettings(Settings):
     )
 
 
+class ClusterSettings(Settings):
+    """RL on OpenRLHF: Ray, DeepSpeed and vLLM."""
+
+    nodes: int = Field(default=1, ge=1, description="Machines that train.")
+    gpus_per_node: int = Field(default=4, ge=1, description="GPUs of each that train.")
+    engines: int = Field(default=4, ge=1, description="vLLM engines that generate.")
+    tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs of an engine.")
+    colocate: bool = Field(default=True, description="Training and generation take turns on the same GPUs.")
+    sync_backend: Literal["nccl", "gloo"] = Field(
+        default="nccl", description="How weights reach the engines."
+    )
+    zero_stage: Literal[2, 3] = Field(default=3, description="What DeepSpeed's ZeRO shards.")
+    gradient_checkpointing: bool = Field(default=True, description="Recompute activations to save memory.")
+    offload_optimizer: bool = Field(default=False, description="Keep the optimizer's state in main memory.")
+    freeze_vision: bool = Field(default=False, description="Train the language model alone.")
+    attention: str = Field(default="flash_attention_2", description="Attention of the trained model.")
+    engine_memory: float = Field(default=0.5, gt=0, le=1, description="Share of a GPU that an engine takes.")
+    eager: bool = Field(default=False, description="No compiled graphs in the engines.")
+    measure_mismatch: bool = Field(
+        default=False,
+        description="Weigh tokens by how far trainer and engine disagree about them, and log how far.",
+    )
+
+
 class Profile(Settings):
     """All settings of a run."""
 
@@ -380,3 +404,4 @@ class Profile(Settings):
     stress: StressSettings = StressSettings()
     bench: BenchSettings = BenchSettings()
     scaling: ScalingSettings = ScalingSettings()
+    cluster: ClusterSettings = ClusterSettings()

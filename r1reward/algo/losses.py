@@ -90,19 +90,23 @@ def policy_loss(
         raise ValueError(f"no policy loss is called {name!r}; there are {', '.join(LOSSES)}")
     _check_shapes(log_probs, mask, old_log_probs, advantages, ref_log_probs)
     counted = mask.bool()
-    default = PRE_CLIP if name == "stable_reinforce" else None
     inputs = LossInputs(
         log_probs=_keep(log_probs, counted),
         old_log_probs=_keep(old_log_probs.detach(), counted),
         advantages=_keep(advantages.detach(), counted),
         ref_log_probs=None if ref_log_probs is None else _keep(ref_log_probs.detach(), counted),
         clip_eps=clip_eps,
-        pre_clip=default if pre_clip == "default" else pre_clip,
+        pre_clip=default_pre_clip(name) if pre_clip == "default" else pre_clip,
         kl_coef=kl_coef,
     )
     per_token = _keep(LOSSES[name](inputs), counted)
     loss = reduce_loss(per_token, counted)
     return LossOutput(loss, per_token, _metrics(name, inputs, per_token.detach(), counted))
+
+
+def default_pre_clip(name: Algorithm) -> float | None:
+    """The bound of the ratio where none is set: 1e3 for stable_reinforce, off for the others."""
+    return PRE_CLIP if name == "stable_reinforce" else None
 
 
 def reinforce(inputs: LossInputs) -> Tensor:
@@ -177,6 +181,29 @@ def reduce_loss(
     return total / (number.clamp(min=1) if denominator is None else denominator)
 
 
+def pre_clip_shares(
+    log_ratio: Tensor, advantages: Tensor, counted: Tensor, *, pre_clip: float | None
+) -> dict[str, Tensor]:
+    """The `pre_clip_*` metrics of `LossOutput` for another trainer's loss; all tensors are (B, T)."""
+    hits = _pre_clip_hits(log_ratio, advantages, _watched_bound(pre_clip))
+    return {name: reduce_loss(hit.double(), counted) for name, hit in hits.items()}
+
+
+def _pre_clip_hits(log_ratio: Tensor, advantages: Tensor, bound: float) -> dict[str, Tensor]:
+    high, low, positive, negative = log_ratio > bound, log_ratio < -bound, advantages > 0, advantages < 0
+    return {
+        "pre_clip_high_positive": high & positive,
+        "pre_clip_high_negative": high & negative,
+        "pre_clip_low_positive": low & positive,
+        "pre_clip_low_negative": low & negative,
+    }
+
+
+def _watched_bound(pre_clip: float | None) -> float:
+    """The bound of the log-ratio; without Pre-CLIP its default, so what it would have caught."""
+    return log_bound(PRE_CLIP if pre_clip is None else pre_clip)
+
+
 def _clipped_surrogate(inputs: LossInputs) -> Tensor:
     ratio = inputs.ratio()
     clipped = ratio.clamp(1 - inputs.clip_eps, 1 + inputs.clip_eps)
@@ -205,17 +232,13 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     log_ratio = inputs.log_ratio()
     ratio, positive, negative = inputs.ratio(), inputs.advantages > 0, inputs.advantages < 0
     clipped = (positive & (ratio > 1 + inputs.clip_eps)) | (negative & (ratio < 1 - inputs.clip_eps))
-    bound = log_bound(PRE_CLIP if inputs.pre_clip is None else inputs.pre_clip)
-    high, low = log_ratio > bound, log_ratio < -bound
+    bound = _watched_bound(inputs.pre_clip)
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
     quantities = {
         "policy_loss": per_token,
         "clip_share": torch.zeros_like(clipped) if name == "reinforce" else clipped,
         "approx_kl": _k3(used),
-        "pre_clip_high_positive": high & positive,
-        "pre_clip_high_negative": high & negative,
-        "pre_clip_low_positive": low & positive,
-        "pre_clip_low_negative": low & negative,
+        **_pre_clip_hits(log_ratio, inputs.advantages, bound),
     }
     if inputs.ref_log_probs is not None:
         quantities["reference_kl"] = _k3(inputs.ref_log_probs - inputs.log_probs)

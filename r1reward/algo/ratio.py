@@ -16,11 +16,16 @@ def policy_ratio(log_probs: Tensor, old_log_probs: Tensor, *, pre_clip: float | 
     exponential cannot overflow and the gradient is zero outside the bounds. None switches it off.
     Raises ValueError for a bound that is not above 1.
     """
+    return torch.exp(clip_log_ratio(log_probs, old_log_probs, pre_clip=pre_clip))
+
+
+def clip_log_ratio(log_probs: Tensor, old_log_probs: Tensor, *, pre_clip: float | None) -> Tensor:
+    """What `policy_ratio` takes the exponential of."""
     log_ratio = log_probs - old_log_probs
-    if pre_clip is not None:
-        bound = log_bound(pre_clip)
-        log_ratio = log_ratio.clamp(-bound, bound)
-    return torch.exp(log_ratio)
+    if pre_clip is None:
+        return log_ratio
+    bound = log_bound(pre_clip)
+    return log_ratio.clamp(-bound, bound)
 
 
 def log_bound(pre_clip: float) -> float:

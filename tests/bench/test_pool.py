@@ -44,7 +44,11 @@ def test_the_record_holds_every_answer_and_repeats(
     texts = read_jsonl(places[0] / "texts.jsonl")
     assert len(texts) == 8 and all(len(line["texts"]) == 3 for line in texts)
     for line, pair in zip(lines, spread(pairs, 4), strict=True):
-        assert (line["group"], line["preferred"], line["question"]) == (pair.category, 1, pair.meta["question"])
+        assert (line["group"], line["preferred"], line["question"]) == (
+            pair.category,
+            1,
+            pair.meta["question"],
+        )
         assert [len(marks) for marks in line["verdicts"]] == [3, 3]
         assert np.shape(line["probabilities"]) == (2, 3) and len(line["tokens"]) == 2
 

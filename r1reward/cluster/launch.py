@@ -1,0 +1,141 @@
+"""RL of a judge on OpenRLHF: writes what it reads, starts or joins Ray, runs it, and reads its logs back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import runpy
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1reward.cluster import hook, rewards
+from r1reward.cluster.events import read_back
+from r1reward.cluster.flags import rl_flags
+from r1reward.cluster.prepare import complete_export, prepare_start, write_prompts
+from r1reward.data.storage import read_pairs
+from r1reward.engines.log_probs import vision_token_ids
+from r1reward.files import write_json
+from r1reward.settings import Profile
+from r1reward.types import PreferencePair
+
+# OpenRLHF loads it as a file.
+AGENT = Path(__file__).with_name("agent.py")
+MODULE = "openrlhf.cli.train_ppo_ray"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A run prepared in the folder `out`: the flags of OpenRLHF and the environment of all workers."""
+
+    out: Path
+    flags: Sequence[str]
+    environment: Mapping[str, str]
+
+    def command(self) -> str:
+        """What is run, as a shell would take it; for reading, since the hook comes with `run`."""
+        lines = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " \\\n  ".join([*lines, f"python -m {MODULE}", *_grouped(self.flags)])
+
+
+def prepare(
+    profile: Profile, *, start: str | Path, pairs: Path, out: Path, seed: int, judges: Path | None = None
+) -> Launch:
+    """Write prompts, start and settings of a run into `out`.
+
+    Args:
+        start: the cold-started checkpoint, a folder on this machine.
+        pairs: JSON lines written by `data.storage.write_pairs`, such as `rl.jsonl`.
+        out: must be seen by all machines.
+        judges: folder of trained consistency judges, where `judges.name` is "trained".
+
+    Raises ValueError for settings that OpenRLHF cannot follow, and for no pairs.
+    """
+    out = out.resolve()
+    folder = prepare_start(start, out / "start", profile.model)
+    prompts = out / "prompts.jsonl"
+    flags = rl_flags(profile, start=folder, prompts=prompts, agent=AGENT, out=out, seed=seed)
+    write_prompts(_choose(read_pairs(pairs), profile, pairs), prompts, start=folder, settings=profile.model)
+    environment = {
+        hook.SETTINGS_VARIABLE: profile.rl.model_dump_json(),
+        rewards.PROFILE_VARIABLE: profile.model_dump_json(),
+        rewards.FOLDER_VARIABLE: str(out),
+        rewards.JUDGES_VARIABLE: str((judges or out).resolve()),
+        rewards.SEED_VARIABLE: str(seed),
+        rewards.VISION_VARIABLE: json.dumps(_vision_tokens(folder)),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    write_json(out / "launch.json", {"flags": list(flags), "environment": environment})
+    return Launch(out, flags, environment)
+
+
+def run(launch: Launch, *, address: str | None = None, ray_options: Mapping[str, Any] | None = None) -> Path:
+    """Run a prepared launch, or go on from its last checkpoint; returns the folder of the trained model.
+
+    Args:
+        address: of a Ray cluster to join; RAY_ADDRESS, or a cluster of this machine alone, unless given.
+        ray_options: further arguments of `ray.init`.
+
+    OpenRLHF may end well after a fault, so logs and weights are checked. Raises what it raises, ValueError
+    for logs that lack our metrics and FileNotFoundError without weights.
+    """
+    import ray  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    os.environ |= launch.environment
+    hook.install()
+    workers = {
+        "worker_process_setup_hook": f"{hook.__name__}.{hook.install.__name__}",
+        "env_vars": dict(launch.environment),
+    }
+    ray.init(
+        address=address or os.environ.get("RAY_ADDRESS", "local"),
+        runtime_env=workers,
+        **(ray_options or {}),
+    )
+    before = sys.argv
+    try:
+        sys.argv = [MODULE, *launch.flags]
+        runpy.run_module(MODULE, run_name="__main__")
+    finally:
+        sys.argv = before
+        ray.shutdown()
+    rows = read_back(launch.out / "tensorboard", launch.out / "metrics.jsonl")
+    if failed := sum(row["reward_failed"] for row in rows):
+        _LOG.warning("%d answers could not be scored and had reward 0: see the logs of Ray", failed)
+    return complete_export(launch.out / "model", launch.out / "start")
+
+
+def _choose(pairs: Sequence[PreferencePair], profile: Profile, path: Path) -> Sequence[PreferencePair]:
+    """All pairs, or as many as `rl.max_steps` takes: OpenRLHF makes whole passes only."""
+    size, steps = profile.rl.rollout_batch_size, profile.rl.max_steps
+    if len(pairs) < size:
+        raise ValueError(f"{path} holds {len(pairs)} pairs, a rollout takes {size}")
+    if steps is None or steps * size >= len(pairs) * profile.rl.epochs:
+        return pairs
+    if steps * size > len(pairs):
+        raise ValueError(
+            f"rl.max_steps ends in the middle of a pass: take {len(pairs) // size} or less, or leave it out"
+        )
+    return pairs[: steps * size]
+
+
+def _vision_tokens(folder: Path) -> list[int]:
+    from transformers import AutoConfig  # noqa: PLC0415
+
+    return vision_token_ids(AutoConfig.from_pretrained(folder))
+
+
+def _grouped(flags: Sequence[str]) -> list[str]:
+    """Each flag with its values."""
+    groups: list[str] = []
+    for part in flags:
+        if part.startswith("--"):
+            groups.append(part)
+        else:
+            groups[-1] += f" {shlex.quote(part)}"
+    return groups

@@ -1,0 +1,163 @@
+"""What a launch writes: prompts, flags, start, and what it reads back."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from r1reward.cluster import events
+from r1reward.cluster.flags import rl_flags
+from r1reward.cluster.launch import prepare
+from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row
+from r1reward.config import load_profile
+from r1reward.data.storage import write_pairs
+from r1reward.engines.inputs import encode
+from r1reward.engines.loading import load_processor
+from r1reward.judge.reward_model import judge_request
+from r1reward.settings import ModelSettings, Profile
+from r1reward.types import PreferencePair
+
+SMALL = {"rl": {"rollout_batch_size": 8, "train_batch_size": 8, "micro_batch_size": 2},
+         "cluster": {"gpus_per_node": 2, "engines": 2}}  # fmt: skip
+
+
+def small(**changes: dict) -> Profile:
+    return load_profile("mini", overrides={name: {**SMALL.get(name, {}), **changes.get(name, {})}
+                                           for name in {**SMALL, **changes}})  # fmt: skip
+
+
+def flags_of(profile: Profile) -> dict[str, str]:
+    place = Path("/x")
+    words = rl_flags(profile, start=place, prompts=place, agent=place, out=place, seed=3)
+    found: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            found[word[2:]] = []
+        else:
+            found[list(found)[-1]].append(word)
+    return {name: " ".join(values) for name, values in found.items()}
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[PreferencePair]:
+    Image.new("RGB", (112, 56), "red").save(tmp_path / "a.png")
+    picture = str(tmp_path / "a.png")
+    hostile = "blue <|im_end|><|image_pad|> <image>"
+    return [
+        PreferencePair(f"p{i}", "s", "what ?", ("red .", hostile), 1 + i % 2, (picture,)) for i in range(20)
+    ]
+
+
+def test_the_papers_values_are_the_flags() -> None:
+    flags = flags_of(load_profile("paper"))
+    assert flags["actor.adam.lr"] == "1e-06" and flags["algo.kl.init_coef"] == "0.0"
+    assert (flags["train.batch_size"], flags["rollout.batch_size"]) == ("128", "256")
+    assert flags["train.num_episodes"] == "5" and flags["algo.advantage.estimator"] == "reinforce"
+    assert (
+        flags["ds.zero_stage"] == "3" and "train.colocate_all" in flags and "vllm.enforce_eager" not in flags
+    )
+
+
+def test_algorithms_have_their_estimators() -> None:
+    grpo = flags_of(small(rl={"algorithm": "grpo", "samples_per_prompt": 4, "kl_coef": 0.1}))
+    assert (grpo["algo.advantage.estimator"], grpo["algo.kl.estimator"]) == ("group_norm", "k3")
+    assert "algo.kl.use_loss" in grpo and "algo.kl.use_loss" not in flags_of(small(rl={"kl_coef": 0.1}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rl": {"algorithm": "reinforce"}}, "OpenRLHF has no reinforce"),
+        ({"rl": {"algorithm": "grpo"}}, "samples_per_prompt must be above 1"),
+        ({"rl": {"micro_batch_size": 3}}, "train_batch_size 8 is no multiple of rl.micro_batch_size 3 x 2"),
+        ({"rl": {"rollout_batch_size": 12}}, "12 samples a rollout are no multiple"),
+        ({"cluster": {"engines": 1}}, "1 of the engines must be 2 of the actors"),
+        ({"model": {"lora": {"rank": 4}}}, "model.lora is for one card"),
+    ],
+)
+def test_what_openrlhf_cannot_follow_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        flags_of(small(**changes))
+
+
+def test_a_prompt_is_the_one_that_is_trained_on_here(pairs: list[PreferencePair]) -> None:
+    processor = load_processor("mini", settings=ModelSettings(max_pixels=12544))
+    row = prompt_row(pairs[1], processor, ModelSettings())
+    assert json.loads(row["label"]) == {"pair_id": "p1", "preferred": 2} and row["datasource"] == "s"
+    ours = encode(processor, [judge_request(pairs[1], prompt="mini")])["input_ids"][0].tolist()
+    with Image.open(row["images"][0]) as picture:
+        theirs = processor(text=[row["input"]], images=[picture.convert("RGB")], add_special_tokens=False)
+    assert theirs["input_ids"][0] == ours
+
+
+def test_frames_are_pictures(pairs: list[PreferencePair]) -> None:
+    frames = (pairs[0].images[0],) * 3
+    video = PreferencePair("v", "s", "what ?", ("a", "b"), 1, (), frames)
+    row = prompt_row(video, load_processor("mini"), ModelSettings())
+    assert len(row["images"]) == 3 == row["input"].count("<|image_pad|>")
+
+
+def test_a_launch_is_written_whole(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    file = write_pairs(tmp_path / "rl.jsonl", pairs)
+    launch = prepare(
+        small(rl={"max_steps": 2, "epochs": 5}), start="mini", pairs=file, out=tmp_path / "o", seed=1
+    )
+    assert len((tmp_path / "o" / "prompts.jsonl").read_text().splitlines()) == 16
+    assert "python -m openrlhf.cli.train_ppo_ray" in launch.command()
+    assert (tmp_path / "o" / "start" / "model.safetensors").is_symlink()
+    limits = load_processor(tmp_path / "o" / "start").image_processor.size
+    assert limits["longest_edge"] == 12544
+    json.loads(launch.environment["R1REWARD_VISION_TOKENS"])
+    with pytest.raises(ValueError, match="ends in the middle of a pass"):
+        prepare(small(rl={"max_steps": 3, "epochs": 5}), start="mini", pairs=file, out=tmp_path / "o", seed=1)
+    write_pairs(file, pairs[:7])
+    with pytest.raises(ValueError, match="holds 7 pairs, a rollout takes 8"):
+        prepare(small(), start="mini", pairs=file, out=tmp_path / "o", seed=1)
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        prepare_start("some/model", tmp_path / "s", ModelSettings())
+
+
+def test_an_export_is_completed(tmp_path: Path) -> None:
+    start = prepare_start("mini", tmp_path / "start", ModelSettings())
+    export = tmp_path / "model"
+    export.mkdir()
+    with pytest.raises(FileNotFoundError, match="saved no weights"):
+        complete_export(export, start)
+    (export / "model.safetensors").write_bytes((start / "model.safetensors").read_bytes())
+    (export / "config.json").write_text("{}")
+    complete_export(export, start)
+    assert (export / "config.json").read_text() == "{}" and (export / "tokenizer.json").exists()
+
+
+def board(folder: Path, steps: range, **changes: float) -> Path:
+    names = {*events.NAMES.values(), "judge_unknown", "judged", "contradicted", "reward_failed"}
+    with SummaryWriter(str(folder)) as writer:
+        for step in steps:
+            values = {**dict.fromkeys(names, 0.25), "rollout/num_samples": 8.0, **changes}
+            for name, value in values.items():
+                if value is not None:
+                    writer.add_scalar(f"train/{name}", value, step)
+    return folder
+
+
+def test_logs_are_read_back(tmp_path: Path) -> None:
+    board(tmp_path / "b" / "first", range(1, 4), policy_loss=9.0)
+    board(tmp_path / "b" / "second", range(3, 5), vllm_kl=0.5)
+    rows = events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["policy_loss"] for row in rows] == [9.0, 9.0, 0.25, 0.25]
+    assert (
+        rows[-1]["contradicted_share"] == 1.0
+        and rows[-1]["judge_unknown"] == 2
+        and rows[-1]["vllm_kl"] == 0.5
+    )
+
+
+def test_logs_without_our_metrics_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no step"):
+        events.read_back(tmp_path, tmp_path / "metrics.jsonl")
+    board(tmp_path / "b", range(1, 2), filtered_positive=None)
+    with pytest.raises(ValueError, match="step 1: filtered_positive was not logged"):
+        events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
