@@ -31,8 +31,10 @@ def torch_cuda(torch):
     if torch.cuda.is_available():
         return
     torch.cuda.current_device = lambda: Device("cpu")
-    torch.cuda.set_device = torch.cuda.synchronize = lambda *_, **__: None
-    torch.cuda.current_stream = lambda *_, **__: None
+    # One function for each: torch refuses the same object under two names.
+    torch.cuda.set_device = lambda device: None
+    torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.current_stream = lambda device=None: None
 
 
 def torchvision_operators(_):
