@@ -37,9 +37,16 @@ def torch_cuda(torch):
     torch.cuda.current_stream = lambda device=None: None
 
 
-def torchvision_operators(_):
+def torchvision_operators(module):
     """A torchvision built for CUDA has no operators beside a CPU torch; importing transformers needs two."""
-    import r1reward.torchvision_ops  # noqa: F401
+    import torch
+
+    if not module._has_ops():
+        module.r1reward_library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            module.r1reward_library.define(
+                f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
 
 
 def sync_group(module):
