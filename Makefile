@@ -1,6 +1,7 @@
 # make reproduce   run the paper at the size of PROFILE (mini, two CPU cores) and draw its tables and figures
 # make grid        the ablations that take hours, and the stress setting; goes on where it was stopped
 # make test        everything that is checked: lint, tests, the notebooks on the smoke profile
+# make test-cluster  RL on a real Ray cluster of CPU processes, in .venv-cluster (needs g++ and ninja)
 # make lab         the notebooks in JupyterLab
 #
 # Each sets up .venv by itself. PIP_ARGS goes to pip, for example for CPU wheels of torch:
@@ -12,10 +13,12 @@ PROFILE ?= mini
 SEEDS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
+CLUSTER := .venv-cluster
+CLUSTER_STAMP := $(CLUSTER)/.installed
 CONDA ?= conda
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce status publish grid test test-full lint format lab figures verify gpu-env clean
+.PHONY: help setup reproduce status publish grid test test-full test-cluster lint format lab figures verify gpu-env clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -46,6 +49,16 @@ test: lint
 test-full: lint
 	$(BIN)/python -m pytest -m "not cluster"
 
+# openrlhf asks for flash-attn, which needs a CUDA compiler; the lock file has everything else.
+$(CLUSTER_STAMP): tests/cluster/requirements.lock
+	test -x $(CLUSTER)/bin/python || $(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps -r $<
+	$(CLUSTER)/bin/python -m pip install --quiet --no-deps openrlhf==0.11.2 -e .
+	@touch $@
+
+test-cluster: $(CLUSTER_STAMP)
+	DS_ACCELERATOR=cpu PYTHONPATH=tests/cluster/shim $(CLUSTER)/bin/python -m pytest -m cluster
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,4 +86,4 @@ gpu-env:
 	$(CONDA) env update -n r1reward -f environment.yml
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-cluster .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""The command `r1reward`: run, status, why, publish, keep, verify, figures, judge, data, mini build-base."""
+"""The command `r1reward`: from running the paper to judging a pair; each command is a function below."""
 
 from __future__ import annotations
 
@@ -66,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_judge(_command(commands, "judge", _judge, "say which of two responses is better"))
 
+    launch = commands.add_parser("launch", help="training on a cluster")
+    launch = launch.add_subparsers(required=True, metavar="COMMAND")
+    _add_launch(_command(launch, "sft", _launch_sft, "the cold start on several GPUs: DeepSpeed"))
+    rl = _command(launch, "rl", _launch_rl, "RL on OpenRLHF: Ray, DeepSpeed and vLLM")
+    _add_launch(rl)
+    rl.add_argument("--judges", type=Path, help="folder of trained consistency judges (no server)")
+    rl.add_argument("--address", help="Ray cluster to join; RAY_ADDRESS, or this machine alone")
+
     data = commands.add_parser("data", help="the training data")
     data = data.add_subparsers(required=True, metavar="COMMAND")
     check = _command(data, "check", _check_data, "what is there of the original data sets, what is missing")
@@ -105,6 +113,15 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="first seed (0)")
     command.add_argument("--seeds", type=int, default=0, help="number of seeds (the profile's)")
     command.add_argument("--out", default="", help="folder of the runs (runs)")
+
+
+def _add_launch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="paper", help="name, name+preset or TOML file (paper)")
+    command.add_argument("--start", required=True, help="folder of the checkpoint to start from")
+    command.add_argument("--data", type=Path, required=True, help="sft.jsonl or rl.jsonl of notebook 01")
+    command.add_argument("--out", type=Path, required=True, help="folder of the run, seen by all machines")
+    command.add_argument("--seed", type=int, default=0, help="of the order of examples, or of rollouts (0)")
+    command.add_argument("--dry-run", action="store_true", help="write everything and print what would run")
 
 
 def _add_export(command: argparse.ArgumentParser) -> None:
@@ -264,6 +281,42 @@ def _judge(options: argparse.Namespace) -> int:
         print("(the responses were exchanged for this vote)")
     print(judgment.reasoning)
     print(f"verdict {judgment.verdict}, confidence {judgment.confidence:.3f}, {len(judgment.votes)} votes")
+    return 0
+
+
+def _launch_sft(options: argparse.Namespace) -> int:
+    from r1reward.cluster.sft import command, launch
+    from r1reward.config import load_profile
+
+    words = command(
+        load_profile(options.profile),
+        start=options.start,
+        examples=options.data,
+        out=options.out,
+        seed=options.seed,
+    )
+    print(" ".join(words))
+    if not options.dry_run:
+        launch(words)
+        print(f"the trained model is in {options.out / 'model'}")
+    return 0
+
+
+def _launch_rl(options: argparse.Namespace) -> int:
+    from r1reward.cluster.launch import prepare, run
+    from r1reward.config import load_profile
+
+    launch = prepare(
+        load_profile(options.profile),
+        start=options.start,
+        pairs=options.data,
+        out=options.out,
+        seed=options.seed,
+        judges=options.judges,
+    )
+    print(launch.command())
+    if not options.dry_run:
+        print(f"the trained model is in {run(launch, address=options.address)}")
     return 0
 
 

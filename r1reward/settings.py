@@ -371,6 +371,9 @@ class ClusterSettings(Settings):
         default="nccl", description="How weights reach the engines."
     )
     zero_stage: Literal[2, 3] = Field(default=3, description="What DeepSpeed's ZeRO shards.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16", description="Type in which the cold start computes; RL is bfloat16."
+    )
     gradient_checkpointing: bool = Field(default=True, description="Recompute activations to save memory.")
     offload_optimizer: bool = Field(default=False, description="Keep the optimizer's state in main memory.")
     freeze_vision: bool = Field(default=False, description="Train the language model alone.")

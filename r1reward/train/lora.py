@@ -6,6 +6,7 @@ checkpoint holds the adapters alone, a finished model holds merged weights that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,11 @@ def save_policy(model: Any, processor: Any, folder: Path) -> None:
     save_file({name: value.contiguous() for name, value in adapters.items()}, folder / _FILE)
 
 
-def save_trained(model: Any, processor: Any, folder: Path) -> None:
-    """The model with its adapters merged into its weights, as the Auto classes load it."""
-    save_model(model, processor, folder, weights=merged_weights(model))
+def save_trained(
+    model: Any, processor: Any, folder: Path, *, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """The model with its adapters merged into its weights, or given weights, as the Auto classes load it."""
+    save_model(model, processor, folder, weights=weights or merged_weights(model))
 
 
 def merged_weights(model: Any) -> dict[str, Tensor] | None:

@@ -7,17 +7,18 @@ same forward as in RL.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from r1reward.data.cold_start import read_sft
-from r1reward.engines.inputs import encode
+from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import sha256_file
-from r1reward.settings import ModelSettings, SFTSettings
+from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
 from r1reward.train.lora import load_policy
 from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
@@ -35,6 +36,7 @@ def train_sft(
     read: Callable[[str | Path], Sequence[Example]] = read_sft,
     resume: bool = True,
     quiet: bool = False,
+    cluster: ClusterSettings | None = None,
 ) -> Path:
     """Fine-tune a model on cold-start examples; returns the folder of the result, `out/model`.
 
@@ -46,8 +48,18 @@ def train_sft(
         read: reads the examples where they are not those of the cold start.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
+        cluster: shards the model by DeepSpeed over the processes that call this together (`cluster.sft`).
     """
     out, record = Path(out), Path(record or out)
+
+    def load(last: Path | None) -> tuple[Any, Any]:
+        model, processor = load_policy(model_path, checkpoint=last, settings=model_settings, seed=seed)
+        if cluster:
+            # DeepSpeed gathers weights inside the model's own forward only.
+            model.forward = partial(answer_log_probs, model)
+            model.model.visual.requires_grad_(not cluster.freeze_vision)
+        return model, processor
+
     examples = choose_examples(read(examples_path), settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
@@ -63,7 +75,7 @@ def train_sft(
         examples,
         name="sft",
         key=key,
-        load=lambda last: load_policy(model_path, checkpoint=last, settings=model_settings, seed=seed),
+        load=load,
         make_collator=lambda processor: Collator(processor, model_settings.prompt, max_prompt_tokens),
         out=out,
         record=record,
@@ -71,6 +83,7 @@ def train_sft(
         seed=seed,
         resume=resume,
         quiet=quiet,
+        cluster=cluster,
     )
 
 
@@ -99,7 +112,13 @@ class ResponseTrainer(CheckpointedTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor | tuple[Tensor, Any]:
         mask = inputs["labels"] != -100
-        output = policy_forward(model, inputs["batch"], responses=inputs["responses"], mask=mask)
+        forward = model if self.is_deepspeed_enabled else partial(answer_log_probs, model)
+        log_probs = forward(batch=inputs["batch"], responses=inputs["responses"], mask=mask)
         total = mask.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = -output.log_probs.sum() / total
-        return (loss, output) if return_outputs else loss
+        loss = -log_probs.sum() / total * self.accelerator.num_processes
+        return (loss, log_probs) if return_outputs else loss
+
+
+def answer_log_probs(model: Any, *, batch: Batch, responses: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities (B, T) of the answers' tokens, see `policy_forward`."""
+    return policy_forward(model, batch, responses=responses, mask=mask).log_probs

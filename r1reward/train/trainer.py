@@ -8,9 +8,12 @@ run alone; nothing else is random.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,16 +22,18 @@ import torch
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
 
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.prompts import PromptName
-from r1reward.settings import SFTSettings
+from r1reward.settings import ClusterSettings, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.lora import save_trained
 from r1reward.train.monitor import Monitor
 from r1reward.types import Request
 
 AnyExample = TypeVar("AnyExample", bound="Example")
+MAX_GRAD_NORM = 1.0
 _TRAINER_STATE = "trainer_state.json"
 _NOT_METRICS = ("epoch",)
 _CLOCKS = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
@@ -58,6 +63,7 @@ def run_trainer(
     resume: bool,
     quiet: bool,
     options: Mapping[str, Any] | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> Path:
     """Train on examples, or go on from the last checkpoint in `out`; returns `out/model`.
 
@@ -68,33 +74,39 @@ def run_trainer(
         load: model and processor of a checkpoint, or of the start for None.
         make_collator: takes the processor; the collator turns examples into the trainer's inputs.
         options: further arguments of `trainer_class`.
+        cluster: how DeepSpeed shards the model over the processes; one process without it.
     """
-    last = checkpoint.open_run(out, key, resume=resume, record=record)
+    steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
+    # Under ZeRO-3 these have to be there before the model is loaded.
+    arguments = _arguments(out, settings, seed, steps, cluster)
+    with arguments.main_process_first(local=False):
+        last = checkpoint.open_run(out, key, resume=resume, record=record)
     if checkpoint.final_status(out, record):
         return out / "model"
     model, processor = load(last)
-    steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     step = checkpoint.checkpoint_state(last)["step"] if last else 0
-    board = out / "tensorboard"
-    with (
-        checkpoint.explain_full_disk(out),
-        Monitor(name, total=steps, step=step, folder=board, quiet=quiet) as monitor,
-    ):
+    main = arguments.process_index == 0
+    shown = Monitor(name, total=steps, step=step, folder=out / "tensorboard", quiet=quiet) if main else None
+    with checkpoint.explain_full_disk(out), shown or nullcontext():
         trainer = trainer_class(
             model=model,
-            args=_arguments(out, settings, seed, steps),
+            args=arguments,
             train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
             data_collator=make_collator(processor),
-            callbacks=[Recorder(record / "metrics.jsonl", monitor)],
+            callbacks=[Recorder(record / "metrics.jsonl", shown)] if shown else [],
             **(options or {}),
         )
         trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
         for noisy in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(noisy)
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    folder = checkpoint.write_folder(out / "model", lambda path: save_trained(model, processor, path))
-    checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
-    return folder
+        trainer.train(resume_from_checkpoint=trainer.find_checkpoint(last))
+    weights = trainer.gathered_weights()
+    if main:
+        write = partial(save_trained, model, processor, weights=weights)
+        checkpoint.write_folder(out / "model", write)
+        checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
+    trainer.accelerator.wait_for_everyone()
+    return out / "model"
 
 
 def choose_examples(examples: Sequence[AnyExample], limit: int | None, seed: int) -> list[AnyExample]:
@@ -126,8 +138,9 @@ class ExampleStream(Dataset[Any]):
 class CheckpointedTrainer(Trainer):
     """Trainer that saves and resumes through `train.checkpoint`. Subclasses give `compute_loss`.
 
-    A loss is a sum divided by a count of the whole batch, so that micro-batches add up to it. What a
-    subclass adds to `sums` during an update is logged with the update.
+    A loss is a sum divided by a count of the whole batch, so that micro-batches add up to it; DeepSpeed takes
+    the mean over processes, so each multiplies by their number. What a subclass adds to `sums` during an
+    update is logged with the update.
     """
 
     processor: Any = None
@@ -139,11 +152,24 @@ class CheckpointedTrainer(Trainer):
         self._loss_shifts_labels = False
         self.sums: defaultdict[str, float] = defaultdict(float)
 
+    def find_checkpoint(self, last: Path | None) -> str | None:
+        """What to go on from: our own checkpoint, or the newest that DeepSpeed's processes wrote together."""
+        if self.is_deepspeed_enabled and self.checkpoints.is_dir():
+            return get_last_checkpoint(str(self.checkpoints))
+        return str(last) if last else None
+
+    def gathered_weights(self) -> dict[str, Any] | None:
+        """The weights that DeepSpeed has sharded, in the main process; None without DeepSpeed."""
+        return self.accelerator.get_state_dict(self.model_wrapped) if self.is_deepspeed_enabled else None
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({**logs, **self.sums}, start_time)
         self.sums.clear()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.is_deepspeed_enabled:
+            # Each process writes its part, and only DeepSpeed can put the parts together again.
+            return super()._save_checkpoint(model, trial)
         checkpoint.save_checkpoint(
             self.checkpoints,
             self.state.global_step,
@@ -158,7 +184,9 @@ class CheckpointedTrainer(Trainer):
         """The model was loaded from the checkpoint before the Trainer was made."""
 
     def _load_optimizer_and_scheduler(self, checkpoint_: str | None) -> None:
-        if checkpoint_ is not None:
+        if self.is_deepspeed_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint_)
+        elif checkpoint_ is not None:
             checkpoint.load_optimizer(self.optimizer, Path(checkpoint_))
             self.lr_scheduler.load_state_dict(checkpoint.checkpoint_state(Path(checkpoint_))["scheduler"])  # type: ignore[union-attr]
 
@@ -192,21 +220,49 @@ class Recorder(TrainerCallback):
             self._monitor.show(row)
 
 
-def _arguments(out: Path, settings: SFTSettings, seed: int, steps: int) -> TrainingArguments:
+def deepspeed_config(cluster: ClusterSettings) -> dict[str, Any]:
+    """DeepSpeed's own settings; everything else it takes from the trainer."""
+    offload = {"offload_optimizer": {"device": "cpu"}} if cluster.offload_optimizer else {}
+    return {
+        "zero_optimization": {
+            "stage": cluster.zero_stage,
+            "stage3_gather_16bit_weights_on_model_save": True,
+            **offload,
+        },
+        "bf16": {"enabled": cluster.dtype == "bfloat16"},
+        "gradient_clipping": MAX_GRAD_NORM,
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        # PyTorch's AdamW, as in a run of one process.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+
+
+def _arguments(
+    out: Path, settings: SFTSettings, seed: int, steps: int, cluster: ClusterSettings | None
+) -> TrainingArguments:
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if cluster else 1
     micro = min(settings.micro_batch_size, settings.batch_size)
-    if settings.batch_size % micro:
-        raise ValueError(f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}")
+    if settings.batch_size % (micro * processes):
+        shares = f" x {processes} processes" if cluster else ""
+        raise ValueError(
+            f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}{shares}"
+        )
     return TrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_size // micro,
+        gradient_accumulation_steps=settings.batch_size // (micro * processes),
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=math.ceil(settings.warmup_ratio * steps),
         adam_beta2=0.95,
         weight_decay=0.0,
-        max_grad_norm=1.0,
+        max_grad_norm=MAX_GRAD_NORM,
+        deepspeed=deepspeed_config(cluster) if cluster else None,
+        gradient_checkpointing=bool(cluster and cluster.gradient_checkpointing),
+        save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",

@@ -9,9 +9,9 @@ from r1reward.config import load_profile
 OVERRIDES = {
     "engine": {"max_new_tokens": 48, "max_prompt_tokens": 208, "vllm": {"pictures": 2}},
     "rl": {
-        "learning_rate": 1e-4,
-        "rollout_batch_size": 32,
-        "train_batch_size": 32,
+        "learning_rate": 3e-4,
+        "rollout_batch_size": 64,
+        "train_batch_size": 64,
         "micro_batch_size": 8,
         "samples_per_prompt": 2,
         "epochs": 1,

@@ -1,0 +1,97 @@
+"""The cold start in two processes under DeepSpeed ZeRO-3 against one process."""
+
+import os
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from r1reward.cluster.sft import command, launch
+from r1reward.config import load_profile
+from r1reward.data.annotate import ScriptedAnnotator, annotate_pairs
+from r1reward.data.build import build_dataset
+from r1reward.data.cold_start import select_sft, write_sft
+from r1reward.files import read_jsonl
+from r1reward.mini.world import write_world
+from r1reward.settings import Profile, WorldSettings
+from r1reward.train.sft import train_sft
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(not find_spec("deepspeed"), reason="deepspeed is not installed: make test-cluster"),
+]
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("examples")
+    write_world(
+        out / "world", WorldSettings(pairs_per_source=40, benchmark_pairs=14, validation_pairs=8), seed=0
+    )
+    built = build_dataset(out / "world", out / "built", sampled_pairs=80, seed=0)
+    annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
+    annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
+    return write_sft(out / "sft.jsonl", list(select_sft(built, annotations))[: 16 * STEPS])
+
+
+def profile(zero_stage: int = 3, **cluster: object) -> Profile:
+    sharded = {"gpus_per_node": 2, "zero_stage": zero_stage, "dtype": "float32", **cluster}
+    sft = {"batch_size": 16, "micro_batch_size": 4, "epochs": 1, "save_steps": 5, "learning_rate": 5e-4}
+    return load_profile("mini", overrides={"sft": sft, "cluster": sharded})
+
+
+@pytest.fixture(scope="module")
+def alone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, chosen = tmp_path_factory.mktemp("alone"), profile()
+    common = {"settings": chosen.sft, "model_settings": chosen.model, "seed": 0, "quiet": True}
+    train_sft("mini", examples, out=out, **common)
+    return out
+
+
+def run(examples: Path, out: Path, chosen: Profile) -> Path:
+    launch(command(chosen, start="mini", examples=examples, out=out, seed=0))
+    return out
+
+
+def losses(out: Path) -> list[float]:
+    return [row["loss"] for row in read_jsonl(out / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("changes", [{}, {"zero_stage": 2}, {"gradient_checkpointing": False}])
+def test_two_processes_learn_as_one(examples: Path, alone: Path, tmp_path: Path, changes: dict) -> None:
+    out = run(examples, tmp_path, profile(**changes))
+    assert losses(out) == pytest.approx(losses(alone), abs=1e-3) and len(losses(out)) == STEPS
+    ours, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (alone, out))
+    assert ours.keys() == theirs.keys()
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 2e-3
+
+
+def test_what_sees_can_be_frozen(examples: Path, tmp_path: Path) -> None:
+    out = run(examples, tmp_path, profile(freeze_vision=True))
+    before, after = (load_file(Path(folder) / "model.safetensors") for folder in (_base(), out / "model"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and not any("visual" in name for name in changed)
+
+
+def test_a_killed_run_goes_on(examples: Path, alone: Path, tmp_path: Path) -> None:
+    words = command(profile(), start="mini", examples=examples, out=tmp_path, seed=0)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    for _ in process.stdout:
+        if (tmp_path / "checkpoints" / "checkpoint-5" / "trainer_state.json").exists():
+            break
+    os.killpg(process.pid, 9)
+    process.wait()
+    launch(words)
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-3)
+
+
+def _base() -> Path:
+    from r1reward import mini  # noqa: PLC0415
+
+    return mini.base_folder()
