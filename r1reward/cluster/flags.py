@@ -17,8 +17,10 @@ ADAM_BETAS = ("0.9", "0.95")
 Flags = dict[str, str | tuple[str, ...] | bool]
 
 
-def rl_flags(profile: Profile, *, start: Path, prompts: Path, agent: Path, out: Path, seed: int) -> list[str]:
-    """The command line of a run.
+def rl_flags(
+    profile: Profile, *, start: Path, prompts: Path, pictures: int, agent: Path, out: Path, seed: int
+) -> list[str]:
+    """The command line of a run; no prompt has more than `pictures` pictures.
 
     Raises ValueError for settings that OpenRLHF cannot follow.
     """
@@ -59,7 +61,7 @@ def rl_flags(profile: Profile, *, start: Path, prompts: Path, agent: Path, out: 
         "data.input_key": "input",
         "data.label_key": "label",
         "data.image_key": "images",
-        "data.max_images_per_prompt": str(engine.vllm.pictures),
+        "data.max_images_per_prompt": str(pictures),
         "data.max_len": str(engine.max_prompt_tokens + engine.max_new_tokens),
         "rollout.max_new_tokens": str(engine.max_new_tokens),
         "rollout.batch_size": str(rl.rollout_batch_size),

@@ -59,8 +59,10 @@ def prepare(
     out = out.resolve()
     folder = prepare_start(start, out / "start", profile.model)
     prompts = out / "prompts.jsonl"
-    flags = rl_flags(profile, start=folder, prompts=prompts, agent=AGENT, out=out, seed=seed)
-    write_prompts(_choose(read_pairs(pairs), profile, pairs), prompts, start=folder, settings=profile.model)
+    chosen = _choose(read_pairs(pairs), profile, pairs)
+    most = max(len(pair.images) + len(pair.frames) for pair in chosen)
+    flags = rl_flags(profile, start=folder, prompts=prompts, pictures=most, agent=AGENT, out=out, seed=seed)
+    write_prompts(chosen, prompts, start=folder, settings=profile.model)
     environment = {
         hook.SETTINGS_VARIABLE: profile.rl.model_dump_json(),
         rewards.PROFILE_VARIABLE: profile.model_dump_json(),

@@ -1,12 +1,14 @@
 """What a launch writes: prompts, flags, start, and what it reads back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from r1reward.cli import main
 from r1reward.cluster import events
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.launch import prepare
@@ -30,7 +32,7 @@ def small(**changes: dict) -> Profile:
 
 def flags_of(profile: Profile) -> dict[str, str]:
     place = Path("/x")
-    words = rl_flags(profile, start=place, prompts=place, agent=place, out=place, seed=3)
+    words = rl_flags(profile, start=place, prompts=place, pictures=1, agent=place, out=place, seed=3)
     found: dict[str, list[str]] = {}
     for word in words:
         if word.startswith("--"):
@@ -161,3 +163,24 @@ def test_logs_without_our_metrics_are_refused(tmp_path: Path) -> None:
     board(tmp_path / "b", range(1, 2), filtered_positive=None)
     with pytest.raises(ValueError, match="step 1: filtered_positive was not logged"):
         events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
+
+
+def test_the_command_shows_what_would_run(
+    pairs: list[PreferencePair], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_pairs(tmp_path / "rl.jsonl", [replace(pairs[0], pair_id=f"p{i}") for i in range(256)])
+    common = [
+        "--profile",
+        "mini",
+        "--start",
+        "mini",
+        "--out",
+        str(tmp_path / "o"),
+        "--dry-run",
+        "--data",
+        str(file),
+    ]
+    assert main(["launch", "rl", *common]) == 0
+    assert "--algo.advantage.estimator reinforce" in capsys.readouterr().out
+    assert main(["launch", "sft", *common]) == 0
+    assert "--nproc-per-node=4 -m r1reward.cluster.sft" in capsys.readouterr().out
