@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "openai", "peft"}
+OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "verl", "openai", "peft", "flash_attn"}
 
 
 def normal(name: str) -> str:
@@ -64,3 +64,11 @@ def test_the_cluster_stack_has_the_versions_of_the_constraints(repository, proje
     for name, version in [*(line.split("==") for line in pinned), *environment]:
         if normal(name) != "flash-attn":
             assert constraints[normal(name)] == version, name
+
+
+def test_the_lock_file_of_the_test_cluster_follows_the_constraints(repository, constraints):
+    lines = (repository / "tests" / "cluster" / "requirements.lock").read_text().splitlines()
+    locked = {normal(line): line.split("==")[1] for line in lines if not line.startswith("#")}
+    shared = set(locked) & set(constraints)
+    assert len(shared) > 30
+    assert {name: locked[name] for name in shared} == {name: constraints[name] for name in shared}
