@@ -134,12 +134,18 @@ class Judgment:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One scored rollout of the RL loop: the pair, what was sampled and the parts of its reward."""
+    """One scored rollout of the RL loop: what was asked about, what was sampled, and its reward."""
 
-    pair: PreferencePair
+    item: Any
     completion: Completion
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTrajectory(Trajectory):
+    """A rollout of a judge; the item is the pair, and the reward has parts."""
+
     verdict: Verdict
     result: float
     formatting: float
     consistency: float | None
-    reward: float

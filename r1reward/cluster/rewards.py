@@ -19,8 +19,8 @@ from r1reward.judge.choose import make_consistency_judge
 from r1reward.judge.consistency import ConsistencyJudge
 from r1reward.judge.reward_model import read_vote
 from r1reward.settings import Profile, RLSettings
-from r1reward.train.rl import score
-from r1reward.types import Completion, PreferencePair, Trajectory, Verdict
+from r1reward.train.tasks import score_votes
+from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict
 
 PROFILE_VARIABLE, FOLDER_VARIABLE, SEED_VARIABLE = "R1REWARD_PROFILE", "R1REWARD_FOLDER", "R1REWARD_SEED"
 JUDGES_VARIABLE = "R1REWARD_JUDGES"
@@ -69,7 +69,7 @@ class AnswerScorer:
         try:
             pairs = [_pair(label) for _, label in answers]
             votes = [(read_vote(completion),) for completion, _ in answers]
-            trajectories = score(pairs, votes, judge=self._judge, settings=self._settings)
+            trajectories = score_votes(pairs, votes, judge=self._judge, settings=self._settings)
             return [_parts(trajectory) for trajectory in trajectories]
         except Exception:
             _LOG.exception("%d answers could not be scored", len(answers))
@@ -82,7 +82,7 @@ def _pair(label: str) -> PreferencePair:
     return PreferencePair(known["pair_id"], "", "", ("", ""), known["preferred"])
 
 
-def _parts(trajectory: Trajectory) -> dict[str, float]:
+def _parts(trajectory: JudgeTrajectory) -> dict[str, float]:
     known = trajectory.consistency is not None
     judged = float(trajectory.result and known)
     return {

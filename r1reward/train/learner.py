@@ -17,11 +17,9 @@ from r1reward.engines.inputs import Batch
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput
 from r1reward.engines.transformers import TransformersEngine
-from r1reward.judge.consistency import ConsistencyJudge
-from r1reward.prompts import PromptName
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train.lora import load_policy
-from r1reward.types import PreferencePair
+from r1reward.train.tasks import Task
 
 BETAS = (0.9, 0.95)
 UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
@@ -51,9 +49,8 @@ class Learner:
     processor: Any
     optimizer: torch.optim.Optimizer
     engine: TransformersEngine
-    judge: ConsistencyJudge
+    task: Task
     settings: RLSettings
-    prompt: PromptName
     max_new_tokens: int
     seed: int
     steps: int
@@ -70,22 +67,22 @@ def learning_rate(learner: Learner) -> float:
     return settings.learning_rate * min(1.0, (learner.update_count + 1) / max(1, warmup))
 
 
-def count_steps(settings: RLSettings, num_pairs: int) -> int:
+def count_steps(settings: RLSettings, num_items: int) -> int:
     """Rollouts of a run: the passes over the data, at least one, at most `max_steps`."""
-    steps = max(1, settings.epochs * num_pairs // settings.rollout_batch_size)
+    steps = max(1, settings.epochs * num_items // settings.rollout_batch_size)
     return min(steps, settings.max_steps or steps)
 
 
-def choose_prompts(pairs: Sequence[PreferencePair], learner: Learner, step: int) -> list[PreferencePair]:
-    """The prompts of a step: every pass over the pairs has its own order, and passes follow each other."""
+def choose_prompts(items: Sequence[Any], learner: Learner, step: int) -> list[Any]:
+    """The items of a step: every pass over all has its own order, and passes follow each other."""
     size = learner.settings.rollout_batch_size
     orders: dict[int, np.ndarray] = {}
     chosen = []
     for place in range((step - 1) * size, step * size):
-        epoch, index = divmod(place, len(pairs))
+        epoch, index = divmod(place, len(items))
         if epoch not in orders:
-            orders[epoch] = np.random.default_rng([learner.seed, epoch, 2]).permutation(len(pairs))
-        chosen.append(pairs[orders[epoch][index]])
+            orders[epoch] = np.random.default_rng([learner.seed, epoch, 2]).permutation(len(items))
+        chosen.append(items[orders[epoch][index]])
     return chosen
 
 
@@ -95,7 +92,7 @@ def make_learner(
     settings: RLSettings,
     model_settings: ModelSettings,
     engine_settings: EngineSettings,
-    judge: ConsistencyJudge,
+    task: Task,
     seed: int,
     steps: int,
     checkpoint: Path | None = None,
@@ -114,9 +111,8 @@ def make_learner(
             batch_size=engine_settings.batch_size,
             max_prompt_tokens=engine_settings.max_prompt_tokens,
         ),
-        judge=judge,
+        task=task,
         settings=settings,
-        prompt=model_settings.prompt,
         max_new_tokens=engine_settings.max_new_tokens,
         seed=seed,
         steps=steps,

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean as mean
 
 from torch import Tensor
 
-from r1reward.types import Trajectory, Verdict
+from r1reward.types import JudgeTrajectory, Trajectory, Verdict
 
 _LARGEST = ("policy_loss_max", "log_ratio_max", "grad_norm")
 
 
-def reward_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Means over the B responses of a rollout; `judge_unknown` is the number of consistency verdicts missing.
-
-    `contradicted_share` is the share of the right answers, opinions known, whose reasoning contradicts them.
-
-    Lengths are in tokens, the end token included. A consistency that was unknown or not asked for
-    counts as 0.
-    """
-    total = len(trajectories)
-    judged = [t.consistency for t in trajectories if t.result and t.consistency is not None]
-
-    def mean(values: list[float]) -> float:
-        return sum(values) / total
-
+def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Means over the B responses of a rollout; lengths are in tokens, the end token included."""
     return {
         "reward": mean([t.reward for t in trajectories]),
+        "response_length": mean([float(len(t.completion.token_ids)) for t in trajectories]),
+        "truncated_share": mean([float(t.completion.finish_reason == "length") for t in trajectories]),
+    }
+
+
+def judge_metrics(trajectories: Sequence[JudgeTrajectory]) -> dict[str, float]:
+    """Means over a judge's responses; `judge_unknown` is the number of consistency verdicts missing.
+
+    `contradicted_share` is the share of the right answers, opinions known, whose reasoning contradicts them.
+    A consistency that was unknown or not asked for counts as 0.
+    """
+    judged = [t.consistency for t in trajectories if t.result and t.consistency is not None]
+    return {
         "reward_result": mean([t.result for t in trajectories]),
         "reward_format": mean([t.formatting for t in trajectories]),
         "reward_consistency": mean([t.consistency or 0.0 for t in trajectories]),
         "accuracy": mean([t.result for t in trajectories]),
-        "response_length": mean([float(len(t.completion.token_ids)) for t in trajectories]),
-        "truncated_share": mean([float(t.completion.finish_reason == "length") for t in trajectories]),
         "answer_one_share": mean([float(t.verdict is Verdict.FIRST) for t in trajectories]),
         "unparsed_share": mean([float(t.verdict is Verdict.UNPARSED) for t in trajectories]),
         "contradicted_share": 1 - sum(judged) / len(judged) if judged else 0.0,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from r1reward.algo import (
     filter_advantages,
-    final_reward,
     group_advantages,
     policy_loss,
     reduce_loss,
@@ -34,8 +33,6 @@ from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
-from r1reward.judge.reward_model import judge_request, judge_samples
-from r1reward.parsing import follows_format
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
@@ -50,9 +47,10 @@ from r1reward.train.learner import (
     require_finite,
 )
 from r1reward.train.lora import save_trained
-from r1reward.train.metrics import advantage_metrics, reward_metrics, weighted_means
+from r1reward.train.metrics import advantage_metrics, rollout_metrics, weighted_means
 from r1reward.train.monitor import Monitor
-from r1reward.types import PreferencePair, Trajectory, Vote
+from r1reward.train.tasks import JudgeTask, Task
+from r1reward.types import Completion, Trajectory
 
 DEFAULT_LIMIT = 3.0
 
@@ -96,20 +94,53 @@ def train_rl(
     its evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the
     same call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
-    out, record = Path(out), Path(record or out)
-    pairs, judge = read_pairs(pairs_path), judge or ScriptedConsistencyJudge()
-    if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
-        raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
+    pairs = read_pairs(pairs_path)
     if not pairs:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
+    task = JudgeTask(judge or ScriptedConsistencyJudge(), settings=settings, prompt=model_settings.prompt)
+    return train_policy(
+        task,
+        model_path,
+        pairs,
+        items_hash=sha256_file(pairs_path),
+        out=out,
+        settings=settings,
+        model_settings=model_settings,
+        engine_settings=engine_settings,
+        seed=seed,
+        record=record,
+        resume=resume,
+        quiet=quiet,
+    )
+
+
+def train_policy(
+    task: Task,
+    model_path: str | Path,
+    items: Sequence[Any],
+    *,
+    items_hash: str,
+    out: str | Path,
+    settings: RLSettings,
+    model_settings: ModelSettings,
+    engine_settings: EngineSettings,
+    seed: int,
+    record: str | Path | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+) -> RLResult:
+    """`train_rl` for any task; `items_hash` changes with the items."""
+    out, record = Path(out), Path(record or out)
+    if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
+        raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
     key = {
         "rl": settings.model_dump(mode="json"),
         "model": model_settings.model_dump(mode="json"),
         "engine": engine_settings.model_dump(mode="json"),
         "seed": seed,
         "start": weights_hash(model_path),
-        "pairs": sha256_file(pairs_path),
-        "judge": judge.fingerprint,
+        "pairs": items_hash,
+        "judge": task.fingerprint,
     }
     last = checkpoint.open_run(out, key, resume=resume, record=record)
     if ended := checkpoint.final_status(out, record):
@@ -119,9 +150,9 @@ def train_rl(
         settings=settings,
         model_settings=model_settings,
         engine_settings=engine_settings,
-        judge=judge,
+        task=task,
         seed=seed,
-        steps=count_steps(settings, len(pairs)),
+        steps=count_steps(settings, len(items)),
         checkpoint=last,
     )
     start = 0
@@ -134,11 +165,11 @@ def train_rl(
         checkpoint.explain_full_disk(out),
         Monitor(settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet) as monitor,
     ):
-        return _run(learner, pairs, out, record, monitor, start)
+        return _run(learner, items, out, record, monitor, start)
 
 
 def _run(
-    learner: Learner, pairs: Sequence[PreferencePair], out: Path, record: Path, monitor: Monitor, start: int
+    learner: Learner, items: Sequence[Any], out: Path, record: Path, monitor: Monitor, start: int
 ) -> RLResult:
     rows = record / "metrics.jsonl"
     settings = learner.settings
@@ -148,7 +179,7 @@ def _run(
     step, reason = start, ""
     for step in range(start + 1, learner.steps + 1):
         try:
-            row = take_step(learner, choose_prompts(pairs, learner, step), step)
+            row = take_step(learner, choose_prompts(items, learner, step), step)
         except NonFiniteError as error:
             save_evidence(out / "collapse", step, error)
             reason = str(error)
@@ -174,12 +205,12 @@ def _run(
     return RLResult(status, step, model, reason)
 
 
-def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> dict[str, float]:
+def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:
     """One rollout and the updates on it; returns the row of metrics."""
     started, cpu_started = time.perf_counter(), time.process_time()
-    votes = rollout(learner, pairs, step)
+    completions = rollout(learner, items, step)
     rolled_out = time.perf_counter()
-    trajectories = score(pairs, votes, judge=learner.judge, settings=learner.settings)
+    trajectories = learner.task.score(items, completions)
     minibatches = prepare(learner, trajectories, step)
     chunks = [chunk for minibatch in minibatches for chunk in minibatch]
     raw = advantages(
@@ -197,7 +228,8 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
     entropy = sum(float(chunk.old.entropy.sum()) for chunk in chunks) / int(masks.sum())
     return {
         "step": step,
-        **reward_metrics(trajectories),
+        **rollout_metrics(trajectories),
+        **learner.task.metrics(trajectories),
         **losses,
         **advantage_metrics(raw, limit=advantage_limit(learner.settings)),
         "entropy": entropy,
@@ -210,55 +242,12 @@ def take_step(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> d
     }
 
 
-def rollout(learner: Learner, pairs: Sequence[PreferencePair], step: int) -> list[tuple[Vote, ...]]:
-    """`samples_per_prompt` sampled votes of every pair."""
+def rollout(learner: Learner, items: Sequence[Any], step: int) -> list[tuple[Completion, ...]]:
+    """`samples_per_prompt` sampled answers to every item."""
     settings = learner.settings
     seed = int(np.random.SeedSequence([learner.seed, step]).generate_state(1)[0])
     sampling = Sampling(learner.max_new_tokens, settings.temperature, settings.samples_per_prompt, seed)
-    return judge_samples(learner.engine, pairs, prompt=learner.prompt, sampling=sampling)
-
-
-def score(
-    pairs: Sequence[PreferencePair],
-    votes: Sequence[tuple[Vote, ...]],
-    *,
-    judge: ConsistencyJudge,
-    settings: RLSettings,
-) -> list[Trajectory]:
-    """Rewards of all samples, pair by pair (paper §3.2).
-
-    The consistency judge is asked where the formula needs it: about right answers when consistency is
-    gated, about every answer when it is external.
-    """
-    flat = [(pair, vote) for pair, samples in zip(pairs, votes, strict=True) for vote in samples]
-    right = [vote.verdict.agrees_with(pair.preferred) for pair, vote in flat]
-    asked = [index for index in range(len(flat)) if right[index] or settings.external_consistency]
-    opinions = judge.judge(
-        [flat[index][1].reasoning for index in asked], [flat[index][1].verdict for index in asked]
-    )
-    consistency: list[float | None] = [0.0] * len(flat)
-    for index, opinion in zip(asked, opinions, strict=True):
-        consistency[index] = None if opinion is None else float(opinion)
-    formatting = [float(follows_format(vote.completion.text)) for _, vote in flat]
-    rewards = final_reward(
-        [float(value) for value in right],
-        consistency,
-        formatting=formatting,
-        weight=settings.consistency_weight,
-        external=settings.external_consistency,
-    )
-    return [
-        Trajectory(
-            pair,
-            vote.completion,
-            vote.verdict,
-            float(right[i]),
-            formatting[i],
-            consistency[i],
-            reward,
-        )
-        for i, ((pair, vote), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
-    ]
+    return learner.engine.generate([learner.task.request(item) for item in items], sampling)
 
 
 def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> list[list[Chunk]]:
@@ -276,7 +265,7 @@ def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> 
 
 
 def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int], known: bool) -> Chunk:
-    requests = [judge_request(trajectories[row].pair, prompt=learner.prompt) for row in rows]
+    requests = [learner.task.request(trajectories[row].item) for row in rows]
     device = learner.model.device
     batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
     ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])

@@ -14,7 +14,7 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.settings import RLSettings
 from r1reward.train import rl
 from r1reward.train.learner import Chunk
-from r1reward.types import Completion, PreferencePair, Trajectory, Verdict
+from r1reward.types import Completion, PreferencePair, Trajectory
 
 pytestmark = [
     pytest.mark.cluster,
@@ -54,9 +54,7 @@ def batch() -> SimpleNamespace:
 def ours(batch: SimpleNamespace, settings: RLSettings):
     pair = PreferencePair("p", "", "", ("", ""), 1)
     empty = Completion("", (), (), "stop", ())
-    trajectories = [
-        Trajectory(pair, empty, Verdict.FIRST, 1.0, 1.0, 1.0, float(reward)) for reward in batch.rewards
-    ]
+    trajectories = [Trajectory(pair, empty, float(reward)) for reward in batch.rewards]
     chunk = Chunk(
         list(range(B)), {}, torch.zeros(B, T), batch.mask, PolicyOutput(batch.old, torch.zeros(B)), None
     )

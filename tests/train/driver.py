@@ -57,7 +57,8 @@ def train(kind: str, world: World, out: Path) -> None:
     """Train in `out`, with checkpoints in `out/work` and records in `out/record`."""
     folders = {"out": out / "work", "record": out / "record"}
     if kind == "rl":
-        original, rl.score = rl.score, score_by_tokens
+        original = rl.JudgeTask.score
+        rl.JudgeTask.score = lambda self, pairs, completions: score_by_tokens(pairs, completions)
         try:
             rl.train_rl(
                 world.model,
@@ -70,7 +71,7 @@ def train(kind: str, world: World, out: Path) -> None:
                 **folders,
             )
         finally:
-            rl.score = original
+            rl.JudgeTask.score = original
     else:
         settings = SFT.model_copy(update={"epochs": 1.75})
         sft.train_sft(

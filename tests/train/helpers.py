@@ -14,8 +14,9 @@ from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.storage import write_pairs
 from r1reward.engines.loading import save_model
 from r1reward.mini.tiny import build_tiny
+from r1reward.parsing import parse_verdict
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, SFTSettings
-from r1reward.types import PreferencePair, Trajectory, Vote
+from r1reward.types import Completion, JudgeTrajectory, PreferencePair
 
 RL = RLSettings(
     learning_rate=1e-3,
@@ -79,16 +80,16 @@ def write_world(folder: Path, *, num_pairs: int = 16) -> World:
 
 
 def score_by_tokens(
-    pairs: Sequence[PreferencePair], votes: Sequence[tuple[Vote, ...]], **_: Any
-) -> list[Trajectory]:
+    pairs: Sequence[PreferencePair], completions: Sequence[tuple[Completion, ...]]
+) -> list[JudgeTrajectory]:
     """Reward 1 for an even first token and 0.5 for an even second one."""
     scored = []
-    for pair, samples in zip(pairs, votes, strict=True):
-        for vote in samples:
-            ids = vote.completion.token_ids
+    for pair, samples in zip(pairs, completions, strict=True):
+        for one in samples:
+            ids, verdict = one.token_ids, parse_verdict(one.text)
             result, formatting = float(ids[0] % 2 == 0), float(len(ids) > 1 and ids[1] % 2 == 0)
             reward = result + 0.5 * formatting
-            scored.append(Trajectory(pair, vote.completion, vote.verdict, result, formatting, 0.0, reward))
+            scored.append(JudgeTrajectory(pair, one, reward, verdict, result, formatting, 0.0))
     return scored
 
 

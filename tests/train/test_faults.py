@@ -17,8 +17,8 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.settings import JudgeServerSettings
-from r1reward.train import collapse, rl
-from r1reward.types import Verdict, Vote
+from r1reward.train import collapse, rl, tasks
+from r1reward.types import Verdict
 
 SERVER = Path(__file__).parent / "judge_server.py"
 
@@ -72,12 +72,8 @@ def loud_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
     It never ends an answer, which is no collapse here.
     """
     monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", 1.0)
-    read = rl.rollout
-
-    def rollout(*args: Any) -> list[tuple[Vote, ...]]:
-        return [tuple(replace(one, reasoning=one.completion.text) for one in row) for row in read(*args)]
-
-    monkeypatch.setattr(rl, "rollout", rollout)
+    read = tasks.read_vote
+    monkeypatch.setattr(tasks, "read_vote", lambda one: replace(read(one), reasoning=one.text))
 
 
 def train(world: World, out: Path, **options: Any) -> rl.RLResult:

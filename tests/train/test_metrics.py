@@ -1,34 +1,32 @@
 import torch
 
-from r1reward.train.metrics import advantage_metrics, reward_metrics, weighted_means
-from r1reward.types import Completion, PreferencePair, Trajectory, Verdict
+from r1reward.train.metrics import advantage_metrics, judge_metrics, rollout_metrics, weighted_means
+from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict
 
 PAIR = PreferencePair("p", "test", "q", ("a", "b"), 1)
 
 
-def trajectory(verdict: Verdict, consistency: float | None, length: int, reason: str = "stop") -> Trajectory:
+def trajectory(
+    verdict: Verdict, consistency: float | None, length: int, reason: str = "stop"
+) -> JudgeTrajectory:
     completion = Completion("", tuple(range(length)), (0.0,) * length, reason)  # type: ignore[arg-type]
     result = float(verdict.agrees_with(1))
-    return Trajectory(PAIR, completion, verdict, result, 1.0, consistency, result + 0.5)
+    return JudgeTrajectory(PAIR, completion, result + 0.5, verdict, result, 1.0, consistency)
 
 
-def test_reward_metrics_of_four_answers() -> None:
-    row = reward_metrics(
-        [
-            trajectory(Verdict.FIRST, 1.0, 4),
-            trajectory(Verdict.FIRST, None, 6),
-            trajectory(Verdict.SECOND, 0.0, 8),
-            trajectory(Verdict.UNPARSED, 0.0, 2, "length"),
-        ]
-    )
-    assert row == {
-        "reward": 1.0,
+def test_metrics_of_four_answers() -> None:
+    answers = [
+        trajectory(Verdict.FIRST, 1.0, 4),
+        trajectory(Verdict.FIRST, None, 6),
+        trajectory(Verdict.SECOND, 0.0, 8),
+        trajectory(Verdict.UNPARSED, 0.0, 2, "length"),
+    ]
+    assert rollout_metrics(answers) == {"reward": 1.0, "response_length": 5.0, "truncated_share": 0.25}
+    assert judge_metrics(answers) == {
         "reward_result": 0.5,
         "reward_format": 1.0,
         "reward_consistency": 0.25,
         "accuracy": 0.5,
-        "response_length": 5.0,
-        "truncated_share": 0.25,
         "answer_one_share": 0.5,
         "unparsed_share": 0.25,
         "contradicted_share": 0.0,
@@ -40,8 +38,8 @@ def test_contradictions_are_counted_among_right_answers_that_were_judged() -> No
     opinions = (1.0, 0.0, 0.0, None)
     answers = [trajectory(Verdict.FIRST, opinion, 1) for opinion in opinions]
     answers += [trajectory(Verdict.SECOND, 0.0, 1)]
-    assert reward_metrics(answers)["contradicted_share"] == 1 - 1 / 3
-    assert reward_metrics(answers[3:])["contradicted_share"] == 0.0
+    assert judge_metrics(answers)["contradicted_share"] == 1 - 1 / 3
+    assert judge_metrics(answers[3:])["contradicted_share"] == 0.0
 
 
 def test_filtered_shares_by_sign() -> None:

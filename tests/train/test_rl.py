@@ -15,7 +15,6 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
-from r1reward.judge.reward_model import read_vote
 from r1reward.settings import RLSettings
 from r1reward.train import collapse, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
@@ -55,7 +54,7 @@ def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Lear
         settings=settings,
         model_settings=MODEL,
         engine_settings=ENGINE,
-        judge=ScriptedConsistencyJudge(),
+        task=rl.JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt=MODEL.prompt),
         seed=1,
         steps=steps,
     )
@@ -77,7 +76,8 @@ def train(world: World, out: Path, **changes: Any) -> rl.RLResult:
 
 @pytest.fixture
 def easy_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rl, "score", score_by_tokens)
+    scored = lambda self, pairs, completions: score_by_tokens(pairs, completions)  # noqa: E731
+    monkeypatch.setattr(rl.JudgeTask, "score", scored)
 
 
 def log_ratios(learner: Learner, chunks: Sequence[rl.Chunk]) -> torch.Tensor:
@@ -183,9 +183,10 @@ class CountingJudge(ScriptedConsistencyJudge):
 def test_rewards_by_hand(external: bool, rewards: list[float], asked: int) -> None:
     judge = CountingJudge()
     pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
-    votes = [(read_vote(answer(text)),) for text in ANSWERS]
+    answers = [(answer(text),) for text in ANSWERS]
     settings = RLSettings(external_consistency=external)
-    trajectories = rl.score([pair] * len(ANSWERS), votes, judge=judge, settings=settings)
+    task = rl.JudgeTask(judge, settings=settings, prompt="mini")
+    trajectories = task.score([pair] * len(ANSWERS), answers)
     assert [trajectory.reward for trajectory in trajectories] == rewards
     assert len(judge.asked) == asked
     assert trajectories[2].consistency is None
@@ -200,7 +201,7 @@ def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None
 
 def trajectories_of(rewards: list[float]) -> list[Any]:
     pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
-    return [rl.Trajectory(pair, answer(""), Verdict.FIRST, r, 0.0, 0.0, r) for r in rewards]
+    return [rl.Trajectory(pair, answer(""), r) for r in rewards]
 
 
 def test_advantages_are_standardised_over_the_tokens_of_the_rollout() -> None:

@@ -1,0 +1,104 @@
+"""What the RL loop trains for: how an item is asked about, and what answers to it are worth.
+
+`JudgeTask` is the paper's reward model (§3.2): pairs, verdicts, and the three parts of the reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from r1reward.algo import final_reward
+from r1reward.judge.consistency import ConsistencyJudge
+from r1reward.judge.reward_model import judge_request, read_vote
+from r1reward.parsing import follows_format
+from r1reward.prompts import PromptName
+from r1reward.settings import RLSettings
+from r1reward.train.metrics import judge_metrics
+from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Request, Trajectory, Vote
+
+
+class Task(Protocol):
+    """Items are whatever is asked about; `fingerprint` changes with the rewards of the same answers."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def request(self, item: Any) -> Request:
+        """How the policy is asked."""
+        ...
+
+    def score(
+        self, items: Sequence[Any], completions: Sequence[tuple[Completion, ...]]
+    ) -> Sequence[Trajectory]:
+        """Rewards of all answers, item by item."""
+        ...
+
+    def metrics(self, trajectories: Sequence[Any]) -> dict[str, float]:
+        """What a row of metrics has beside what every rollout has."""
+        ...
+
+
+class JudgeTask:
+    """A judge learns to name the better response, and to reason accordingly."""
+
+    def __init__(self, judge: ConsistencyJudge, *, settings: RLSettings, prompt: PromptName) -> None:
+        self._judge, self._settings = judge, settings
+        self._prompt: PromptName = prompt
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the consistency judge."""
+        return self._judge.fingerprint
+
+    def request(self, item: PreferencePair) -> Request:
+        """The judge prompt."""
+        return judge_request(item, prompt=self._prompt)
+
+    def score(
+        self, items: Sequence[PreferencePair], completions: Sequence[tuple[Completion, ...]]
+    ) -> list[JudgeTrajectory]:
+        """See `score_votes`."""
+        votes = [tuple(read_vote(completion) for completion in samples) for samples in completions]
+        return score_votes(items, votes, judge=self._judge, settings=self._settings)
+
+    def metrics(self, trajectories: Sequence[JudgeTrajectory]) -> dict[str, float]:
+        """See `judge_metrics`."""
+        return judge_metrics(trajectories)
+
+
+def score_votes(
+    pairs: Sequence[PreferencePair],
+    votes: Sequence[tuple[Vote, ...]],
+    *,
+    judge: ConsistencyJudge,
+    settings: RLSettings,
+) -> list[JudgeTrajectory]:
+    """Rewards of all samples, pair by pair (paper §3.2).
+
+    The consistency judge is asked where the formula needs it: about right answers when consistency is
+    gated, about every answer when it is external.
+    """
+    flat = [(pair, vote) for pair, samples in zip(pairs, votes, strict=True) for vote in samples]
+    right = [vote.verdict.agrees_with(pair.preferred) for pair, vote in flat]
+    asked = [index for index in range(len(flat)) if right[index] or settings.external_consistency]
+    opinions = judge.judge(
+        [flat[index][1].reasoning for index in asked], [flat[index][1].verdict for index in asked]
+    )
+    consistency: list[float | None] = [0.0] * len(flat)
+    for index, opinion in zip(asked, opinions, strict=True):
+        consistency[index] = None if opinion is None else float(opinion)
+    formatting = [float(follows_format(vote.completion.text)) for _, vote in flat]
+    rewards = final_reward(
+        [float(value) for value in right],
+        consistency,
+        formatting=formatting,
+        weight=settings.consistency_weight,
+        external=settings.external_consistency,
+    )
+    return [
+        JudgeTrajectory(
+            pair, vote.completion, reward, vote.verdict, float(right[i]), formatting[i], consistency[i]
+        )
+        for i, ((pair, vote), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
+    ]

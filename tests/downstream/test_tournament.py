@@ -1,0 +1,81 @@
+"""Scores of a tournament by hand, as properties, and through the RL loop's task."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1reward.downstream.task import TournamentTask
+from r1reward.downstream.tournament import tournament_scores
+from r1reward.types import Comparison, Completion, Judgment, Verdict
+
+ITEM = Comparison("what ?", ("", ""), ("a.png",), label="q")
+
+
+def judge_by(better: Callable[[str, str], Verdict]) -> Callable[[list[Comparison]], list[Judgment]]:
+    return lambda asked: [Judgment(better(*one.responses), 1.0, "", ()) for one in asked]
+
+
+def longer(first: str, second: str) -> Verdict:
+    return Verdict.FIRST if len(first) > len(second) else Verdict.SECOND
+
+
+def test_the_better_answer_wins_all_and_the_worst_none() -> None:
+    (scores,) = tournament_scores([(ITEM, ["aa", "a", "aaaa", "aaa"])], judge_by(longer))
+    assert scores.tolist() == [1, 0, 3, 2]
+
+
+def test_always_the_first_is_worth_nothing() -> None:
+    (scores,) = tournament_scores([(ITEM, list("abcdefgh"))], judge_by(lambda *_: Verdict.FIRST))
+    assert scores.tolist() == [3.5] * 8
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), min_size=8, max_size=8),
+    st.dictionaries(
+        st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), st.sampled_from(Verdict)
+    ),
+)
+def test_eight_scores_sum_to_28_whatever_the_judge_says(answers: list[str], said: dict) -> None:
+    (scores,) = tournament_scores([(ITEM, answers)], judge_by(lambda *two: said.get(two, Verdict.UNPARSED)))
+    assert scores.sum() == pytest.approx(28)
+    assert scores.min() >= 0 and scores.max() <= 7
+    by_text = {
+        text: {score for one, score in zip(answers, scores, strict=True) if one == text} for text in answers
+    }
+    assert all(len(found) == 1 for found in by_text.values()), "equal answers have equal scores"
+
+
+def test_each_pair_is_asked_once_in_each_order_and_everything_in_one_call() -> None:
+    calls: list[list[Comparison]] = []
+
+    def compare(asked: list[Comparison]) -> list[Judgment]:
+        calls.append(asked)
+        return judge_by(longer)(asked)
+
+    tournament_scores([(ITEM, ["a", "bb", "a"]), (ITEM, ["a", "ccc"])], compare)
+    (asked,) = calls
+    assert sorted(one.responses for one in asked) == [("a", "bb"), ("a", "ccc"), ("bb", "a"), ("ccc", "a")]
+    assert {one.images for one in asked} == {("a.png",)}
+    assert tournament_scores([(ITEM, ["a", "a"])], compare)[0].tolist() == [0.5, 0.5] and len(calls) == 1
+
+
+class Judge:
+    name = "longer is better"
+
+    def compare_all(self, asked, *, votes):
+        assert votes == 1
+        return judge_by(longer)(asked)
+
+
+def test_the_task_rewards_the_mean_win() -> None:
+    task = TournamentTask(Judge())  # type: ignore[arg-type]
+    samples = tuple(Completion(text, (1,), (0.0,), "stop") for text in ("a", "aaa", "aa"))
+    trajectories = task.score([ITEM], [samples])
+    assert [one.reward for one in trajectories] == [0.0, 1.0, 0.5]
+    assert [one.completion.text for one in trajectories] == ["a", "aaa", "aa"]
+    assert task.request(ITEM).images == ("a.png",) and task.fingerprint == "longer is better"
+    assert task.metrics(trajectories) == {"distinct_share": 1.0}
+    assert np.isclose(sum(one.reward for one in trajectories), 1.5)
