@@ -136,7 +136,7 @@ def test_a_nan_in_one_micro_batch_leaves_its_evidence_and_the_model_before(
         return PolicyOutput(bad, output.entropy)
 
     monkeypatch.setattr(rl, "policy_forward", spoiled)
-    monkeypatch.setattr(rl, "score", score_by_tokens)
+    monkeypatch.setattr(rl.JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
     result = train(world, tmp_path)
     assert (result.status, result.steps, result.reason) == ("collapsed", 2, "the loss is not finite")
     status = read_json(tmp_path / "status.json")

@@ -73,7 +73,7 @@ def test_bfloat16_weights_have_float32_adapters(world: World) -> None:
 def test_a_stopped_run_goes_on_from_its_adapters(
     kind: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rl, "score", score_by_tokens)
+    monkeypatch.setattr(rl.JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
     whole = train(kind, world, tmp_path / "whole")
     saved = sorted((tmp_path / "whole" / "checkpoints").glob("step_*"))
     assert not list(saved[0].glob("model*.safetensors")) and (saved[0] / "adapters.safetensors").is_file()

@@ -76,8 +76,7 @@ def train(world: World, out: Path, **changes: Any) -> rl.RLResult:
 
 @pytest.fixture
 def easy_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = lambda self, pairs, completions: score_by_tokens(pairs, completions)  # noqa: E731
-    monkeypatch.setattr(rl.JudgeTask, "score", scored)
+    monkeypatch.setattr(rl.JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
 
 
 def log_ratios(learner: Learner, chunks: Sequence[rl.Chunk]) -> torch.Tensor:
