@@ -57,7 +57,7 @@ $(CLUSTER_STAMP): tests/cluster/requirements.lock
 	@touch $@
 
 test-cluster: $(CLUSTER_STAMP)
-	DS_ACCELERATOR=cpu PYTHONPATH=tests/cluster/shim $(CLUSTER)/bin/python -m pytest -m cluster
+	DS_ACCELERATOR=cpu PYTHONPATH=tests/cluster/shim $(CLUSTER)/bin/python -m pytest -m cluster tests/cluster
 
 lint: setup
 	$(BIN)/ruff check .
