@@ -30,9 +30,9 @@ STEPS = 12
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("examples")
     write_world(
-        out / "world", WorldSettings(pairs_per_source=40, benchmark_pairs=14, validation_pairs=8), seed=0
+        out / "world", WorldSettings(pairs_per_source=60, benchmark_pairs=14, validation_pairs=8), seed=0
     )
-    built = build_dataset(out / "world", out / "built", sampled_pairs=80, seed=0)
+    built = build_dataset(out / "world", out / "built", sampled_pairs=200, seed=0)
     annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
     annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
     return write_sft(out / "sft.jsonl", list(select_sft(built, annotations))[: 16 * STEPS])
