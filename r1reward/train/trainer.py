@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -159,8 +160,8 @@ class CheckpointedTrainer(Trainer):
         return str(last) if last else None
 
     def gathered_weights(self) -> dict[str, Any] | None:
-        """The weights that DeepSpeed has sharded, in the main process; None without DeepSpeed."""
-        return self.accelerator.get_state_dict(self.model_wrapped) if self.is_deepspeed_enabled else None
+        """The weights that ZeRO-3 has sharded, in the main process; None where the model holds them."""
+        return self.accelerator.get_state_dict(self.model_wrapped) if is_deepspeed_zero3_enabled() else None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({**logs, **self.sums}, start_time)
