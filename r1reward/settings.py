@@ -371,13 +371,10 @@ class ClusterSettings(Settings):
         default="nccl", description="How weights reach the engines."
     )
     zero_stage: Literal[2, 3] = Field(default=3, description="What DeepSpeed's ZeRO shards.")
-    dtype: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16", description="Type in which the cold start computes; RL is bfloat16."
-    )
     gradient_checkpointing: bool = Field(default=True, description="Recompute activations to save memory.")
     offload_optimizer: bool = Field(default=False, description="Keep the optimizer's state in main memory.")
     freeze_vision: bool = Field(default=False, description="Train the language model alone.")
-    attention: str = Field(default="flash_attention_2", description="Attention of the trained model.")
+    attention: str = Field(default="flash_attention_2", description="Attention of the model that RL trains.")
     engine_memory: float = Field(default=0.5, gt=0, le=1, description="Share of a GPU that an engine takes.")
     eager: bool = Field(default=False, description="No compiled graphs in the engines.")
     measure_mismatch: bool = Field(

@@ -18,9 +18,17 @@ Flags = dict[str, str | tuple[str, ...] | bool]
 
 
 def rl_flags(
-    profile: Profile, *, start: Path, prompts: Path, pictures: int, agent: Path, out: Path, seed: int
+    profile: Profile,
+    *,
+    start: Path,
+    prompts: Path,
+    pictures: int,
+    passes: int,
+    agent: Path,
+    out: Path,
+    seed: int,
 ) -> list[str]:
-    """The command line of a run; no prompt has more than `pictures` pictures.
+    """The command line of a run of so many passes; no prompt has more than `pictures` pictures.
 
     Raises ValueError for settings that OpenRLHF cannot follow.
     """
@@ -70,7 +78,7 @@ def rl_flags(
         "rollout.temperature": str(rl.temperature),
         "train.batch_size": str(rl.train_batch_size),
         "train.micro_batch_size": str(rl.micro_batch_size),
-        "train.num_episodes": str(rl.epochs),
+        "train.num_episodes": str(passes),
         "train.max_epochs": str(rl.inner_epochs),
         "train.seed": str(seed),
         "train.agent_func_path": str(agent),

@@ -7,19 +7,22 @@ import logging
 import os
 import runpy
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from r1reward.cluster import hook, rewards
 from r1reward.cluster.events import read_back
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.prepare import complete_export, prepare_start, write_prompts
 from r1reward.data.storage import read_pairs
+from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import vision_token_ids
-from r1reward.files import write_json
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair
 
@@ -59,10 +62,26 @@ def prepare(
     out = out.resolve()
     folder = prepare_start(start, out / "start", profile.model)
     prompts = out / "prompts.jsonl"
-    chosen = _choose(read_pairs(pairs), profile, pairs)
+    _check_judge(profile)
+    chosen, passes = _choose(read_pairs(pairs), profile, pairs)
     most = max(len(pair.images) + len(pair.frames) for pair in chosen)
-    flags = rl_flags(profile, start=folder, prompts=prompts, pictures=most, agent=AGENT, out=out, seed=seed)
-    write_prompts(chosen, prompts, start=folder, settings=profile.model)
+    flags = rl_flags(
+        profile,
+        start=folder,
+        prompts=prompts,
+        pictures=most,
+        passes=passes,
+        agent=AGENT,
+        out=out,
+        seed=seed,
+    )
+    write_prompts(
+        chosen,
+        prompts,
+        start=folder,
+        settings=profile.model,
+        max_prompt_tokens=profile.engine.max_prompt_tokens,
+    )
     environment = {
         hook.SETTINGS_VARIABLE: profile.rl.model_dump_json(),
         rewards.PROFILE_VARIABLE: profile.model_dump_json(),
@@ -72,7 +91,14 @@ def prepare(
         rewards.VISION_VARIABLE: json.dumps(_vision_tokens(folder)),
         "TOKENIZERS_PARALLELISM": "false",
     }
-    write_json(out / "launch.json", {"flags": list(flags), "environment": environment})
+    known = {
+        "flags": flags,
+        "environment": environment,
+        "pairs": sha256_file(pairs),
+        "start": weights_hash(start),
+    }
+    _refuse_another(out, known)
+    write_json(out / "launch.json", known)
     return Launch(out, flags, environment)
 
 
@@ -92,8 +118,12 @@ def run(launch: Launch, *, address: str | None = None, ray_options: Mapping[str,
     hook.install()
     workers = {
         "worker_process_setup_hook": f"{hook.__name__}.{hook.install.__name__}",
-        "env_vars": dict(launch.environment),
+        "env_vars": {**launch.environment, **_judge_key(launch)},
     }
+    # Killed in its first checkpoint, a run has a folder that OpenRLHF would try to go on from.
+    first = launch.out / "checkpoints" / "_actor"
+    if first.is_dir() and not (first / "latest").exists():
+        shutil.rmtree(first)
     ray.init(
         address=address or os.environ.get("RAY_ADDRESS", "local"),
         runtime_env=workers,
@@ -112,18 +142,45 @@ def run(launch: Launch, *, address: str | None = None, ray_options: Mapping[str,
     return complete_export(launch.out / "model", launch.out / "start")
 
 
-def _choose(pairs: Sequence[PreferencePair], profile: Profile, path: Path) -> Sequence[PreferencePair]:
-    """All pairs, or as many as `rl.max_steps` takes: OpenRLHF makes whole passes only."""
-    size, steps = profile.rl.rollout_batch_size, profile.rl.max_steps
-    if len(pairs) < size:
+def _refuse_another(out: Path, known: Mapping[str, Any]) -> None:
+    file = out / "launch.json"
+    if (out / "checkpoints").is_dir() and not (file.is_file() and read_json(file) == known):
+        raise ValueError(f"{out} holds checkpoints of another run: name another folder, or move it away")
+
+
+def _check_judge(profile: Profile) -> None:
+    """Engines on other machines would each ask their own."""
+    address = profile.judges.server.base_url
+    here = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+    if profile.judges.name == "server" and profile.cluster.nodes > 1 and here:
+        raise ValueError(f"judges.server.base_url is {address}: name the machine, all others ask it, too")
+
+
+def _judge_key(launch: Launch) -> dict[str, str]:
+    """The key of the consistency judge for the workers; it is written nowhere."""
+    profile = Profile.model_validate_json(launch.environment[rewards.PROFILE_VARIABLE])
+    name = profile.judges.server.key_variable
+    return {name: os.environ[name]} if name in os.environ else {}
+
+
+def _choose(
+    pairs: Sequence[PreferencePair], profile: Profile, path: Path
+) -> tuple[Sequence[PreferencePair], int]:
+    """The pairs of a pass, in whole rollouts, and the number of passes: OpenRLHF makes whole passes only.
+
+    A last rollout that is smaller would leave DeepSpeed's accumulation in the middle of an update.
+    """
+    size, steps, epochs = profile.rl.rollout_batch_size, profile.rl.max_steps, profile.rl.epochs
+    rollouts = len(pairs) // size
+    if rollouts == 0:
         raise ValueError(f"{path} holds {len(pairs)} pairs, a rollout takes {size}")
-    if steps is None or steps * size >= len(pairs) * profile.rl.epochs:
-        return pairs
-    if steps * size > len(pairs):
+    if steps is None or steps >= rollouts * epochs:
+        return pairs[: rollouts * size], epochs
+    if steps > rollouts:
         raise ValueError(
-            f"rl.max_steps ends in the middle of a pass: take {len(pairs) // size} or less, or leave it out"
+            f"rl.max_steps ends in the middle of a pass: take {rollouts} or less, or leave it out"
         )
-    return pairs[: steps * size]
+    return pairs[: steps * size], 1
 
 
 def _vision_tokens(folder: Path) -> list[int]:

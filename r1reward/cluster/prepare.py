@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from r1reward.engines.inputs import build_messages, render_chat
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+from r1reward.engines.inputs import build_messages, check_lengths, render_chat
 from r1reward.engines.loading import load_processor, model_folder, write_picture_budget
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_request
@@ -20,15 +22,25 @@ _WEIGHTS = (".safetensors", ".safetensors.index.json")
 
 
 def write_prompts(
-    pairs: Iterable[PreferencePair], out: Path, *, start: Path, settings: ModelSettings
+    pairs: Iterable[PreferencePair],
+    out: Path,
+    *,
+    start: Path,
+    settings: ModelSettings,
+    max_prompt_tokens: int,
 ) -> Path:
-    """Write a JSON line a pair, see `prompt_row`; raises PictureError for a picture that cannot be read."""
+    """Write a JSON line a pair, see `prompt_row`.
+
+    Raises PictureError, and PromptTooLongError, which would end a run of OpenRLHF in its middle.
+    """
     processor = load_processor(start)
-    rows = (prompt_row(pair, processor, settings) for pair in pairs)
+    rows = (prompt_row(pair, processor, settings, max_prompt_tokens) for pair in pairs)
     return write_atomic(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def prompt_row(pair: PreferencePair, processor: Any, settings: ModelSettings) -> dict[str, Any]:
+def prompt_row(
+    pair: PreferencePair, processor: Any, settings: ModelSettings, max_prompt_tokens: int
+) -> dict[str, Any]:
     """The prompt as it is rendered here, so that control tokens of a response stay text, and its label.
 
     Frames of a video are pictures after the others: OpenRLHF has no videos.
@@ -36,12 +48,26 @@ def prompt_row(pair: PreferencePair, processor: Any, settings: ModelSettings) ->
     request = judge_request(pair, prompt=settings.prompt)
     pictures = [*request.images, *request.frames]
     as_pictures = type(request)(request.text, tuple(pictures), (), request.origin)
+    messages = build_messages(as_pictures)
+    text = render_chat(processor, messages)
+    loaded = [part["image"] for part in messages[0]["content"] if part["type"] == "image"]
+    check_lengths([_count_tokens(processor, text, loaded)], [as_pictures], max_prompt_tokens)
     return {
-        "input": render_chat(processor, build_messages(as_pictures)),
+        "input": text,
         "images": [os.path.abspath(picture) for picture in pictures],
         "label": json.dumps({"pair_id": pair.pair_id, "preferred": pair.preferred}),
         "datasource": pair.source,
     }
+
+
+def _count_tokens(processor: Any, text: str, pictures: list[Any]) -> int:
+    """Tokens of a prompt; the placeholder of each picture stands for its visual tokens."""
+    vision = processor.image_processor
+    side, size = vision.patch_size * vision.merge_size, vision.size
+    limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    areas = [smart_resize(one.height, one.width, factor=side, **limits) for one in pictures]
+    visual = sum(height * width // side**2 - 1 for height, width in areas)
+    return len(processor.tokenizer(text)["input_ids"]) + visual
 
 
 def prepare_start(start: str | Path, out: Path, settings: ModelSettings) -> Path:

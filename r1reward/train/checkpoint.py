@@ -88,6 +88,17 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(_checkpoints(folder), default=None, key=lambda path: int(path.name.removeprefix("step_")))
 
 
+def latest_sharded(folder: Path) -> Path | None:
+    """The newest checkpoint that DeepSpeed's processes have finished; its `trainer_state.json` comes last."""
+    found = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(found, default=None, key=step_of)
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The step that a checkpoint of either kind was written after; 0 without one."""
+    return int(re.split("[-_]", checkpoint.name)[-1]) if checkpoint else 0
+
+
 def checkpoint_state(path: Path) -> dict[str, Any]:
     """The `state` of a checkpoint, with its `step`."""
     return read_json(path / "state.json")
@@ -150,12 +161,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer | Any, folder: Path) -> None
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def open_run(out: Path, key: Mapping[str, Any], *, resume: bool, record: Path) -> Path | None:
+def open_run(
+    out: Path, key: Mapping[str, Any], *, resume: bool, record: Path, sharded: bool = False
+) -> Path | None:
     """Prepare the folder of a run; returns the checkpoint to go on from, if any.
 
-    `key` says what is run (settings, seed, inputs). What lies in `out` is kept only if it is of the same
-    run and `resume` is set; the rows of
-    `record/metrics.jsonl` after the checkpoint's step are cut off.
+    With `sharded` that is one of DeepSpeed's. `key` says what is run (settings, seed, inputs). What lies in
+    `out` is kept only if it is of the same run and `resume` is set; the rows of `record/metrics.jsonl` after
+    the checkpoint's step are cut off.
     """
     out.mkdir(parents=True, exist_ok=True)
     identity = json.loads(json.dumps(key))
@@ -168,8 +181,8 @@ def open_run(out: Path, key: Mapping[str, Any], *, resume: bool, record: Path) -
         for name in ("metrics.jsonl", "status.json"):
             _discard(record / name)
         write_json(known, identity)
-    checkpoint = latest_checkpoint(out / "checkpoints")
-    step = checkpoint_state(checkpoint)["step"] if checkpoint else 0
+    checkpoint = (latest_sharded if sharded else latest_checkpoint)(out / "checkpoints")
+    step = step_of(checkpoint)
     metrics = record / "metrics.jsonl"
     if metrics.is_file() and not final_status(out, record):
         rows = [row for row in read_jsonl(metrics, drop_partial=True) if row["step"] <= step]

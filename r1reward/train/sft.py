@@ -58,6 +58,8 @@ def train_sft(
             # DeepSpeed gathers weights inside the model's own forward only.
             model.forward = partial(answer_log_probs, model)
             model.model.visual.requires_grad_(not cluster.freeze_vision)
+            if cluster.gradient_checkpointing:
+                model.gradient_checkpointing_enable()
         return model, processor
 
     examples = choose_examples(read(examples_path), settings.max_examples, seed)

@@ -23,7 +23,6 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.prompts import PromptName
@@ -79,13 +78,14 @@ def run_trainer(
     """
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     # Under ZeRO-3 these have to be there before the model is loaded.
-    arguments = _arguments(out, settings, seed, steps, cluster)
+    sharding = deepspeed_config(cluster, key["model"]["dtype"]) if cluster else None
+    arguments = _arguments(out, settings, seed, steps, sharding)
     with arguments.main_process_first(local=False):
-        last = checkpoint.open_run(out, key, resume=resume, record=record)
+        last = checkpoint.open_run(out, key, resume=resume, record=record, sharded=cluster is not None)
     if checkpoint.final_status(out, record):
         return out / "model"
-    model, processor = load(last)
-    step = checkpoint.checkpoint_state(last)["step"] if last else 0
+    model, processor = load(None if cluster else last)
+    step = checkpoint.step_of(last)
     main = arguments.process_index == 0
     shown = Monitor(name, total=steps, step=step, folder=out / "tensorboard", quiet=quiet) if main else None
     with checkpoint.explain_full_disk(out), shown or nullcontext():
@@ -100,7 +100,7 @@ def run_trainer(
         trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
         for noisy in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(noisy)
-        trainer.train(resume_from_checkpoint=trainer.find_checkpoint(last))
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     weights = trainer.gathered_weights()
     if main:
         write = partial(save_trained, model, processor, weights=weights)
@@ -152,12 +152,6 @@ class CheckpointedTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self._loss_shifts_labels = False
         self.sums: defaultdict[str, float] = defaultdict(float)
-
-    def find_checkpoint(self, last: Path | None) -> str | None:
-        """What to go on from: our own checkpoint, or the newest that DeepSpeed's processes wrote together."""
-        if self.is_deepspeed_enabled and self.checkpoints.is_dir():
-            return get_last_checkpoint(str(self.checkpoints))
-        return str(last) if last else None
 
     def gathered_weights(self) -> dict[str, Any] | None:
         """The weights that ZeRO-3 has sharded, in the main process; None where the model holds them."""
@@ -221,7 +215,7 @@ class Recorder(TrainerCallback):
             self._monitor.show(row)
 
 
-def deepspeed_config(cluster: ClusterSettings) -> dict[str, Any]:
+def deepspeed_config(cluster: ClusterSettings, dtype: str) -> dict[str, Any]:
     """DeepSpeed's own settings; everything else it takes from the trainer."""
     offload = {"offload_optimizer": {"device": "cpu"}} if cluster.offload_optimizer else {}
     return {
@@ -230,7 +224,7 @@ def deepspeed_config(cluster: ClusterSettings) -> dict[str, Any]:
             "stage3_gather_16bit_weights_on_model_save": True,
             **offload,
         },
-        "bf16": {"enabled": cluster.dtype == "bfloat16"},
+        "bf16": {"enabled": dtype == "bfloat16"},
         "gradient_clipping": MAX_GRAD_NORM,
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
@@ -241,12 +235,12 @@ def deepspeed_config(cluster: ClusterSettings) -> dict[str, Any]:
 
 
 def _arguments(
-    out: Path, settings: SFTSettings, seed: int, steps: int, cluster: ClusterSettings | None
+    out: Path, settings: SFTSettings, seed: int, steps: int, sharding: dict[str, Any] | None
 ) -> TrainingArguments:
-    processes = int(os.environ.get("WORLD_SIZE", "1")) if cluster else 1
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if sharding else 1
     micro = min(settings.micro_batch_size, settings.batch_size)
     if settings.batch_size % (micro * processes):
-        shares = f" x {processes} processes" if cluster else ""
+        shares = f" x {processes} processes" if sharding else ""
         raise ValueError(
             f"batch_size {settings.batch_size} is no multiple of micro_batch_size {micro}{shares}"
         )
@@ -261,8 +255,7 @@ def _arguments(
         adam_beta2=0.95,
         weight_decay=0.0,
         max_grad_norm=MAX_GRAD_NORM,
-        deepspeed=deepspeed_config(cluster) if cluster else None,
-        gradient_checkpointing=bool(cluster and cluster.gradient_checkpointing),
+        deepspeed=sharding,
         save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,

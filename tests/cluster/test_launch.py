@@ -15,6 +15,7 @@ from r1reward.cluster.launch import prepare
 from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row
 from r1reward.config import load_profile
 from r1reward.data.storage import write_pairs
+from r1reward.engines.base import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
 from r1reward.judge.reward_model import judge_request
@@ -32,7 +33,9 @@ def small(**changes: dict) -> Profile:
 
 def flags_of(profile: Profile) -> dict[str, str]:
     place = Path("/x")
-    words = rl_flags(profile, start=place, prompts=place, pictures=1, agent=place, out=place, seed=3)
+    words = rl_flags(
+        profile, start=place, prompts=place, pictures=1, passes=5, agent=place, out=place, seed=3
+    )
     found: dict[str, list[str]] = {}
     for word in words:
         if word.startswith("--"):
@@ -86,7 +89,7 @@ def test_what_openrlhf_cannot_follow_is_refused(changes: dict, message: str) -> 
 
 def test_a_prompt_is_the_one_that_is_trained_on_here(pairs: list[PreferencePair]) -> None:
     processor = load_processor("mini", settings=ModelSettings(max_pixels=12544))
-    row = prompt_row(pairs[1], processor, ModelSettings())
+    row = prompt_row(pairs[1], processor, ModelSettings(), 512)
     assert json.loads(row["label"]) == {"pair_id": "p1", "preferred": 2} and row["datasource"] == "s"
     ours = encode(processor, [judge_request(pairs[1], prompt="mini")])["input_ids"][0].tolist()
     with Image.open(row["images"][0]) as picture:
@@ -97,7 +100,7 @@ def test_a_prompt_is_the_one_that_is_trained_on_here(pairs: list[PreferencePair]
 def test_frames_are_pictures(pairs: list[PreferencePair]) -> None:
     frames = (pairs[0].images[0],) * 3
     video = PreferencePair("v", "s", "what ?", ("a", "b"), 1, (), frames)
-    row = prompt_row(video, load_processor("mini"), ModelSettings())
+    row = prompt_row(video, load_processor("mini"), ModelSettings(), 512)
     assert len(row["images"]) == 3 == row["input"].count("<|image_pad|>")
 
 
@@ -107,6 +110,10 @@ def test_a_launch_is_written_whole(pairs: list[PreferencePair], tmp_path: Path) 
         small(rl={"max_steps": 2, "epochs": 5}), start="mini", pairs=file, out=tmp_path / "o", seed=1
     )
     assert len((tmp_path / "o" / "prompts.jsonl").read_text().splitlines()) == 16
+    assert launch.flags[launch.flags.index("--train.num_episodes") + 1] == "1"
+    whole = prepare(small(rl={"epochs": 5}), start="mini", pairs=file, out=tmp_path / "w", seed=1)
+    assert len((tmp_path / "w" / "prompts.jsonl").read_text().splitlines()) == 16, "of 20, in rollouts of 8"
+    assert whole.flags[whole.flags.index("--train.num_episodes") + 1] == "5"
     assert "python -m openrlhf.cli.train_ppo_ray" in launch.command()
     assert (tmp_path / "o" / "start" / "model.safetensors").is_symlink()
     limits = load_processor(tmp_path / "o" / "start").image_processor.size
@@ -119,6 +126,21 @@ def test_a_launch_is_written_whole(pairs: list[PreferencePair], tmp_path: Path) 
         prepare(small(), start="mini", pairs=file, out=tmp_path / "o", seed=1)
     with pytest.raises(FileNotFoundError, match="hf download"):
         prepare_start("some/model", tmp_path / "s", ModelSettings())
+
+
+def test_what_would_end_a_run_later_is_refused_at_once(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    file = write_pairs(tmp_path / "rl.jsonl", pairs)
+    common = {"start": "mini", "pairs": file, "out": tmp_path / "o"}
+    with pytest.raises(PromptTooLongError, match="the limit is 16"):
+        prepare(small(engine={"max_prompt_tokens": 16}), seed=1, **common)
+    with pytest.raises(ValueError, match="name the machine"):
+        prepare(small(judges={"name": "server"}, cluster={"nodes": 2, "engines": 4},
+                      rl={"train_batch_size": 8, "micro_batch_size": 1}), seed=1, **common)  # fmt: skip
+    prepare(small(), seed=1, **common)
+    (tmp_path / "o" / "checkpoints").mkdir()
+    prepare(small(), seed=1, **common)
+    with pytest.raises(ValueError, match="checkpoints of another run"):
+        prepare(small(), seed=2, **common)
 
 
 def test_an_export_is_completed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def profile(zero_stage: int = 3, **cluster: object) -> Profile:
-    sharded = {"gpus_per_node": 2, "zero_stage": zero_stage, "dtype": "float32", **cluster}
+    sharded = {"gpus_per_node": 2, "zero_stage": zero_stage, **cluster}
     sft = {"batch_size": 16, "micro_batch_size": 4, "epochs": 1, "save_steps": 5, "learning_rate": 5e-4}
     return load_profile("mini", overrides={"sft": sft, "cluster": sharded})
 
@@ -79,12 +80,11 @@ def test_what_sees_can_be_frozen(examples: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on(examples: Path, alone: Path, tmp_path: Path) -> None:
     words = command(profile(), start="mini", examples=examples, out=tmp_path, seed=0)
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    for _ in process.stdout:
-        if (tmp_path / "checkpoints" / "checkpoint-5" / "trainer_state.json").exists():
-            break
+    process = subprocess.Popen(words, start_new_session=True)
+    while not (tmp_path / "checkpoints" / "checkpoint-5" / "trainer_state.json").exists():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+        assert process.poll() is None, "it ended before it could be killed"
     os.killpg(process.pid, 9)
     process.wait()
     launch(words)
