@@ -1,8 +1,9 @@
-"""The three reward benchmarks: their names, and the groups of each with its number of pairs."""
+"""The benchmarks: groups of the three for reward models, and the columns of those for a policy (Table 11)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 VL, MULTIMODAL, MM_RLHF = "vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"
 # In the order of the paper's columns. VL-RewardBench is grouped as in its own `cal.py`. Those of Multimodal
@@ -24,3 +25,33 @@ GROUP_COUNTS: Mapping[str, Mapping[str, int]] = {
 VL_RELEASED_COUNTS: Mapping[str, int] = {"general": 484, "hallucination": 448, "reasoning": 318}
 # Questions of MM-RLHF-RewardBench.
 MM_RLHF_QUESTIONS: Mapping[str, int] = {"mcq": 10, "long": 10, "short": 10, "safety": 6, "video": 10}
+
+# The columns of Table 11 with their titles; the last two have open questions, which a judge scores.
+DOWNSTREAM_COLUMNS: Mapping[str, str] = {
+    "hallucination_bench_aacc": "HallusionBench aAcc",
+    "hallucination_bench_facc": "HallusionBench fAcc",
+    "hallucination_bench_qacc": "HallusionBench qAcc",
+    "mmbench_v1_1": "MMBench v1.1",
+    "mme_realworld_lite_perception": "MME-RealWorld-Lite perception",
+    "mme_realworld_lite_reasoning": "MME-RealWorld-Lite reasoning",
+    "mmstar": "MMStar",
+    "v_star": "V*",
+    "llava_wild": "LLaVA-Wild",
+    "wildvision": "WildVision",
+}
+OPEN_COLUMNS = ("llava_wild", "wildvision")
+
+
+def units_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Points of the units of each downstream column: a unit is worth what its worst row is worth.
+
+    A line has the "points" of a row and its "units", the unit it belongs to by column. So a question of
+    MMBench counts if it was answered in every rotation, and a figure of HallusionBench if all its
+    questions were.
+    """
+    columns: dict[str, dict[str, float]] = {}
+    for line in lines:
+        for column, unit in line["units"].items():
+            found = columns.setdefault(column, {})
+            found[unit] = min(found.get(unit, line["points"]), line["points"])
+    return columns

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, action, text in (
         ("verify", _verify, "check committed results and redraw their tables and figures"),
         ("figures", _figures, "redraw the committed tables and figures from the committed records"),
+        ("page", _page, "say where the page with every table, figure and claim is, drawn again"),
     ):
         command = _command(commands, name, action, text)
         command.add_argument("--profile", default="", help="only this profile; all published ones by default")
@@ -253,6 +254,18 @@ def _figures(options: argparse.Namespace) -> int:
     for profile in [options.profile] if options.profile else published_profiles(places):
         for folder in redraw_published(places, profile):
             print(f"drew {folder}")
+    return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.places import find_places
+    from r1reward.pipeline.verify import published_profiles, redraw_published
+    from r1reward.report.page import PAGE
+
+    places = find_places()
+    for profile in [options.profile] if options.profile else published_profiles(places):
+        redraw_published(places, profile)
+        print(places.results(profile) / PAGE)
     return 0
 
 

@@ -359,6 +359,40 @@ class ScalingSettings(Settings):
     )
 
 
+class RatingSettings(Settings):
+    """Blind comparison of two judges' reasoning (paper C.7, Table 9)."""
+
+    items: int = Field(default=200, ge=1, description="Pairs that are rated.")
+    raters: int = Field(default=3, ge=1, description="Scripted raters, where no people rate.")
+    folder: str = Field(
+        default="", description="Where people's ratings outlive a run; empty keeps them in the run."
+    )
+
+
+class DownstreamSettings(Settings):
+    """A policy that learns from R1-Reward's comparisons alone (paper C.9, Table 11)."""
+
+    policy: str = Field(
+        default="Qwen/Qwen2.5-VL-3B-Instruct", description="The model that is trained; 'mini' is made here."
+    )
+    root: str = Field(
+        default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
+    )
+    prompts: int = Field(default=50_000, ge=1, description="Prompts drawn from all sets together.")
+    max_new_tokens: int = Field(
+        default=512, ge=1, description="Most tokens an answer of the policy may have."
+    )
+    rl: RLSettings = Field(
+        default=RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1), description="Its training."
+    )
+    layers: int = Field(
+        default=3, ge=1, description="Decoder layers of the shipped model that the mini policy keeps."
+    )
+    lessons: int = Field(default=6000, ge=1, description="Answered questions the mini policy learns from.")
+    sft: SFTSettings = Field(default=SFTSettings(), description="How it learns from them.")
+    questions: int = Field(default=120, ge=4, description="Questions of each benchmark of the mini world.")
+
+
 class ClusterSettings(Settings):
     """RL on OpenRLHF: Ray, DeepSpeed and vLLM."""
 
@@ -404,4 +438,6 @@ class Profile(Settings):
     stress: StressSettings = StressSettings()
     bench: BenchSettings = BenchSettings()
     scaling: ScalingSettings = ScalingSettings()
+    downstream: DownstreamSettings = DownstreamSettings()
+    rating: RatingSettings = RatingSettings()
     cluster: ClusterSettings = ClusterSettings()

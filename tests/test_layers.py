@@ -28,7 +28,7 @@ GROUPS = (
     ("engines", "mini", "servers"),
     ("data", "judge"),
     ("train", "bench"),
-    ("downstream", "cluster"),
+    ("downstream", "cluster", "rating"),
     ("pipeline", "cli", "__main__"),
 )
 REPORT_MAY_IMPORT = {"types", "stats", "benchmarks", "settings", "config", "files", "report"}

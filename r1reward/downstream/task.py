@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from r1reward.downstream.questions import Question
 from r1reward.downstream.tournament import tournament_scores
 from r1reward.judge.r1_reward import R1Reward
-from r1reward.types import Comparison, Completion, Request, Trajectory
+from r1reward.types import Completion, Request, Trajectory
 
 
 class TournamentTask:
     """Answers to a prompt are compared with each other by R1-Reward; an answer's reward is its mean win.
 
-    Items are comparisons whose responses are not looked at. Rewards are Score / (n - 1), between 0 and 1:
-    GRPO measures them against the others of the prompt, so the scale changes nothing but what is drawn.
+    Items are questions, whose reference answers are not looked at. Rewards are Score / (n - 1), between 0
+    and 1: GRPO measures them against the others of the prompt, so the scale only changes what is drawn.
     """
 
     def __init__(self, judge: R1Reward) -> None:
@@ -25,12 +26,12 @@ class TournamentTask:
         """Who judges, by which engine."""
         return self._judge.name
 
-    def request(self, item: Comparison) -> Request:
+    def request(self, item: Question) -> Request:
         """The question as it is, with its pictures."""
-        return Request(item.question, item.images, item.frames, origin=item.label)
+        return item.request()
 
     def score(
-        self, items: Sequence[Comparison], completions: Sequence[tuple[Completion, ...]]
+        self, items: Sequence[Question], completions: Sequence[tuple[Completion, ...]]
     ) -> list[Trajectory]:
         """All comparisons of a step in one call; greedy verdicts."""
         questions = [

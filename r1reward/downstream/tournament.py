@@ -7,12 +7,12 @@ over all j but i. The scores of n answers sum to n (n - 1) / 2, 28 for eight.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from r1reward.downstream.questions import Question
 from r1reward.types import Comparison, Judgment, Verdict
 
 # A judge without a verdict, and equal answers, share the point.
@@ -21,17 +21,19 @@ Compare = Callable[[list[Comparison]], Sequence[Judgment]]
 
 
 def tournament_scores(
-    questions: Sequence[tuple[Comparison, Sequence[str]]], compare: Compare
+    questions: Sequence[tuple[Question, Sequence[str]]], compare: Compare
 ) -> list[NDArray[np.float64]]:
     """Score(i) of each answer to each question, all against all in both orders.
 
-    Each question comes as a comparison, whatever its responses are, with its answers. `compare` is asked once
-    for everything, and once only about the same texts in the same order.
+    Each question comes with its answers. `compare` is asked once for everything, and once only about the same
+    texts in the same order.
     """
     asked: dict[tuple[int, str, str], Comparison] = {}
     for number, (item, answers) in enumerate(questions):
         for first, second in permutations(dict.fromkeys(answers), 2):
-            asked[number, first, second] = replace(item, responses=(first, second))
+            asked[number, first, second] = Comparison(
+                item.text, (first, second), item.images, label=item.label
+            )
     judged = compare(list(asked.values())) if asked else []
     points = {key: POINTS[judgment.verdict] for key, judgment in zip(asked, judged, strict=True)}
     return [_scores(number, answers, points) for number, (_, answers) in enumerate(questions)]

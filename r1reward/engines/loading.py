@@ -85,6 +85,21 @@ def save_model(
     processor.save_pretrained(folder)
 
 
+def keep_layers(base: str | Path, layers: int, folder: Path) -> None:
+    """Write a checkpoint with only the first `layers` decoder layers of another.
+
+    Raises ValueError where it has fewer.
+    """
+    model, processor = load_model(base)
+    decoder, config = model.model.language_model, model.config.get_text_config()
+    if layers > len(decoder.layers):
+        raise ValueError(f"layers = {layers}, but {base} has {len(decoder.layers)} decoder layers")
+    decoder.layers = decoder.layers[:layers]
+    config.num_hidden_layers = layers
+    config.layer_types = config.layer_types[:layers]
+    save_model(model, processor, folder)
+
+
 def weights_hash(path: str | Path) -> str:
     """SHA-256 of each safetensors file of a checkpoint folder, or the name itself for a model of the hub."""
     folder = Path(model_folder(path))

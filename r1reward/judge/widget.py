@@ -17,13 +17,15 @@ from r1reward.judge.r1_reward import R1Reward
 from r1reward.types import Comparison, Judgment, Verdict, Vote
 
 PREVIEW_PIXELS = 320
-_CELL = "border:1px solid #d0d7de;border-radius:6px;padding:8px;white-space:pre-wrap;overflow-wrap:anywhere"
+CELL_STYLE = (
+    "border:1px solid #d0d7de;border-radius:6px;padding:8px;white-space:pre-wrap;overflow-wrap:anywhere"
+)
 _SAID = {Verdict.FIRST: "Response 1", Verdict.SECOND: "Response 2", Verdict.UNPARSED: "no verdict"}
 
 
 def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
     """Pictures, both responses with the better one marked, reasoning and every vote."""
-    pictures = "".join(_picture(path) for path in (*comparison.images, *comparison.frames))
+    pictures = "".join(picture_html(path) for path in (*comparison.images, *comparison.frames))
     responses = "".join(
         _response(number, text, better=judgment.verdict.value == str(number))
         for number, text in enumerate(comparison.responses, start=1)
@@ -36,7 +38,7 @@ def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
         f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{responses}</div>'
         f"<p><b>{_SAID[judgment.verdict]}</b>, confidence {judgment.confidence:.3f}, "
         f"{len(judgment.votes)} vote(s)</p>"
-        f'{exchanged}<div style="{_CELL}">{html.escape(judgment.reasoning)}</div>'
+        f'{exchanged}<div style="{CELL_STYLE}">{html.escape(judgment.reasoning)}</div>'
         f"<details><summary>votes</summary><ol>{votes}</ol></details></div>"
     )
 
@@ -74,7 +76,8 @@ class JudgeWidget(widgets.VBox):
         self.result.value = judgment_html(comparison, judgment)
 
 
-def _picture(path: str) -> str:
+def picture_html(path: str) -> str:
+    """A picture inside the page, scaled down."""
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
@@ -87,7 +90,7 @@ def _picture(path: str) -> str:
 def _response(number: int, text: str, *, better: bool) -> str:
     mark = "border:2px solid #0072B2;" if better else ""
     title = f"Response {number}{' ✓ better' if better else ''}"
-    return f'<div style="{_CELL};{mark}"><b>{title}</b><br>{html.escape(text)}</div>'
+    return f'<div style="{CELL_STYLE};{mark}"><b>{title}</b><br>{html.escape(text)}</div>'
 
 
 def _vote(number: int, vote: Vote) -> str:

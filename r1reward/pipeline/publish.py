@@ -8,7 +8,7 @@ from pathlib import Path
 from r1reward.files import write_atomic
 from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.places import KEPT
-from r1reward.pipeline.rendering import LEDGER, drawing_is_fresh
+from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all
 
 
@@ -29,8 +29,8 @@ def publish(context: Context, *, partial: bool = False) -> list[Path]:
         results = context.places.results(context.profile.name)
         figures = context.places.figures(context.profile.name)
         sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
-        if (context.folder / LEDGER).exists():
-            sources[LEDGER] = context.folder / LEDGER
+        files = {name: context.folder / name for name in DRAWN_FILES}
+        sources |= {name: file for name, file in files.items() if file.exists()}
         for grid in (results / KEPT).glob("*"):
             if not (context.folder / "records" / grid.name).exists():
                 sources[f"{KEPT}/{grid.name}"] = grid

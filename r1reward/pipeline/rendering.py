@@ -16,7 +16,8 @@ from r1reward.pipeline.staleness import Context
 # Draws root/records into root/tables and root/figures and returns what it wrote.
 Render = Callable[[Path], list[Path]]
 DRAWN = ("tables", "figures")
-LEDGER = "claims.json"
+# Files drawn beside them: the claims and the page.
+DRAWN_FILES = ("claims.json", "index.html")
 _ENTRY = "from r1reward.report.render import render"
 
 
@@ -63,5 +64,5 @@ def _sources(context: Context) -> dict[str, Any]:
 
 def _outputs(folder: Path) -> dict[str, str]:
     drawn = {f"{kind}/{name}": sha256_file(file) for kind in DRAWN for name, file in walk(folder / kind)}
-    ledger = folder / LEDGER
-    return drawn | ({LEDGER: sha256_file(ledger)} if ledger.is_file() else {})
+    files = {name: folder / name for name in DRAWN_FILES}
+    return drawn | {name: sha256_file(file) for name, file in files.items() if file.is_file()}

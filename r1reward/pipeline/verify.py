@@ -12,7 +12,8 @@ from r1reward.files import read_json, sha256_file, write_atomic
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
-from r1reward.pipeline.rendering import LEDGER, Render, draw
+from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
+from r1reward.report.page import without_pictures
 
 # Mean absolute difference of 8-bit channels; fonts rasterise slightly differently elsewhere.
 PNG_TOLERANCE = 2.0
@@ -39,7 +40,8 @@ def verify(places: Places, profile: str, *, render: Render = draw) -> list[str]:
         drawn = redraw(results, Path(temporary) / profile, render=render)
         faults += compare_folders(results / "tables", drawn / "tables")
         faults += compare_folders(figures, drawn / "figures")
-        faults += _compare_ledgers(results / LEDGER, drawn / LEDGER)
+        for name in DRAWN_FILES:
+            faults += _compare_drawn_file(results / name, drawn / name)
     return faults
 
 
@@ -50,14 +52,16 @@ def redraw_published(places: Places, profile: str, *, render: Render = draw) -> 
         drawn = redraw(results, Path(temporary) / profile, render=render)
         replace_folder(results / "tables", {"": drawn / "tables"})
         replace_folder(figures, {"": drawn / "figures"})
-        if (drawn / LEDGER).is_file():
-            write_atomic(results / LEDGER, (drawn / LEDGER).read_bytes())
+        for file in (drawn / name for name in DRAWN_FILES):
+            if file.is_file():
+                write_atomic(results / file.name, file.read_bytes())
     return [results / "tables", figures]
 
 
 def redraw(results: Path, target: Path, *, render: Render) -> Path:
     """Draw the records of a results folder into the new folder `target`."""
-    shutil.copytree(results / "records", target / "records")
+    for name in ("records", "manifests"):
+        shutil.copytree(results / name, target / name)
     render(target)
     for name in ("tables", "figures"):
         (target / name).mkdir(exist_ok=True)
@@ -95,7 +99,7 @@ def compare_folders(committed: Path, drawn: Path) -> list[str]:
     return faults
 
 
-def _compare_ledgers(committed: Path, drawn: Path) -> list[str]:
+def _compare_drawn_file(committed: Path, drawn: Path) -> list[str]:
     if not drawn.is_file():
         return []
     difference = compare_files(committed, drawn) if committed.is_file() else "missing"
@@ -105,8 +109,8 @@ def _compare_ledgers(committed: Path, drawn: Path) -> list[str]:
 def compare_files(committed: Path, drawn: Path) -> str:
     """How two files of one name differ, "" when they agree.
 
-    SVG is compared without dates and version marks, PNG within PNG_TOLERANCE, PDF (whose text is the
-    SVG's) not at all, everything else byte by byte.
+    SVG is compared without dates and version marks, PNG within PNG_TOLERANCE, the page without its
+    pictures, PDF (whose text is the SVG's) not at all, everything else byte by byte.
     """
     old, new = committed.read_bytes(), drawn.read_bytes()
     if old == new or committed.suffix == ".pdf":
@@ -114,6 +118,8 @@ def compare_files(committed: Path, drawn: Path) -> str:
     if committed.suffix == ".png":
         return _compare_pictures(old, new)
     if committed.suffix == ".svg" and normalise_svg(old) == normalise_svg(new):
+        return ""
+    if committed.suffix == ".html" and without_pictures(old.decode()) == without_pictures(new.decode()):
         return ""
     return "differs from what is drawn from the records"
 

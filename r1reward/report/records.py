@@ -6,7 +6,7 @@ a made-up number; a record that contradicts itself is a ValueError that names th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from r1reward.benchmarks import GROUP_COUNTS, VL
+from r1reward.benchmarks import GROUP_COUNTS, VL, units_of
 from r1reward.files import read_json, read_jsonl
 from r1reward.report.voting import Pool, read_pool
 
@@ -109,11 +109,11 @@ class Records:
 
     def training(self, variant: str) -> pd.DataFrame | None:
         """RL metrics of all seeds, one row a seed and step, or None."""
-        frames = []
-        for seed, folder in self.runs("rl", variant):
-            path = folder / "metrics.jsonl"
-            if path.is_file():
-                frames.append(_metrics_frame(path, seed))
+        return self._training(self.runs("rl", variant))
+
+    def _training(self, runs: Sequence[tuple[int, Path]]) -> pd.DataFrame | None:
+        paths = {seed: folder / "metrics.jsonl" for seed, folder in runs}
+        frames = [_metrics_frame(path, seed) for seed, path in paths.items() if path.is_file()]
         return pd.concat(frames, ignore_index=True) if frames else None
 
     def bench(self, model: str, mode: str, *, benchmark: str = VL) -> BenchRuns | None:
@@ -140,6 +140,28 @@ class Records:
         folders = _seed_folders(self.folder / "scaling" / "best_of_n" / model)
         paths = [folder / "rankings.jsonl" for _, folder in folders]
         return [read_jsonl(path) for path in paths if path.is_file()]
+
+    def downstream(self, model: str) -> dict[str, dict[int, dict[str, float]]]:
+        """Points of the units of each downstream column of a policy, by column, seed and unit."""
+        found: dict[str, dict[int, dict[str, float]]] = {}
+        for seed, folder in _seed_folders(self.folder / "downstream" / model):
+            lines = [line for path in sorted(folder.glob("*.jsonl")) for line in read_jsonl(path)]
+            for column, units in units_of(lines).items():
+                found.setdefault(column, {})[seed] = units
+        return found
+
+    def downstream_training(self) -> pd.DataFrame | None:
+        """Metrics of the policies' training, one row a seed and step, or None."""
+        return self._training(_seed_folders(self.folder / "downstream" / "training"))
+
+    def ratings(self, kind: str) -> list[dict[str, Any]]:
+        """Outcomes of a blind comparison of reasoning, rated by "people" or "scripted" raters."""
+        path = self.folder / "reasoning" / f"{kind}.jsonl"
+        return read_jsonl(path) if path.is_file() else []
+
+    def reasoning_examples(self) -> dict[str, Any] | None:
+        """Outputs chosen by rule, and how often outputs correct themselves."""
+        return self._json("reasoning/examples.json")
 
     def steering(self, model: str) -> dict[str, NDArray[np.int64]] | None:
         """Whether each judgment (S, N, 2) was right under each attack; an answer without verdict is wrong."""

@@ -1,4 +1,4 @@
-"""Draw every table and figure of a run from its records."""
+"""Draw every table and figure of a run from its records, and the page that shows them all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic, write_json
-from r1reward.report import annotators, construction, extras, figures, full_grid, scaling, tables
+from r1reward.report import (
+    annotators,
+    construction,
+    downstream,
+    extras,
+    figures,
+    full_grid,
+    reasoning,
+    scaling,
+    tables,
+)
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
 from r1reward.report.audit import AUDITS, always_one
 from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
@@ -18,22 +28,28 @@ from r1reward.report.claim_list import CLAIMS
 from r1reward.report.claims import claims_table, ledger
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.mechanisms import figure_mechanisms
+from r1reward.report.page import PAGE, page
 from r1reward.report.paper import PAPER_FOLDER
 from r1reward.report.records import Records
 from r1reward.report.style import save_figure
 
 PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
+    "table_01": tables.table_01,
     "table_02": tables.table_02,
     **{f"table_{number:02d}": partial(benchmark_table, number=number) for number in BENCHMARK_TABLES},
     **{f"table_{number:02d}": partial(ablation_table, number=number) for number in ABLATIONS},
+    "table_09": reasoning.table_09,
     "table_10": annotators.table_10,
+    "table_11": downstream.table_11,
     "table_12": scaling.table_12,
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
     "extra_claims": partial(claims_table, claims=CLAIMS),
+    "extra_downstream": downstream.downstream_differences,
     "extra_full_grid": full_grid.other_variants,
+    "extra_self_corrections": reasoning.self_corrections,
     "extra_steering": tables.steering,
     "extra_stress": full_grid.stress_table,
     "extra_cold_start": tables.cold_start,
@@ -47,9 +63,13 @@ EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_2": figures.figure_2,
     "figure_3": scaling.figure_3,
     "figure_4": figures.figure_4,
+    "figure_5": partial(reasoning.figure_examples, number=0),
+    "figure_6": partial(reasoning.figure_examples, number=1),
     "extra_base_model": extras.figure_base_model,
     "extra_construction": construction.figure_construction,
     "extra_comparison": extras.figure_comparison,
+    "extra_downstream": downstream.figure_downstream,
+    "extra_downstream_training": downstream.figure_downstream_training,
     "extra_mechanisms": figure_mechanisms,
     "extra_training": full_grid.figure_training_extras,
 }
@@ -72,8 +92,10 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     pictures |= {name: draw(records) for name, draw in EXTRA_FIGURES.items()}
     for name, figure in pictures.items():
         written += save_figure(figure, root / "figures", name)
-    write_json(root / "claims.json", ledger(records, CLAIMS))
-    return [*written, root / "claims.json"]
+    claims = ledger(records, CLAIMS)
+    write_json(root / "claims.json", claims)
+    write_atomic(root / PAGE, page(root, frames, claims, profile=records.profile))
+    return [*written, root / "claims.json", root / PAGE]
 
 
 def write_table(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:

@@ -54,6 +54,16 @@ _SOURCE_COLUMNS = ["source", "profile", "seeds", "n"]
 _EXTENDED_SUFFIXES = ("", "_low", "_high")
 
 
+def table_01(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 1: the judge prompt, as printed."""
+    printed = paper_table(1, folder=paper).assign(source="paper")
+    note = (
+        "The profile paper asks by this prompt, as the release writes it (r1reward/prompts/judge_paper.txt); "
+        "the tiny model of mini by a shorter one (judge_mini.txt)."
+    )
+    return titled(printed, "Table 1. Prompt of the judge.", [note])
+
+
 def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 2: preference pairs in each source and taken from it."""
     printed = paper_table(2, folder=paper).assign(source="paper", profile="", dropped="")

@@ -27,7 +27,7 @@ from r1reward.data.build import PAIRS
 from r1reward.data.cold_start import iterate_sft, select_sft, write_sft
 from r1reward.data.storage import iterate_pairs, read_pairs, write_pairs
 from r1reward.engines import load_engine
-from r1reward.engines.loading import load_model, save_model, weights_hash
+from r1reward.engines.loading import keep_layers, load_model, save_model, weights_hash
 from r1reward.files import iterate_jsonl, write_json
 from r1reward.progress import Progress
 from r1reward.settings import ModelSettings, Profile, SFTSettings
@@ -70,7 +70,7 @@ def train_weak_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) ->
     start = folder / "start"
     if not start.is_dir():
         checkpoint.write_folder(
-            start, lambda path: _keep_layers(profile.model.base, profile.annotators.layers, path)
+            start, lambda path: keep_layers(profile.model.base, profile.annotators.layers, path)
         )
     return train_sft(
         start,
@@ -159,18 +159,6 @@ def _prompt_of(arm: Arm, profile: Profile) -> Any:
 
 def _model_settings(arm: Arm, profile: Profile) -> ModelSettings:
     return profile.model.model_copy(update={"prompt": _prompt_of(arm, profile)})
-
-
-def _keep_layers(base: str, layers: int, folder: Path) -> None:
-    """Write a model with only the first `layers` decoder layers; more than it has is a ValueError."""
-    model, processor = load_model(base)
-    decoder, config = model.model.language_model, model.config.get_text_config()
-    if layers > len(decoder.layers):
-        raise ValueError(f"annotators.layers = {layers}, but {base} has {len(decoder.layers)} decoder layers")
-    decoder.layers = decoder.layers[:layers]
-    config.num_hidden_layers = layers
-    config.layer_types = config.layer_types[:layers]
-    save_model(model, processor, folder)
 
 
 def _count(attempts: Sequence[int]) -> dict[str, Any]:

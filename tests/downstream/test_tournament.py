@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1reward.downstream.questions import Question
 from r1reward.downstream.task import TournamentTask
 from r1reward.downstream.tournament import tournament_scores
 from r1reward.types import Comparison, Completion, Judgment, Verdict
 
-ITEM = Comparison("what ?", ("", ""), ("a.png",), label="q")
+ITEM = Question("what ?", ("a.png",), label="q")
 
 
 def judge_by(better: Callable[[str, str], Verdict]) -> Callable[[list[Comparison]], list[Judgment]]:

@@ -25,9 +25,10 @@ def test_a_setting_is_the_paper_s(profile: Profile, setting: str) -> None:
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))
 def test_a_setting_is_written_out_and_not_left_to_a_default(setting: str) -> None:
-    section, name = setting.split(".")
     written = tomllib.loads((PROFILE_FOLDER / "paper.toml").read_text(encoding="utf-8"))
-    assert name in written[section]
+    for name in setting.split("."):
+        assert name in written
+        written = written[name]
 
 
 def test_every_setting_shows_a_quote_or_says_not_printed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -98,10 +98,15 @@ def multiple_choice(rng: np.random.Generator) -> tuple[Case, str, str]:
     others = [value for value in OPTIONS[case.task] if value not in (right, wrong)]
     values = [right, wrong, *(others[i] for i in rng.permutation(len(others))[:2])]
     shown = [values[i] for i in rng.permutation(4)]
-    listed = " , ".join(f"{letter} : {value}" for letter, value in zip(LETTERS, shown, strict=True))
-    question = f"{case.question} {listed} ."
+    question = ask_options(case.question, shown)
     chosen, rejected = (f"{LETTERS[shown.index(v)]} . {case.answer([v])}" for v in (right, wrong))
     return replace(case, question=question), chosen, rejected
+
+
+def ask_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options A to D behind it."""
+    listed = " , ".join(f"{letter} : {value}" for letter, value in zip(LETTERS, options, strict=True))
+    return f"{question} {listed} ."
 
 
 MAKERS: dict[str, MakeCase] = {**TASKS, "describe_4": LONG_DESCRIPTION}

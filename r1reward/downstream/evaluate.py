@@ -1,0 +1,87 @@
+"""A policy on the downstream benchmarks: greedy answers, what each is worth, and the record of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from r1reward.benchmarks import units_of
+from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark, OpenJudge, Row, read_rows
+from r1reward.downstream.questions import Style
+from r1reward.engines import Engine, identify, load_engine
+from r1reward.engines.base import Sampling
+from r1reward.files import read_json, sha256_file, write_atomic, write_json
+from r1reward.progress import Progress
+from r1reward.settings import Profile
+
+
+def style_of(profile: Profile) -> Style:
+    """How multiple-choice questions are written out for the models of a profile."""
+    return "vlmevalkit" if profile.model.prompt == "paper" else "mini"
+
+
+def evaluate_policy(
+    checkpoint: str | Path,
+    folder: Path,
+    *,
+    profile: Profile,
+    work: Path,
+    record: Path,
+    judge: OpenJudge | None = None,
+    label: str = "answering",
+) -> dict[str, float]:
+    """Answer every benchmark that has a file in `folder`; returns the columns of Table 11, in percent.
+
+    Args:
+        work: gets the answers' texts; those of the same model to the same file are not asked for again.
+        record: gets a line for each row, in `<benchmark>.jsonl`.
+        judge: scores open questions; without one their benchmarks are left out.
+    """
+    engine: Engine | None = None
+    columns: dict[str, float] = {}
+    for benchmark in BENCHMARKS.values():
+        path = folder / f"{benchmark.name}.tsv"
+        if not path.is_file() or (benchmark.open and judge is None):
+            continue
+        rows = list(read_rows(path, style=style_of(profile), cache=work / "pictures"))
+        kept = work / f"{benchmark.name}.json"
+        key = {"model": identify(checkpoint, profile), "file": sha256_file(path)}
+        answers = _kept_answers(kept, key)
+        if answers is None:
+            engine = engine or load_engine(checkpoint, profile)
+            answers = _answer(engine, rows, profile, Progress(f"{label}, {benchmark.name}"))
+            write_json(kept, {**key, "answers": answers})
+        lines = score_answers(benchmark, rows, answers, judge=judge)
+        write_atomic(record / f"{benchmark.name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        columns |= {name: 100 * fmean(units.values()) for name, units in units_of(lines).items()}
+    return columns
+
+
+def score_answers(
+    benchmark: Benchmark, rows: Sequence[Row], answers: Sequence[str], *, judge: OpenJudge | None = None
+) -> list[dict[str, Any]]:
+    """A line for each row: its points, and the unit it belongs to in each column."""
+    if benchmark.points is not None:
+        points = [benchmark.points(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    elif judge is not None:
+        points = judge(benchmark.name, rows, answers)
+    else:
+        raise ValueError(f"{benchmark.name} has open questions: it needs a judge")
+    return [
+        {"points": round(value, 6), "units": benchmark.units(row.fields)}
+        for row, value in zip(rows, points, strict=True)
+    ]
+
+
+def _kept_answers(path: Path, key: Mapping[str, str]) -> list[str] | None:
+    found = read_json(path) if path.is_file() else {}
+    return found["answers"] if all(found.get(name) == value for name, value in key.items()) else None
+
+
+def _answer(engine: Engine, rows: Sequence[Row], profile: Profile, progress: Progress) -> list[str]:
+    sampling = Sampling(profile.downstream.max_new_tokens, temperature=0.0)
+    requests = [row.question.request() for row in rows]
+    return [one.text for (one,) in engine.generate(requests, sampling, progress=progress)]

@@ -1,0 +1,153 @@
+"""The prompts of the downstream policy: V*, arXivQA and ThinkLite-VL in their original schemas (paper C.9).
+
+Only questions and pictures are used in training; the reference answers are kept for whoever wants them. The
+paper does not say which files its 50,000 prompts came from. The closest public match is
+DeepEyes-Datasets-47k, whose rows have one form for all three sets; it is read too. None of the real files
+could be opened to check these schemas, which are from data cards and from code that reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from r1reward.data.quarantine import Quarantine, RefusedRow
+from r1reward.data.sources.base import (
+    find_files,
+    mapping,
+    records,
+    scan_json_list,
+    scan_jsonl,
+    scan_parquet,
+    strip_image_tag,
+    text_field,
+)
+from r1reward.data.sources.pictures import Pictures
+from r1reward.data.sources.rows import Row
+from r1reward.downstream.questions import LETTERS, Question, Style, with_options
+
+# Question, picture (bytes, data URI or name) and reference answer of a row.
+Parsed = tuple[str, Any, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """A set of prompts as published; one of the glob `patterns` must match in its folder."""
+
+    name: str
+    hub_id: str
+    licence: str
+    patterns: tuple[str, ...]
+    scan: Callable[[Path], Iterator[Row]]
+    parse: Callable[[Mapping[str, Any], str, Style], Parsed]
+
+
+def read_prompts(
+    root: Path, *, style: Style, cache: Path, quarantine: Quarantine | None = None
+) -> list[Question]:
+    """The prompts of all sets that have a folder below `root`; none at all is a FileNotFoundError.
+
+    A faulty row is left out and noted in `quarantine` with file, row and reason. Pictures that are inside
+    rows are written to `cache`.
+    """
+    there = [one for one in PROMPT_SETS.values() if (root / one.name).is_dir()]
+    if not there:
+        raise FileNotFoundError(f"{root}: no folder of prompts; known: {', '.join(PROMPT_SETS)}")
+    notes = Quarantine() if quarantine is None else quarantine
+    return [found for one in there for found in _read_set(one, root / one.name, style, cache, notes)]
+
+
+def _read_set(
+    one: PromptSet, folder: Path, style: Style, cache: Path, notes: Quarantine
+) -> Iterator[Question]:
+    rows = (row for path in find_files(folder, *one.patterns) for row in one.scan(path))
+    with Pictures(folder, cache=cache / one.name, subfolders=("images",)) as pictures:
+        for origin, row in rows:
+            try:
+                if isinstance(row, RefusedRow):
+                    raise row
+                text, picture, answer = one.parse(row, origin, style)
+                if not text:
+                    raise RefusedRow(origin, "empty question")
+                image = pictures.picture(picture, origin)
+            except RefusedRow as fault:
+                notes.add("refused", one.name, fault.origin, fault.reason, fault.detail)
+            else:
+                yield Question(text, (image,), answer, one.name, origin)
+
+
+def _parse_v_star(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:
+    """A LLaVA conversation; its first exchange is taken."""
+    turns = records(row, "conversations", origin)
+    if len(turns) < 2:
+        raise RefusedRow(origin, "field 'conversations' has no exchange")
+    question, answer = (text_field(turn, "value", origin) for turn in turns[:2])
+    return strip_image_tag(question), text_field(row, "image", origin), answer
+
+
+def _parse_arxivqa(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:
+    """Options as a list of texts, often with their letters; labels are "A", "A)", or an option's text."""
+    listed = row.get("options")
+    if not isinstance(listed, list) or not 2 <= len(listed) <= len(LETTERS):
+        raise RefusedRow(origin, "field 'options' is not a list of two to five texts")
+    texts = [re.sub(r"^\s*\(?[A-E][).:]\s*", "", str(text)) for text in listed]
+    options = dict(zip(LETTERS, texts, strict=False))
+    label = text_field(row, "label", origin).strip()
+    letter = re.match(r"\(?([A-E])\b", label)
+    answers = [letter[1]] if letter else [key for key, text in options.items() if text == label]
+    if len(answers) != 1 or answers[0] not in options:
+        raise RefusedRow(origin, "field 'label' names no option", f"label is {label!r:.80}")
+    question = with_options(text_field(row, "question", origin), options, style=style)
+    return question, text_field(row, "image", origin), answers[0]
+
+
+def _parse_thinklite(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:
+    """The picture is inside the row; the problem has "<image>" in it and its own options, if any."""
+    image = row.get("image")
+    picture = image.get("bytes") if isinstance(image, dict) else image
+    if isinstance(picture, str) and not picture.startswith("data:"):
+        picture = f"data:;base64,{picture}"
+    return strip_image_tag(text_field(row, "problem", origin)), picture, text_field(row, "answer", origin)
+
+
+def _parse_deepeyes(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:
+    """verl's form: a chat, pictures, and the answer in `reward_model`."""
+    asked = [turn for turn in records(row, "prompt", origin) if turn.get("role") == "user"]
+    pictures = records(row, "images", origin)
+    if len(asked) != 1 or len(pictures) != 1:
+        raise RefusedRow(origin, "not one question about one picture")
+    answer = text_field(mapping(row.get("reward_model"), origin), "ground_truth", origin)
+    return strip_image_tag(text_field(asked[0], "content", origin)), pictures[0].get("bytes"), answer
+
+
+PROMPT_SETS = {
+    one.name: one
+    for one in (
+        PromptSet(
+            "v_star", "craigwu/seal_vqa_data", "not stated", ("*.json",), scan_json_list, _parse_v_star
+        ),
+        PromptSet(
+            "arxivqa", "MMInstruction/ArxivQA", "cc-by-sa-4.0", ("*.jsonl",), scan_jsonl, _parse_arxivqa
+        ),
+        PromptSet(
+            "thinklite_vl",
+            "russwang/ThinkLite-VL-70k",
+            "MIT, by its card",
+            ("*.parquet", "data/*.parquet"),
+            partial(scan_parquet, columns=("image", "problem", "answer")),
+            _parse_thinklite,
+        ),
+        PromptSet(
+            "deepeyes_47k",
+            "ChenShawn/DeepEyes-Datasets-47k",
+            "not stated",
+            ("*.parquet", "data/*.parquet"),
+            partial(scan_parquet, columns=("prompt", "images", "reward_model")),
+            _parse_deepeyes,
+        ),
+    )
+}

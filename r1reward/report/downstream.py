@@ -1,0 +1,171 @@
+"""Table 11: a policy before and after R1-Reward trained it, on the downstream benchmarks (C.9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, OPEN_COLUMNS
+from r1reward.report.figures import draw_curve
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import Records
+from r1reward.report.scores import BOOTSTRAP_SEED, bootstrap, macro_values
+from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import (
+    DAGGER,
+    NOT_RUN,
+    WORLD_NOTE,
+    interval_cells,
+    join_tables,
+    titled,
+)
+from r1reward.stats import Interval, paired_bootstrap
+
+POLICIES = {"start": "Policy before", "trained": f"Policy trained by R1-Reward{DAGGER}"}
+MATH_VISTA = "mathvista"
+_OPEN_NOTE = (
+    "LLaVA-Wild and WildVision are scored by a scripted judge, which knows the mini world's truth: these two "
+    "columns of measured rows are `scripted`. LLaVA-Wild is relative to the reference answers; WildVision is "
+    "the share of wins over another model's answers, wrong half of the time."
+)
+_UNIT_NOTE = (
+    "A figure or question of HallusionBench counts if all its rows are right, a question of MMBench if every "
+    "rotation is. 95 % bootstrap interval over seeds, then units."
+)
+_MATH_NOTE = "MathVista is named in the text of C.9 and not printed in the table; it was not run here."
+_DAGGER_NOTE = f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward."
+
+
+def values_of(records: Records, policy: str) -> dict[str, NDArray[np.float64]]:
+    """Points (S, U) of each column of a policy; seeds with other units than the first are a ValueError."""
+    found = {}
+    for column, seeds in records.downstream(policy).items():
+        units = list(next(iter(seeds.values())))
+        if any(set(one) != set(units) for one in seeds.values()):
+            raise ValueError(f"{policy}, {column}: the seeds did not answer the same questions")
+        found[column] = np.array([[one[unit] for unit in units] for one in seeds.values()])
+    return found
+
+
+def differences(records: Records) -> dict[str, Interval]:
+    """Paired difference of each column, trained minus start, and under "mean" that of all ten together."""
+    start, trained = (values_of(records, policy) for policy in POLICIES)
+    columns = [name for name in DOWNSTREAM_COLUMNS if name in start and name in trained]
+    found = {name: _difference(start[name], trained[name]) for name in columns}
+    if len(columns) == len(DOWNSTREAM_COLUMNS):
+        names = np.concatenate([[name] * start[name].shape[1] for name in columns])
+        means = [np.concatenate([found[name] for name in columns], axis=1) for found in (start, trained)]
+        found["mean"] = _difference(*(macro_values(values, names) for values in means))
+    return found
+
+
+def _difference(start: NDArray[np.float64], trained: NDArray[np.float64]) -> Interval:
+    return paired_bootstrap(start, trained, rng=np.random.default_rng(BOOTSTRAP_SEED))
+
+
+def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 11: the policy before and after, all ten columns."""
+    printed = paper_table(11, folder=paper).assign(source="paper")
+    printed[MATH_VISTA] = "not printed"
+    rows = [_row(records, policy, title) for policy, title in POLICIES.items()]
+    notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, _DAGGER_NOTE]
+    caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
+    return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
+
+
+def _row(records: Records, policy: str, title: str) -> dict[str, str]:
+    values = values_of(records, policy)
+    row = {"model": title, "profile": records.profile, MATH_VISTA: NOT_RUN}
+    if not values:
+        return row | {name: NOT_RUN for name in DOWNSTREAM_COLUMNS} | {"source": NOT_RUN}
+    seeds, units = len(next(iter(values.values()))), sum(found.shape[1] for found in values.values())
+    for name in DOWNSTREAM_COLUMNS:
+        row |= interval_cells(name, bootstrap(values[name]) if name in values else None)
+    return row | {"source": "measured", "seeds": str(seeds), "n": str(units)}
+
+
+def paper_gain(printed: pd.DataFrame, column: str) -> float:
+    """The paper's gain in a column; `printed` is its table by model."""
+    return float(printed.loc["Ours", column]) - float(printed.loc["Qwen-2.5-VL-3B", column])  # type: ignore[arg-type]
+
+
+def downstream_differences(records: Records) -> pd.DataFrame:
+    """What training changed in each column, beside what it changed in the paper; percentage points."""
+    printed = paper_table(11).set_index("model")
+    found = differences(records)
+    gains = {name: paper_gain(printed, name) for name in DOWNSTREAM_COLUMNS}
+    gains["mean"] = float(np.mean(list(gains.values())))
+    rows = []
+    for name, title in {**DOWNSTREAM_COLUMNS, "mean": "mean of the ten columns"}.items():
+        source = "scripted" if name in OPEN_COLUMNS else "measured"
+        row = {"column": title, "paper": f"{gains[name]:+.2f}", "profile": records.profile}
+        row |= {"source": source if name in found else NOT_RUN}
+        rows.append(row | interval_cells("difference", found.get(name)))
+    caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
+    notes = [_UNIT_NOTE, "The paper prints one run without intervals.", _DAGGER_NOTE]
+    return titled(join_tables(pd.DataFrame(), rows, intervals=("difference",)), caption, notes)
+
+
+def figure_downstream(records: Records) -> Figure:
+    """Gain of each column: the paper's hollow, this run's filled with its interval."""
+    with styled():
+        figure = new_figure(7.5, 3.8)
+        axes = figure.subplots()
+        printed = paper_table(11).set_index("model")
+        names = [*DOWNSTREAM_COLUMNS]
+        places = np.arange(len(names))[::-1]
+        gains = [paper_gain(printed, name) for name in names]
+        axes.plot(gains, places + 0.15, "o", mfc="white", mec=COLOURS["paper"], label="paper", ls="none")
+        found = differences(records)
+        for place, name in zip(places, names, strict=True):
+            if name in found:
+                _draw_gain(axes, place - 0.15, found[name])
+        if not found:
+            say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
+        axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
+        axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
+        axes.set_xlabel("trained minus start (percentage points)")
+        handles = [
+            Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B"),
+            Line2D(
+                [], [], marker="D", color=COLOURS["stable_reinforce"], label=f"this run, {records.profile}"
+            ),
+        ]
+        figure.legend(handles=handles, loc="outside upper right", ncols=2)
+        add_note(figure, "95 % bootstrap over seeds, then units. Last two: a judge's scores, scripted here.")
+        return figure
+
+
+def _draw_gain(axes: Axes, place: float, gain: Interval) -> None:
+    colour = COLOURS["stable_reinforce"]
+    axes.plot([100 * gain.low, 100 * gain.high], [place, place], lw=1.5, color=colour)
+    axes.plot([100 * gain.estimate], [place], "D", ms=5, color=colour)
+
+
+_TRAINING_CURVES = (
+    ("different answers", "distinct_share", "share of eight"),
+    ("entropy", "entropy", "nats a token"),
+    ("length", "response_length", "tokens"),
+)
+
+
+def figure_downstream_training(records: Records) -> Figure:
+    """How the answers to a prompt change while the policy learns; the mean over seeds and their range."""
+    frame = records.downstream_training()
+    with styled():
+        figure = new_figure(9.0, 2.6)
+        for axes, (title, column, unit) in zip(figure.subplots(1, 3), _TRAINING_CURVES, strict=True):
+            axes.set_title(title)
+            if frame is None or not draw_curve(axes, frame, "stable_reinforce", (column,)):
+                say_not_run(axes)
+                continue
+            axes.set_xlabel("rollout step")
+            axes.set_ylabel(unit)
+        add_note(figure, "GRPO on R1-Reward's comparisons; line: mean over seeds, band: their range.")
+        return figure

@@ -1,0 +1,135 @@
+"""Table 9 and Figures 5 and 6: how good the judge's reasoning is, and what it looks like (C.7)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import krippendorff
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from numpy.typing import NDArray
+
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import Records
+from r1reward.report.scores import bootstrap
+from r1reward.report.style import add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import DAGGER_NOTE, NOT_RUN, display_name, interval_cells, join_tables, titled
+
+OUTCOMES = {"win": "win_percent", "loss": "loss_percent", "tie": "tie_percent"}
+RATERS = {"people": "measured", "scripted": "scripted"}
+_TITLES = {
+    "people": "R1-Reward against SFT, rated by people",
+    "scripted": "R1-Reward against SFT, scripted raters",
+}
+_NOTES = [
+    "The paper compares with GPT-4o; a measured row compares StableReinforce with the cold start it began "
+    "from, on random pairs of VL-RewardBench, blind and in random order.",
+    "Scripted raters are a script that knows which response is better and chooses at random one time in "
+    "five: their row shows that the path works and says nothing about the reasoning.",
+    "Shares over items and raters, 95 % bootstrap interval over raters, then items; alpha is Krippendorff's, "
+    "nominal.",
+]
+
+
+def table_09(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 9: blind comparison of reasoning, people's and the scripted raters'."""
+    printed = paper_table(9, folder=paper).assign(source="paper", alpha="not printed")
+    rows = [_rated(records, kind) for kind in RATERS]
+    caption = "Table 9. Quality of reasoning in a blind comparison, percent."
+    return titled(join_tables(printed, rows, intervals=list(OUTCOMES.values())), caption, _NOTES)
+
+
+def _rated(records: Records, kind: str) -> dict[str, str]:
+    values = ratings_matrix(records, kind)
+    row = {"model": _TITLES[kind], "profile": records.profile, "source": RATERS[kind]}
+    if values is None:
+        return row | {column: NOT_RUN for column in (*OUTCOMES.values(), "alpha", "source")}
+    for code, column in enumerate(OUTCOMES.values()):
+        row |= interval_cells(column, bootstrap((values == code).astype(float)))
+    raters, items = values.shape
+    return row | {"alpha": f"{agreement(values):.2f}", "raters": str(raters), "n": str(items)}
+
+
+def ratings_matrix(records: Records, kind: str) -> NDArray[np.int64] | None:
+    """Outcomes (raters, items) as 0 win, 1 loss, 2 tie, of the items that all raters of a kind have rated."""
+    lines = records.ratings(kind)
+    if not lines:
+        return None
+    frame = pd.DataFrame(lines).pivot(index="rater", columns="item", values="outcome").dropna(axis=1)
+    if frame.empty:
+        return None
+    return frame.replace({name: code for code, name in enumerate(OUTCOMES)}).to_numpy(dtype=np.int64)
+
+
+def agreement(values: NDArray[np.int64]) -> float:
+    """Krippendorff's alpha (nominal) of raters by items; nan for one rater or one outcome."""
+    if len(values) < 2 or len(np.unique(values)) < 2:
+        return float("nan")
+    return float(krippendorff.alpha(reliability_data=values, level_of_measurement="nominal"))
+
+
+def figure_examples(records: Records, number: int) -> Figure:
+    """Figure 5 (`number` 0) or 6 (1): a real output of the trained judge, chosen by a written rule."""
+    found = records.reasoning_examples()
+    with styled():
+        figure = new_figure(8.0, 3.4)
+        picture, text = figure.subplots(1, 2, width_ratios=(1, 3.2))
+        if found is None or number >= len(found["examples"]):
+            say_not_run(picture)
+            say_not_run(text)
+            return figure
+        example = found["examples"][number]
+        picture.imshow(imread(io.BytesIO(base64.b64decode(example["picture"])), format="png"))
+        for axes in (picture, text):
+            axes.set_axis_off()
+        text.text(0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5)
+        text.set_title(f"{display_name(records, 'stable_reinforce')}: {example['chosen']}")
+        add_note(figure, textwrap.fill(_frequency(found["counts"]), 130))
+        return figure
+
+
+def _example_text(example: Mapping[str, Any]) -> str:
+    lines = [example["question"], ""]
+    lines += [f"Response {n}: {text}" for n, text in enumerate(example["responses"], start=1)]
+    lines += [
+        "",
+        f"Judge: {example['text']}",
+        "",
+        f"Better by the benchmark: response {example['preferred']}",
+    ]
+    return "\n".join(textwrap.fill(line, 82) for line in lines)
+
+
+def _frequency(counts: Mapping[str, Mapping[str, int]]) -> str:
+    shares = [f"{name}: {one['corrected']} of {one['outputs']}" for name, one in counts.items()]
+    return f"Outputs that correct themselves. {'; '.join(shares)}. Chosen by rule, not by hand."
+
+
+def self_corrections(records: Records) -> pd.DataFrame:
+    """How often a judge's reasoning corrects itself, before and after RL."""
+    found = records.reasoning_examples()
+    counts = {} if found is None else found["counts"]
+    rows = [
+        {
+            "model": display_name(records, name),
+            "outputs": f"{one['outputs']:,}",
+            "self-corrections": str(one["corrected"]),
+            "source": "measured",
+            "profile": records.profile,
+        }
+        for name, one in counts.items()
+    ]
+    rows = rows or [{"model": "all", "self-corrections": NOT_RUN, "source": NOT_RUN}]
+    notes = [
+        "An output corrects itself if it says so (wait, actually, let me check, …), or gives the same "
+        "subject two different values. Greedy answers on VL-RewardBench, both orders, all seeds.",
+        DAGGER_NOTE,
+    ]
+    return titled(pd.DataFrame(rows).fillna(""), "Self-corrections in the reasoning.", notes)

@@ -1,0 +1,163 @@
+"""Downstream benchmarks: files, rules by hand, and the columns of Table 11."""
+
+import base64
+import csv
+import sys
+
+import pytest
+
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
+from r1reward.downstream.benchmarks import (
+    BENCHMARKS,
+    read_first_letter,
+    read_option,
+    read_rows,
+    read_yes_or_no,
+)
+from r1reward.downstream.evaluate import score_answers
+from r1reward.downstream.scripted import ScriptedOpenJudge, claim_share, find_open_judge
+from r1reward.mini.world.downstream import write_downstream
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_downstream(folder, prompts=5, lessons=5, questions=24, seed=3)
+    return folder / "benchmarks"
+
+
+def rows_of(world, name, tmp_path):
+    return list(read_rows(world / f"{name}.tsv", style="mini", cache=tmp_path))
+
+
+def right_answer(row):
+    fields = row.fields
+    return fields.get("answer") or fields.get("gpt4_ans") or fields["claude3_sonnet"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_reference_answers_score_full(world, tmp_path, name):
+    rows = rows_of(world, name, tmp_path)
+    judge = ScriptedOpenJudge(world)
+    columns = units_of(score_answers(BENCHMARKS[name], rows, list(map(right_answer, rows)), judge=judge))
+    assert columns and set(columns) <= set(DOWNSTREAM_COLUMNS)
+    # The other model's own answer never beats itself.
+    wanted = 0.0 if name == "WildVision" else 1.0
+    assert all(set(units.values()) == {wanted} for units in columns.values())
+
+
+def test_all_ten_columns_come_from_the_seven_files(world, tmp_path):
+    found = {column for one in BENCHMARKS.values() for row in rows_of(world, one.name, tmp_path)
+             for column in one.units(row.fields)}  # fmt: skip
+    assert found == set(DOWNSTREAM_COLUMNS)
+
+
+def test_mmbench_counts_a_question_that_is_right_in_every_rotation(world, tmp_path):
+    benchmark = BENCHMARKS["MMBench_DEV_EN_V11"]
+    rows = rows_of(world, benchmark.name, tmp_path)
+    assert len(rows) == 4 * 24 and len({row.question.images for row in rows}) == 24
+    answers = list(map(right_answer, rows))
+    answers[0] = "none of them"
+    units = units_of(score_answers(benchmark, rows, answers))["mmbench_v1_1"]
+    assert len(units) == 24 and sum(units.values()) == 23
+    always_a = units_of(score_answers(benchmark, rows, ["A"] * len(rows)))["mmbench_v1_1"]
+    assert sum(always_a.values()) == 0
+
+
+def test_hallusion_groups_by_figure_and_by_question(world, tmp_path):
+    benchmark = BENCHMARKS["HallusionBench"]
+    rows = rows_of(world, benchmark.name, tmp_path)
+    answers = list(map(right_answer, rows))
+    answers[0] = {"Yes": "No", "No": "Yes"}[answers[0]]
+    found = units_of(score_answers(benchmark, rows, answers))
+    assert {column: (len(units), sum(units.values())) for column, units in found.items()} == {
+        "hallucination_bench_aacc": (24, 23),
+        "hallucination_bench_facc": (8, 7),
+        "hallucination_bench_qacc": (12, 11),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("yes , there is", "Yes"), ("No.", "No"), ("There is none", ""), ("yes and no", ""), ("", ""),
+        ("I know nothing", ""),
+    ],
+)  # fmt: skip
+def test_yes_or_no(text, said):
+    assert read_yes_or_no(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("B", "B"),
+        ("(B)", "B"),
+        ("B . the circle is blue .", "B"),
+        ("the circle is blue . B .", "B"),
+        ("the circle is blue .", "B"),
+        ("A or B", ""),
+        ("red or blue", ""),
+        ("The answer", ""),
+        ("", ""),
+    ],
+)
+def test_options(text, letter):
+    assert read_option(text, {"A": "red", "B": "blue", "C": "dark green"}) == letter
+
+
+def test_first_letter():
+    assert [read_first_letter(text) for text in ("C", "the E", "x", "")] == ["C", "E", "", ""]
+
+
+def test_a_row_may_point_to_the_picture_of_another(tmp_path, world):
+    with (world / "HallusionBench.tsv").open() as stream:
+        csv.field_size_limit(sys.maxsize)
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert rows[1]["image"] == rows[0]["index"] and len(base64.b64decode(rows[0]["image"])) > 100
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("1\t\twhat ?", "field 'image' is missing"),
+        ("1\t7\twhat ?", "image '7' is no row before this one"),
+        ("1\t" + "?" * 80 + "\twhat ?", "not base64"),
+    ],
+)
+def test_a_faulty_row_is_named(tmp_path, row, fault):
+    path = tmp_path / "MMStar.tsv"
+    path.write_text(f"index\timage\tquestion\n{row}\n")
+    with pytest.raises(ValueError, match=f"MMStar.tsv, row 1.*{fault}"):
+        list(read_rows(path, style="mini", cache=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("task", "subjects", "values", "text", "share"),
+    [
+        ("colours_3", ["ring", "star", "cross"], ["red", "blue", "green"],
+         "the ring is red , the star is blue and the cross is black .", 2 / 3),
+        ("colours_3", ["ring", "star", "cross"], ["red", "blue", "green"], "the ring is red .", 1 / 3),
+        ("describe", ["ring", "star"], ["red", "blue"], "i see a blue star and a red ring .", 1.0),
+        ("describe", ["ring", "star"], ["red", "blue"], "i see a red star and a red ring .", 0.5),
+        ("describe", ["ring", "star"], ["red", "blue"], "i see a red ring , a blue star , a x y and a z u .",
+         0.5),
+        ("sum", ["sum"], ["7"], "the sum is 7 .", 1.0),
+        ("sum", ["sum"], ["7"], "i do not know", 0.0),
+    ],
+)  # fmt: skip
+def test_the_share_of_right_claims(task, subjects, values, text, share):
+    truth = {"task": task, "subjects": subjects, "values": values}
+    assert claim_share(truth, text) == pytest.approx(share)
+
+
+def test_llava_wild_is_relative_to_the_reference(world, tmp_path):
+    rows = rows_of(world, "LLaVABench", tmp_path)
+    assert ScriptedOpenJudge(world)("LLaVABench", rows, [""] * len(rows)) == pytest.approx([0.1] * len(rows))
+
+
+def test_open_questions_need_a_judge(world, tmp_path):
+    rows = rows_of(world, "WildVision", tmp_path)
+    with pytest.raises(ValueError, match="WildVision has open questions"):
+        score_answers(BENCHMARKS["WildVision"], rows, ["x"] * len(rows))
+    assert find_open_judge(tmp_path) is None

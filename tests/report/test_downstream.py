@@ -1,0 +1,81 @@
+"""Table 11 from records by hand."""
+
+import json
+
+import pytest
+
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+from r1reward.files import write_atomic
+from r1reward.report.downstream import (
+    differences,
+    downstream_differences,
+    figure_downstream,
+    figure_downstream_training,
+    table_11,
+)
+from r1reward.report.records import Records
+
+UNITS = 20
+
+
+def answer(root, policy, seed, right, columns=tuple(DOWNSTREAM_COLUMNS)):
+    """The first `right` of the units of every column are right."""
+    lines = [
+        {"points": float(unit < right), "units": {column: str(unit)}}
+        for column in columns
+        for unit in range(UNITS)
+    ]
+    folder = root / "records" / "downstream" / policy / f"seed_{seed}"
+    write_atomic(folder / "all.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "synthetic"
+    for seed in range(3):
+        answer(root, "start", seed, 10 + seed)
+        answer(root, "trained", seed, 14 + seed)
+    return root
+
+
+def test_columns_are_means_over_units_and_seeds(root):
+    table = table_11(Records.of_run(root)).set_index("model")
+    assert table.loc["Policy before"]["mmstar"] == "55.00"
+    assert table.loc["Policy trained by R1-Reward†"]["wildvision"] == "75.00"
+    assert set(table["mathvista"]) == {"not printed", "not run"}
+    assert table.loc["Ours"]["mmstar"] == "56.53"
+
+
+def test_differences_are_paired_and_averaged(root):
+    found = differences(Records.of_run(root))
+    assert set(found) == {*DOWNSTREAM_COLUMNS, "mean"}
+    for interval in found.values():
+        assert interval.estimate == pytest.approx(0.2) and 0 < interval.low < 0.2 < interval.high
+    assert found["mean"].high - found["mean"].low < found["mmstar"].high - found["mmstar"].low
+    table = downstream_differences(Records.of_run(root)).set_index("column")
+    assert table.loc["MMStar"]["paper"] == "+0.43" and table.loc["WildVision"]["source"] == "scripted"
+
+
+def test_without_open_questions_there_is_no_mean(root):
+    columns = tuple(DOWNSTREAM_COLUMNS)[:-2]
+    for policy in ("start", "trained"):
+        for seed in range(3):
+            answer(root, policy, seed, 10, columns)
+    assert set(differences(Records.of_run(root))) == set(columns)
+    assert table_11(Records.of_run(root)).iloc[-1]["llava_wild"] == "not run"
+
+
+def test_other_questions_a_seed_are_refused(root):
+    answer(root, "start", 1, 10, tuple(DOWNSTREAM_COLUMNS)[:1])
+    lines = [{"points": 1.0, "units": {"mmstar": f"x{unit}"}} for unit in range(UNITS)]
+    file = root / "records/downstream/start/seed_1/all.jsonl"
+    write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match="start, mmstar: the seeds did not answer the same questions"):
+        table_11(Records.of_run(root))
+
+
+def test_nothing_run_says_so(tmp_path):
+    records = Records.of_run(tmp_path / "synthetic")
+    assert set(table_11(records).iloc[-1][list(DOWNSTREAM_COLUMNS)]) == {"not run"}
+    for figure in (figure_downstream(records), figure_downstream_training(records)):
+        assert "not run" in [text.get_text() for axes in figure.axes for text in axes.texts]

@@ -1,0 +1,68 @@
+"""The page: everything is in it, nothing is loaded, nothing runs."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from r1reward.files import write_json
+from r1reward.report.page import page, without_pictures
+from r1reward.report.render import EXTRA_FIGURES, EXTRA_TABLES, PAPER_TABLES, render
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp("page") / "synthetic"
+    (root / "records").mkdir(parents=True)
+    manifest = {
+        "finished": "2026-01-02T03:04:05+00:00",
+        "wall_seconds": 120.0,
+        "git": {"commit": "0123456789abcdef"},
+        "device": {"cores": 2, "processor": "<b>x</b>", "accelerators": []},
+        "seeds": [0, 1],
+    }
+    write_json(root / "manifests" / "01_x.json", manifest)
+    render(root)
+    return (root / "index.html").read_text()
+
+
+def test_all_tables_and_figures_of_the_paper_are_there(drawn):
+    assert [name for name in PAPER_TABLES if f'id="{name}"' not in drawn] == []
+    assert sorted(PAPER_TABLES) == [f"table_{number:02d}" for number in range(1, 14)]
+    wanted = [*(f"figure_{number}" for number in range(1, 7)), *EXTRA_FIGURES, *EXTRA_TABLES]
+    assert [name for name in wanted if f'id="{name}"' not in drawn and name != "extra_claims"] == []
+
+
+def test_nothing_is_loaded_and_nothing_runs(drawn):
+    class Reader(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.found = []
+
+        def handle_starttag(self, tag, attrs):
+            assert tag not in ("script", "link", "iframe", "object")
+            self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+            assert not [name for name, _ in attrs if name.startswith("on")]
+
+    Reader().feed(drawn)
+    assert Reader.found and all(
+        value.startswith(("#", "data:image/svg+xml;base64,")) for value in Reader.found
+    )
+    assert "url(" not in re.sub(r'src="data:[^"]*"', "", drawn)
+
+
+def test_texts_are_escaped(drawn, tmp_path):
+    assert "<b>x</b>" not in drawn and "&lt;b&gt;x&lt;/b&gt;" in drawn
+    frame = pd.DataFrame([{"model": "<script>", "source": "measured"}])
+    frame.attrs = {"caption": "<i>", "notes": ["<u>"]}
+    claim = {"name": "n", "section": "1", "quote": "<q>", "statistic": "<s>", "direction": "above 0",
+             "measured": None, "low": None, "high": None, "verdict": "not run", "note": "<n>"}  # fmt: skip
+    text = page(tmp_path, {"table_01": frame}, [claim], profile="<p>")
+    for mark in ("script", "i", "u", "q", "s", "n"):
+        assert f"<{mark}>" not in text and f"&lt;{mark}&gt;" in text
+
+
+def test_pictures_are_left_out_of_the_comparison(drawn):
+    assert without_pictures(drawn) == without_pictures(drawn.replace("base64,PD94", "base64,AAAA"))
+    assert without_pictures(drawn) != without_pictures(drawn.replace("Claims", "claims"))
