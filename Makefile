@@ -47,6 +47,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-full: lint
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[browser]"
 	$(BIN)/python -m pytest -m "not cluster"
 
 # openrlhf asks for flash-attn, which needs a CUDA compiler; the lock file has everything else.

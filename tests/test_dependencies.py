@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "verl", "openai", "peft", "flash_attn"}
+OPTIONAL = {"vllm", "openrlhf", "deepspeed", "ray", "verl", "openai", "peft", "flash_attn", "playwright"}
 
 
 def normal(name: str) -> str:

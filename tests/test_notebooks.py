@@ -37,7 +37,7 @@ def run_smoke(folder: Path, *names: str) -> subprocess.CompletedProcess:
 
 
 def test_the_table_lists_the_notebooks():
-    assert sorted(file.stem for file in PLACES.notebooks.glob("*.ipynb")) == NOTEBOOKS
+    assert sorted(file.stem for file in PLACES.notebooks.glob("*.ipynb")) == ["00_start", *NOTEBOOKS]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -68,6 +68,20 @@ def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(tmp_path):
     assert second.returncode == 0
     assert second.stdout.count("is up to date") == len(CHAIN)
     assert "cell 1" not in second.stdout
+
+
+@pytest.mark.parametrize("name", ["00_start"])
+def test_a_notebook_runs_by_hand_with_papermill(tmp_path, name):
+    """As the guide says: from the folder of the notebooks, with parameters."""
+    command = [Path(sys.executable).with_name("papermill"), f"{name}.ipynb", tmp_path / "out.ipynb"]
+    command += ["-p", "profile", "smoke", "-p", "out", tmp_path]
+    done = subprocess.run(
+        list(map(str, command)), cwd=PLACES.notebooks, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    written = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    texts = [output for cell in written.cells for output in cell.get("outputs", [])]
+    assert any("01_data_construction" in str(output) for output in texts)
 
 
 @pytest.mark.full

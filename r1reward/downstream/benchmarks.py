@@ -103,10 +103,10 @@ def read_option(text: str, options: Mapping[str, str]) -> str:
     return repeated[0] if len(repeated) == 1 else ""
 
 
-def read_first_letter(text: str) -> str:
-    """The first capital letter A to E (MME-RealWorld's own script)."""
+def read_first_letter(text: str, options: Mapping[str, str]) -> str:
+    """The first capital letter A to E, as in MME-RealWorld's own script, else the option that is repeated."""
     found = re.search(f"[{LETTERS}]", text)
-    return found[0] if found else ""
+    return found[0] if found else read_option(text, options)
 
 
 def _yes_or_no(row: Row, answer: str) -> float:
@@ -118,7 +118,7 @@ def _option(row: Row, answer: str) -> float:
 
 
 def _first_letter(row: Row, answer: str) -> float:
-    return float(read_first_letter(answer) == row.fields["answer"])
+    return float(read_first_letter(answer, row.options) == row.fields["answer"])
 
 
 def _hallusion_units(fields: Mapping[str, str]) -> dict[str, str]:

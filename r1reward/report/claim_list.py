@@ -9,6 +9,7 @@ import numpy as np
 
 from r1reward.report.annotators import model_of
 from r1reward.report.claims import IDENTICAL_NOTE, Claim, Measured
+from r1reward.report.quality_claims import QUALITY_CLAIMS
 from r1reward.report.records import REFERENCE, Records
 from r1reward.report.scaling_claims import SCALING_CLAIMS
 from r1reward.report.scores import BOOTSTRAP_SEED, compare, paired_values
@@ -324,4 +325,5 @@ CLAIMS = (
         difference("judge_random", "weight_0.0"),
     ),
     *SCALING_CLAIMS,
+    *QUALITY_CLAIMS,
 )

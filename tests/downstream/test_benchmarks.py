@@ -107,7 +107,9 @@ def test_options(text, letter):
 
 
 def test_first_letter():
-    assert [read_first_letter(text) for text in ("C", "the E", "x", "")] == ["C", "E", "", ""]
+    options = {"A": "red", "B": "blue"}
+    said = ("C", "the E", "it is blue", "x", "")
+    assert [read_first_letter(text, options) for text in said] == ["C", "E", "B", "", ""]
 
 
 def test_a_row_may_point_to_the_picture_of_another(tmp_path, world):

@@ -100,7 +100,7 @@ def test_collapse_rates_come_from_fresh_seeds(run_root: Path) -> None:
 
 def test_the_table_shows_every_claim_once(records: Records) -> None:
     frame = claims_table(records, claims=CLAIMS)
-    assert len(frame) == len(CLAIMS) == len({claim.name for claim in CLAIMS}) >= 20
+    assert len(frame) == len(CLAIMS) == len({claim.name for claim in CLAIMS}) >= 30
     interval = Interval(1.0, float(np.nextafter(0, 1)), 2.0)
     made_up = Claim("c", "1", "q", "s", "above", lambda _: Measured(interval, 3))
     (row,) = claims_table(records, claims=[made_up]).to_dict("records")

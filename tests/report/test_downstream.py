@@ -6,6 +6,7 @@ import pytest
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
 from r1reward.files import write_atomic
+from r1reward.report.claims import check
 from r1reward.report.downstream import (
     differences,
     downstream_differences,
@@ -13,6 +14,7 @@ from r1reward.report.downstream import (
     figure_downstream_training,
     table_11,
 )
+from r1reward.report.quality_claims import QUALITY_CLAIMS
 from r1reward.report.records import Records
 
 UNITS = 20
@@ -72,6 +74,13 @@ def test_other_questions_a_seed_are_refused(root):
     write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(ValueError, match="start, mmstar: the seeds did not answer the same questions"):
         table_11(Records.of_run(root))
+
+
+def test_the_claims_are_about_the_mean_and_the_smallest_gain(root):
+    entries = {claim.name: check(claim, Records.of_run(root)) for claim in QUALITY_CLAIMS}
+    assert entries["downstream_gain"].verdict == "holds" and entries["downstream_gain"].seeds == 3
+    assert entries["downstream_everywhere"].measured == pytest.approx(20)
+    assert entries["reasoning_preferred"].verdict == "not run"
 
 
 def test_nothing_run_says_so(tmp_path):

@@ -110,13 +110,9 @@ def choose(case: Case, rng: np.random.Generator, *, count: int = 4) -> tuple[lis
     return shown, (LETTERS + "E")[shown.index(right)]
 
 
-def say(case: Case, letter: str = "") -> str:
-    """The right answer, and behind it the letter where there are options.
-
-    A tiny model cannot name the letter before it has said what it stands for.
-    """
-    sentence = case.answer(case.right_values())
-    return f"{sentence} {letter} ." if letter else sentence
+def say(case: Case) -> str:
+    """The right answer. Where there are options it repeats one; a letter is more than a tiny model learns."""
+    return case.answer(case.right_values())
 
 
 def _write_v_star(folder: Path, count: int, writer: Writer) -> None:
@@ -130,11 +126,10 @@ def _write_lessons(folder: Path, count: int, seed: int) -> None:
     for name, share in PROMPT_SHARES.items():
         writer = Writer(f"lessons_{name}", "train", seed)
         for _, png, case, rng in _draw(writer, max(1, round(count * share)), PROMPT_TASKS[name]):
-            question, letter = case.question, ""
+            question = case.question
             if name == "arxivqa":
-                options, letter = choose(case, rng)
-                question = ask_options(question, options)
-            rows.append((png, question, say(case, letter)))
+                question = ask_options(question, choose(case, rng)[0])
+            rows.append((png, question, say(case)))
     _write_conversations(folder, "lessons", rows)
 
 
@@ -163,7 +158,7 @@ def _write_arxivqa(folder: Path, count: int, writer: Writer) -> None:
             "options": [f"{key}) {text}" for key, text in zip(LETTERS, options, strict=True)],
             "question": case.question,
             "label": letter,
-            "rationale": say(case, letter),
+            "rationale": say(case),
         }
         lines.append(json.dumps(line) + "\n")
     write_atomic(folder / "arxivqa.jsonl", "".join(lines))
