@@ -378,6 +378,9 @@ class DownstreamSettings(Settings):
     root: str = Field(
         default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
     )
+    harness: str = Field(
+        default="", description="Work folder of VLMEvalKit, whose results then count; empty answers here."
+    )
     prompts: int = Field(default=50_000, ge=1, description="Prompts drawn from all sets together.")
     max_new_tokens: int = Field(
         default=512, ge=1, description="Most tokens an answer of the policy may have."

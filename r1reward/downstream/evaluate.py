@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from r1reward.benchmarks import units_of
+from r1reward.data.storage import write_rows
 from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark, OpenJudge, Row, read_rows
 from r1reward.downstream.questions import Style
 from r1reward.engines import Engine, identify, load_engine
 from r1reward.engines.base import Sampling
-from r1reward.files import read_json, sha256_file, write_atomic, write_json
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.progress import Progress
 from r1reward.settings import Profile
 
@@ -55,7 +55,7 @@ def evaluate_policy(
             answers = _answer(engine, rows, profile, Progress(f"{label}, {benchmark.name}"))
             write_json(kept, {**key, "answers": answers})
         lines = score_answers(benchmark, rows, answers, judge=judge)
-        write_atomic(record / f"{benchmark.name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_rows(record / f"{benchmark.name}.jsonl", lines)
         columns |= {name: 100 * fmean(units.values()) for name, units in units_of(lines).items()}
     return columns
 

@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a notebook runs from top to bottom, and three items are rated in the widget."""
+"""JupyterLab in a real browser: a notebook runs to its end, and three items are rated in the widget."""
 
 import json
 import os
