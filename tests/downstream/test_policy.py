@@ -1,0 +1,90 @@
+"""The policy is made, trained by a judge, and measured; all with tiny sizes and real models."""
+
+import json
+
+import pytest
+
+from r1reward.config import load_profile
+from r1reward.downstream import evaluate
+from r1reward.downstream.evaluate import evaluate_policy, style_of
+from r1reward.downstream.policy import make_policy, train_with_judge
+from r1reward.downstream.prompt_sets import read_prompts
+from r1reward.downstream.questions import write_questions
+from r1reward.downstream.scripted import find_open_judge
+from r1reward.engines.loading import load_model, weights_hash
+from r1reward.files import read_jsonl
+from r1reward.mini.world.downstream import write_downstream
+
+PROFILE = load_profile("smoke", overrides={"downstream": {"prompts": 8, "layers": 2}})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_downstream(folder, prompts=10, lessons=48, questions=6, seed=0)
+    for name in ("prompts", "lessons"):
+        found = read_prompts(folder / name, style=style_of(PROFILE), cache=folder / "pictures")
+        write_questions(folder / f"{name}.jsonl", found)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def policy(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("policy")
+    return make_policy(PROFILE, lessons=world / "lessons.jsonl", out=out, seed=0)
+
+
+def test_the_mini_policy_is_smaller_and_has_learnt(policy):
+    model, _ = load_model(policy)
+    assert len(model.model.language_model.layers) == 2
+    start, _ = load_model(policy.parent / "start")
+    assert any(
+        not one.equal(other) for one, other in zip(model.parameters(), start.parameters(), strict=True)
+    )
+
+
+def test_another_policy_is_taken_as_it_is(tmp_path):
+    profile = load_profile("paper")
+    assert make_policy(profile, lessons=tmp_path, out=tmp_path, seed=0) == "Qwen/Qwen2.5-VL-3B-Instruct"
+
+
+def test_the_judge_trains_the_policy_and_the_run_is_kept(policy, world, tmp_path):
+    again = [
+        train_with_judge(
+            policy, world / "prompts.jsonl", "mini",
+            profile=PROFILE, out=tmp_path, record=tmp_path / "record", seed=0,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    rows = read_jsonl(tmp_path / "record" / "metrics.jsonl")
+    assert again[0] == again[1] and again[0].status == "finished"
+    assert [row["step"] for row in rows] == [1, 2]
+    # The base model gives no verdict: every comparison is a tie, and nothing can be learnt.
+    assert [row["reward"] for row in rows] == pytest.approx([0.5, 0.5])
+    assert weights_hash(again[0].model) == weights_hash(policy)
+
+
+def test_answers_are_scored_recorded_and_kept(policy, world, tmp_path, monkeypatch):
+    folder = world / "benchmarks"
+    ask = {"profile": PROFILE, "work": tmp_path / "work", "record": tmp_path / "record"}
+    columns = evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask)
+    assert len(columns) == 10 and all(0 <= value <= 100 for value in columns.values())
+    lines = (tmp_path / "record" / "MMBench_DEV_EN_V11.jsonl").read_text().splitlines()
+    assert len(lines) == 24 and set(json.loads(lines[0])) == {"points", "units"}
+
+    monkeypatch.setattr(evaluate, "load_engine", lambda *_: pytest.fail("answered again"))
+    assert evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask) == columns
+    assert len(evaluate_policy(policy, folder, **ask)) == 8, "no judge, no open questions"
+
+
+def test_answers_of_another_model_are_not_taken(policy, world, tmp_path):
+    folder = world / "benchmarks"
+    first = evaluate_policy(
+        policy, folder, profile=PROFILE, work=tmp_path / "work", record=tmp_path / "record"
+    )
+    kept = json.loads((tmp_path / "work" / "MMStar.json").read_text())
+    start = evaluate_policy(
+        policy.parent / "start", folder, profile=PROFILE, work=tmp_path / "work", record=tmp_path / "record"
+    )
+    assert json.loads((tmp_path / "work" / "MMStar.json").read_text())["model"] != kept["model"]
+    assert set(first) == set(start)
