@@ -1,0 +1,108 @@
+"""Every setting of a run, typed and bounded; a profile (`r1reward.config`) gives them values."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from r1reward.settings.base import (
+    Address,
+    ConnectionSettings,
+    KeyVariable,
+    ModelName,
+    ServerSettings,
+    Settings,
+)
+from r1reward.settings.data import (
+    AnnotatorSettings,
+    DataSettings,
+    WorldSettings,
+)
+from r1reward.settings.evaluation import (
+    BenchSettings,
+    DownstreamSettings,
+    RatingSettings,
+    ScalingSettings,
+)
+from r1reward.settings.model import (
+    EngineName,
+    EngineServerSettings,
+    EngineSettings,
+    LoraSettings,
+    ModelSettings,
+    VLLMSettings,
+)
+from r1reward.settings.training import (
+    Algorithm,
+    AnnotatorStudySettings,
+    ClusterSettings,
+    JudgeServerSettings,
+    JudgeSettings,
+    JudgesSettings,
+    RewardModelSettings,
+    RLSettings,
+    SFTSettings,
+    StressSettings,
+    WeakAnnotatorSettings,
+    WeakJudgeServerSettings,
+)
+
+__all__ = [
+    "Address",
+    "Algorithm",
+    "AnnotatorSettings",
+    "AnnotatorStudySettings",
+    "BenchSettings",
+    "ClusterSettings",
+    "ConnectionSettings",
+    "DataSettings",
+    "DownstreamSettings",
+    "EngineName",
+    "EngineServerSettings",
+    "EngineSettings",
+    "JudgeServerSettings",
+    "JudgeSettings",
+    "JudgesSettings",
+    "KeyVariable",
+    "LoraSettings",
+    "ModelName",
+    "ModelSettings",
+    "Profile",
+    "RLSettings",
+    "RatingSettings",
+    "RewardModelSettings",
+    "SFTSettings",
+    "ScalingSettings",
+    "ServerSettings",
+    "Settings",
+    "StressSettings",
+    "VLLMSettings",
+    "WeakAnnotatorSettings",
+    "WeakJudgeServerSettings",
+    "WorldSettings",
+]
+
+
+class Profile(Settings):
+    """All settings of a run."""
+
+    name: str = Field(description="Name of the profile; results and figures are filed under it.")
+    sentence: str = Field(description="What this profile is for.")
+    seeds: int = Field(default=1, ge=1, description="Independent repetitions of every training run.")
+    processes: int = Field(
+        default=1, ge=0, description="Runs side by side, each with one thread; 0 is one a core, 1 none."
+    )
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    world: WorldSettings = WorldSettings()
+    data: DataSettings = DataSettings()
+    sft: SFTSettings = SFTSettings()
+    annotators: AnnotatorStudySettings = AnnotatorStudySettings()
+    reward_model: RewardModelSettings = RewardModelSettings()
+    rl: RLSettings = RLSettings()
+    judges: JudgesSettings = JudgesSettings()
+    stress: StressSettings = StressSettings()
+    bench: BenchSettings = BenchSettings()
+    scaling: ScalingSettings = ScalingSettings()
+    downstream: DownstreamSettings = DownstreamSettings()
+    rating: RatingSettings = RatingSettings()
+    cluster: ClusterSettings = ClusterSettings()

@@ -1,0 +1,78 @@
+"""Benchmarks, test-time scaling, downstream training and blind rating."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from r1reward.settings.base import Settings
+from r1reward.settings.training import RLSettings, SFTSettings
+
+
+class BenchSettings(Settings):
+    """How reward benchmarks are run."""
+
+    sampled_temperature: float = Field(
+        default=1.0, gt=0, description="Temperature of the sampled pass beside the greedy one."
+    )
+    unparsed: Literal["wrong", "drop", "coin"] = Field(
+        default="wrong", description="How an answer without a verdict is scored."
+    )
+    perception_cases: int = Field(
+        default=500, ge=1, description="Questions a skill when the base model's sight is measured."
+    )
+    steered_pairs: int = Field(
+        default=300, ge=1, description="Pairs whose worse response is made to steer the judge."
+    )
+    real_rows: int = Field(
+        default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
+    )
+
+
+class ScalingSettings(Settings):
+    """Test-time scaling (paper C.5, C.10)."""
+
+    samples: int = Field(
+        default=16, ge=3, description="Answers for each pair and order; votes are drawn of them."
+    )
+    pairs: int = Field(
+        default=1500, ge=1, description="About so many pairs of each benchmark, spread over it."
+    )
+
+
+class RatingSettings(Settings):
+    """Blind comparison of two judges' reasoning (paper C.7, Table 9)."""
+
+    items: int = Field(default=200, ge=1, description="Pairs that are rated.")
+    raters: int = Field(default=3, ge=1, description="Scripted raters, where no people rate.")
+    folder: str = Field(
+        default="", description="Where people's ratings outlive a run; empty keeps them in the run."
+    )
+
+
+class DownstreamSettings(Settings):
+    """A policy that learns from R1-Reward's comparisons alone (paper C.9, Table 11)."""
+
+    policy: str = Field(
+        default="Qwen/Qwen2.5-VL-3B-Instruct", description="The model that is trained; 'mini' is made here."
+    )
+    root: str = Field(
+        default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
+    )
+    harness: str = Field(
+        default="", description="Work folder of VLMEvalKit, whose results then count; empty answers here."
+    )
+    prompts: int = Field(default=50_000, ge=1, description="Prompts drawn from all sets together.")
+    max_new_tokens: int = Field(
+        default=512, ge=1, description="Most tokens an answer of the policy may have."
+    )
+    rl: RLSettings = Field(
+        default=RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1), description="Its training."
+    )
+    layers: int = Field(
+        default=3, ge=1, description="Decoder layers of the shipped model that the mini policy keeps."
+    )
+    lessons: int = Field(default=6000, ge=1, description="Answered questions the mini policy learns from.")
+    sft: SFTSettings = Field(default=SFTSettings(), description="How it learns from them.")
+    questions: int = Field(default=120, ge=4, description="Questions of each benchmark of the mini world.")

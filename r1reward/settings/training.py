@@ -1,0 +1,182 @@
+"""Cold start, baselines, RL and its consistency judges."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from r1reward.settings.base import Address, KeyVariable, ModelName, ServerSettings, Settings
+from r1reward.settings.data import AnnotatorSettings
+
+Algorithm = Literal["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"]
+
+
+class SFTSettings(Settings):
+    """Long-CoT cold start (paper §3.2, §4)."""
+
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the cold-start data.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(default=256, ge=1, description="Examples an update.")
+    micro_batch_size: int = Field(default=64, ge=1, description="Examples a forward pass.")
+    max_examples: int | None = Field(
+        default=None, ge=1, description="Use only so many examples, drawn by the seed."
+    )
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, le=1, description="Share of the steps with rising learning rate."
+    )
+    save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
+
+
+class WeakAnnotatorSettings(AnnotatorSettings):
+    """The server of the weak annotator (paper C.8)."""
+
+    model: ModelName = "Qwen/Qwen2.5-VL-7B-Instruct"
+    base_url: Address = "http://localhost:8000/v1"
+    key_variable: KeyVariable = ""
+
+
+class AnnotatorStudySettings(Settings):
+    """Cold starts from a weaker annotator's answers (paper C.8, Table 10).
+
+    With `data.annotator = "openai"` the weak annotator is the server's model in `openai`; else it is the
+    base model without its last layers, after a short lesson.
+    """
+
+    pairs: int = Field(default=6000, ge=1, description="Pairs that every annotator is asked about.")
+    seed: int = Field(default=0, ge=0, description="Draws these pairs.")
+    temperature: float = Field(
+        default=1.0, gt=0, le=2, description="Of the sampled arm, and of a small model's later attempts."
+    )
+    layers: int = Field(default=3, ge=1, description="Decoder layers of the base model that are kept.")
+    lessons: int = Field(default=3000, ge=1, description="Cold-start examples on other pairs it learns from.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over lessons or answers.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate.")
+    openai: WeakAnnotatorSettings = Field(
+        default=WeakAnnotatorSettings(), description="The server of the weak annotator."
+    )
+
+
+class RewardModelSettings(SFTSettings):
+    """The reward models with a head that Table 5 compares with (paper §4.1); an example is a pair."""
+
+    critique_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the critique loss beside the Bradley-Terry loss."
+    )
+
+
+class RLSettings(Settings):
+    """StableReinforce and the algorithms beside it (paper §3, §4)."""
+
+    algorithm: Algorithm = Field(default="stable_reinforce", description="Policy loss and advantage rule.")
+    learning_rate: float = Field(default=1e-6, gt=0, description="Peak learning rate of AdamW.")
+    rollout_batch_size: int = Field(default=256, ge=1, description="Prompts a rollout.")
+    train_batch_size: int = Field(
+        default=128, ge=1, description="Samples an update; the paper's 256/128 gives two updates."
+    )
+    micro_batch_size: int = Field(default=128, ge=1, description="Samples a forward pass.")
+    samples_per_prompt: int = Field(default=1, ge=1, description="Answers sampled for each prompt.")
+    epochs: int = Field(default=5, ge=1, description="Passes over the RL subset.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Stop after so many rollouts, whatever the epochs."
+    )
+    inner_epochs: int = Field(default=1, ge=1, description="Passes over one rollout.")
+    temperature: float = Field(default=1.0, gt=0, description="Sampling temperature of the rollouts.")
+    clip_eps: float = Field(default=0.2, gt=0, lt=1, description="PPO clipping range.")
+    pre_clip: float | Literal["default", "off"] = Field(
+        default="default", description="Bound of the ratio before the exponential."
+    )
+    advantage_limit: float | Literal["default", "off"] = Field(
+        default="default", description="Standardised advantages beyond it become 0."
+    )
+    kl_coef: float = Field(
+        default=0.0, ge=0, description="KL penalty against the starting policy; 0 loads no reference model."
+    )
+    consistency_weight: float = Field(
+        default=0.5, ge=0, description="Weight of the consistency reward inside the gate."
+    )
+    external_consistency: bool = Field(
+        default=False, description="Add the consistency reward outside the gate (paper Eq. 1)."
+    )
+    collapse_patience: int = Field(
+        default=5, ge=0, description="Steps in a row after which fallen answers end a run; 0 lets it go on."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, le=1, description="Share of the updates with rising learning rate."
+    )
+    save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
+
+
+class JudgeSettings(Settings):
+    """Training of a small consistency judge (stands for Qwen2.5-VL-7B, paper §3.2)."""
+
+    examples: int = Field(default=3000, ge=2, description="Opinions it learns from.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over them.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(default=32, ge=1, description="Opinions an update.")
+
+
+class JudgeServerSettings(ServerSettings):
+    """The server of the consistency judge; an answer is one digit."""
+
+    model: ModelName = "Qwen/Qwen2.5-VL-7B-Instruct"
+    max_tokens: int = Field(default=16, ge=1, description="Most tokens an answer may have.")
+
+
+class WeakJudgeServerSettings(JudgeServerSettings):
+    """The server of the weaker consistency judge (paper Table 13)."""
+
+    model: ModelName = "Qwen/Qwen2.5-VL-3B-Instruct"
+    base_url: Address = "http://localhost:8001/v1"
+
+
+class JudgesSettings(Settings):
+    """The consistency judges, a strong and a weak one (paper §3.2, Table 13)."""
+
+    name: Literal["trained", "server"] = Field(
+        default="trained", description="Small models that are trained for it, or models behind a server."
+    )
+    server: JudgeServerSettings = Field(
+        default=JudgeServerSettings(), description="The strong judge where `name` is 'server'."
+    )
+    weak_server: WeakJudgeServerSettings = Field(
+        default=WeakJudgeServerSettings(), description="The weak judge where `name` is 'server'."
+    )
+    strong: JudgeSettings = Field(
+        default=JudgeSettings(), description="Used in every run but those of Table 13."
+    )
+    weak: JudgeSettings = Field(default=JudgeSettings(), description="One that has learnt less.")
+
+
+class StressSettings(Settings):
+    """Size of the runs that look for a setting which breaks training (`train.stress`)."""
+
+    rollout_batch_size: int = Field(default=64, ge=2, description="Prompts a rollout; updates take half.")
+    steps: int = Field(default=40, ge=1, description="Rollouts of a run.")
+    seeds: int = Field(default=5, ge=1, le=100, description="Seeds for the search, and as many fresh ones.")
+    cells: int = Field(default=16, ge=1, description="At most so many cells are tried, mildest first.")
+
+
+class ClusterSettings(Settings):
+    """RL on OpenRLHF: Ray, DeepSpeed and vLLM."""
+
+    nodes: int = Field(default=1, ge=1, description="Machines that train.")
+    gpus_per_node: int = Field(default=4, ge=1, description="GPUs of each that train.")
+    engines: int = Field(default=4, ge=1, description="vLLM engines that generate.")
+    tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs of an engine.")
+    colocate: bool = Field(default=True, description="Training and generation take turns on the same GPUs.")
+    sync_backend: Literal["nccl", "gloo"] = Field(
+        default="nccl", description="How weights reach the engines."
+    )
+    zero_stage: Literal[2, 3] = Field(default=3, description="What DeepSpeed's ZeRO shards.")
+    gradient_checkpointing: bool = Field(default=True, description="Recompute activations to save memory.")
+    offload_optimizer: bool = Field(default=False, description="Keep the optimizer's state in main memory.")
+    freeze_vision: bool = Field(default=False, description="Train the language model alone.")
+    attention: str = Field(default="flash_attention_2", description="Attention of the model that RL trains.")
+    engine_memory: float = Field(default=0.5, gt=0, le=1, description="Share of a GPU that an engine takes.")
+    eager: bool = Field(default=False, description="No compiled graphs in the engines.")
+    measure_mismatch: bool = Field(
+        default=False,
+        description="Weigh tokens by how far trainer and engine disagree about them, and log how far.",
+    )
