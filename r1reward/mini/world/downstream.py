@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +80,32 @@ def whole_description(rng: np.random.Generator) -> Case:
 DOWNSTREAM_MAKERS: dict[str, MakeCase] = {**MAKERS, "crowd": crowd, "describe": whole_description}
 
 
-def write_downstream(folder: Path, *, prompts: int, lessons: int, questions: int, seed: int) -> None:
+def write_downstream(
+    folder: Path,
+    *,
+    prompts: int,
+    lessons: int,
+    questions: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Write `prompts`, the `lessons` of the mini policy, and the benchmarks for test and validation.
 
     `questions` is the size of a benchmark: of its questions, or of HallusionBench's rows. Everything follows
-    from `seed`.
+    from `seed`. `progress` counts the sets that are written.
     """
-    for name, share in PROMPT_SHARES.items():
-        writer = Writer(f"prompts_{name}", "train", seed)
-        _PROMPT_WRITERS[name](folder / "prompts" / name, max(1, round(prompts * share)), writer)
-    _write_lessons(folder / "lessons" / "v_star", lessons, seed)
-    for split in FOLDERS:
-        _write_benchmarks(folder / FOLDERS[split], questions, split, seed)
+    work = [partial(_write_prompts, folder / "prompts", name, prompts, seed) for name in PROMPT_SHARES]
+    work.append(partial(_write_lessons, folder / "lessons" / "v_star", lessons, seed))
+    work += [partial(_write_benchmarks, folder / name, questions, s, seed) for s, name in FOLDERS.items()]
+    for done, write in enumerate(work):
+        progress(done, len(work))
+        write()
+    progress(len(work), len(work))
+
+
+def _write_prompts(folder: Path, name: str, count: int, seed: int) -> None:
+    writer = Writer(f"prompts_{name}", "train", seed)
+    _PROMPT_WRITERS[name](folder / name, max(1, round(count * PROMPT_SHARES[name])), writer)
 
 
 def _draw(writer: Writer, count: int, shares: Mapping[str, float]) -> Iterator[tuple[int, bytes, Case, Any]]:
