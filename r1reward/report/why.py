@@ -13,6 +13,7 @@ from r1reward.files import read_json
 from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
 from r1reward.report.benchmarks import BENCHMARK_TABLES
+from r1reward.report.downstream import POLICIES
 from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records
 
 
@@ -22,6 +23,7 @@ def table_rows() -> dict[str, dict[str, str]]:
     for number, ablation in ABLATIONS.items():
         rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
     rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
+    rows["table_11"] = dict(POLICIES)
     rows["table_12"] = {REFERENCE: MODEL_NAMES[REFERENCE]}
     return rows
 
@@ -42,6 +44,17 @@ def explain(root: Path, name: str) -> str:
     title = _pick(rows, row, f"row of {table}")
     lines = [f"{table}, {title}"]
     records = Records.of_run(root)
+    parts = _downstream(records, row) if table == "table_11" else _judge(records, table, row)
+    for part, found in parts.items():
+        lines += _describe(root, part, found, records.grid_folders(row))
+    return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
+
+
+Parts = dict[str, list[tuple[int, Path]]]
+
+
+def _judge(records: Records, table: str, row: str) -> Parts:
+    """The work behind a row about a judge."""
     shown = BENCHMARK_TABLES.get(int(table.removeprefix("table_")))
     benchmark = shown.benchmark if shown else VL
     parts = {"training": _trainings(records, row)}
@@ -49,9 +62,13 @@ def explain(root: Path, name: str) -> str:
         parts["judging"] = records.runs(f"bench/{benchmark}", row)
     if row == REFERENCE and (shown or table == "table_12"):
         parts["voting"] = records.runs(f"scaling/{benchmark}", row)
-    for part, found in parts.items():
-        lines += _describe(root, part, found, records.grid_folders(row))
-    return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
+    return parts
+
+
+def _downstream(records: Records, row: str) -> Parts:
+    """The work behind a policy; the one before R1-Reward trained it has no training here."""
+    training = records.runs("downstream", "training") if row == "trained" else []
+    return {"training": training, "answering": records.runs("downstream", row)}
 
 
 def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:

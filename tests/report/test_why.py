@@ -91,3 +91,14 @@ def test_unknown_names_get_the_nearest(run_root: Path, name: str, message: str) 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no records"):
         explain(tmp_path, "table_05")
+
+
+def test_a_policy_names_its_training_and_its_answers(run_root: Path) -> None:
+    for name in ("training", "start", "trained"):
+        folder = run_root / "records" / "downstream" / name / "seed_0"
+        folder.mkdir(parents=True)
+        (folder / "a.jsonl").write_text("")
+    text = explain(run_root, "table_11:trained")
+    assert "records/downstream/training/seed_0/a.jsonl" in text
+    assert "records/downstream/trained/seed_0/a.jsonl" in text
+    assert "training" not in explain(run_root, "table_11:start")
