@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from r1reward.data.sources.base import RefusedRow
 from r1reward.data.sources.pictures import Pictures
@@ -24,15 +25,24 @@ ROTATIONS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a benchmark: the question, its options by letter, and all fields but the picture."""
+    """A row of a benchmark: the question, its options by letter, and all fields but the picture.
+
+    `style` is how options were written out, and with it how strictly an answer is read.
+    """
 
     question: Question
     options: Mapping[str, str]
     fields: Mapping[str, str]
+    style: Style
 
 
-# Scores the answers to open questions of a benchmark, given by name; the scale is the benchmark's.
-OpenJudge = Callable[[str, Sequence[Row], Sequence[str]], list[float]]
+class OpenJudge(Protocol):
+    """Scores the answers to open questions of a benchmark, given by name; the scale is the benchmark's."""
+
+    @property
+    def scripted(self) -> bool: ...
+
+    def __call__(self, benchmark: str, rows: Sequence[Row], answers: Sequence[str]) -> list[float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,14 @@ class Benchmark:
 
     `points` is what an answer is worth, in 0..1. `units` names, for each column of Table 11 that a row
     counts in, the unit it belongs to: a unit is worth what its worst row is worth, a column the mean of
-    its units. Benchmarks with `open` questions need a judge in place of `points`.
+    its units. `group` names rows that depend on each other, for intervals. Benchmarks with `open`
+    questions need a judge in place of `points`.
     """
 
     name: str
     units: Callable[[Mapping[str, str]], dict[str, str]]
     points: Callable[[Row, str], float] | None
+    group: Callable[[Mapping[str, str]], dict[str, str]] = lambda fields: {}
 
     @property
     def open(self) -> bool:
@@ -74,10 +86,32 @@ def read_rows(path: Path, *, style: Style, cache: Path) -> Iterator[Row]:
             found = pictures.get(fields["index"]) or pictures.get(image)
             if found is None:
                 raise RefusedRow(origin, "no picture", f"image {image!r} is no row before this one")
-            options = {letter: fields[letter] for letter in LETTERS if fields.get(letter)}
-            text = with_options(fields["question"], options, style=style) if options else fields["question"]
-            question = Question(text, (found,), fields.get("answer", ""), path.stem, origin)
-            yield Row(question, options, {name: value or "" for name, value in fields.items() if name})
+            values = {name: value or "" for name, value in fields.items() if name}
+            options = _options(values)
+            if options and not values.get("answer"):
+                raise RefusedRow(origin, "field 'answer' is missing")
+            question = Question(
+                _text(values, options, style), (found,), values.get("answer", ""), path.stem, origin
+            )
+            yield Row(question, options, values, style)
+
+
+def _options(fields: Mapping[str, str]) -> dict[str, str]:
+    """The options by letter: a column each, or one list of "(A) text" in the file of MME-RealWorld-Lite."""
+    listed = fields.get("multi-choice options")
+    if not listed:
+        return {letter: fields[letter] for letter in LETTERS if fields.get(letter)}
+    found = re.findall(r"""['"]\(([A-E])\) ?(.*?)['"](?=, ['"]\(|\]$)""", listed.strip(), re.DOTALL)
+    if not found:
+        raise ValueError(f"multi-choice options {listed!r:.80} are no list of '(A) …'")
+    return dict(found)
+
+
+def _text(fields: Mapping[str, str], options: Mapping[str, str], style: Style) -> str:
+    hint = f"Hint: {fields['hint']}\n" if fields.get("hint") else ""
+    if not options:
+        return hint + fields["question"]
+    return hint + with_options(fields["question"], options, style=style)
 
 
 def read_yes_or_no(text: str) -> str:
@@ -87,26 +121,35 @@ def read_yes_or_no(text: str) -> str:
     return said[0].capitalize() if len(said) == 1 else ""
 
 
-def read_option(text: str, options: Mapping[str, str]) -> str:
+def read_option(text: str, options: Mapping[str, str], *, style: Style = "vlmevalkit") -> str:
     """The letter that an answer names, else that of the only option it repeats, else "".
 
-    As VLMEvalKit's `can_infer`, without its two guards: there a letter counts among the last five words
-    only, and an answer much longer than the options never; whole sentences about one-word options
-    would all be refused.
+    As VLMEvalKit's `can_infer`: a letter counts among the last five words, a repeated option in an answer
+    that is not much longer than all options. Neither holds for the style "mini", whose answers are whole
+    sentences about one-word options.
     """
-    words = set(re.findall(r"\w+", text))
+    words = re.sub(r"[.()\[\],:;!*#{}]", " ", text).split()
     letters = [letter for letter in options if letter in words]
-    if len(letters) == 1:
+    if len(letters) == 1 and (style == "mini" or words.index(letters[0]) > len(words) - 5):
         return letters[0]
-    said = {word.lower() for word in words}
-    repeated = [key for key, option in options.items() if set(option.lower().split()) <= said]
+    if style != "mini" and len(text) > 2 * sum(map(len, options.values())):
+        return ""
+    repeated = [letter for letter, option in options.items() if _repeats(text, option, style)]
     return repeated[0] if len(repeated) == 1 else ""
 
 
-def read_first_letter(text: str, options: Mapping[str, str]) -> str:
-    """The first capital letter A to E, as in MME-RealWorld's own script, else the option that is repeated."""
+def _repeats(text: str, option: str, style: Style) -> bool:
+    if style == "mini":
+        return set(option.split()) <= set(text.split())
+    return option.lower() in text.lower()
+
+
+def read_first_letter(text: str, options: Mapping[str, str], *, style: Style = "vlmevalkit") -> str:
+    """The first capital letter A to E (MME-RealWorld's own script); in style "mini" a repeated option too."""
     found = re.search(f"[{LETTERS}]", text)
-    return found[0] if found else read_option(text, options)
+    if found:
+        return found[0]
+    return read_option(text, options, style=style) if style == "mini" else ""
 
 
 def _yes_or_no(row: Row, answer: str) -> float:
@@ -114,24 +157,33 @@ def _yes_or_no(row: Row, answer: str) -> float:
 
 
 def _option(row: Row, answer: str) -> float:
-    return float(read_option(answer, row.options) == row.fields["answer"])
+    return float(read_option(answer, row.options, style=row.style) == row.fields["answer"])
 
 
 def _first_letter(row: Row, answer: str) -> float:
-    return float(read_first_letter(answer, row.options) == row.fields["answer"])
+    return float(read_first_letter(answer, row.options, style=row.style) == row.fields["answer"])
 
 
 def _hallusion_units(fields: Mapping[str, str]) -> dict[str, str]:
     """The index ends with set, figure and question."""
+    name, figure, question = _hallusion_place(fields)
+    return {
+        "hallucination_bench_aacc": fields["index"],
+        "hallucination_bench_facc": f"{name} {figure}",
+        "hallucination_bench_qacc": f"{name} {question}",
+    }
+
+
+def _hallusion_set(fields: Mapping[str, str]) -> dict[str, str]:
+    return {"group": f"set {_hallusion_place(fields)[0]}"}
+
+
+def _hallusion_place(fields: Mapping[str, str]) -> tuple[str, str, str]:
+    """Set, figure and question of a row."""
     parts = fields["index"].split("_")
     if len(parts) < 6:
         raise ValueError(f"index {fields['index']!r} of HallusionBench does not name set, figure, question")
-    group = f"{fields['l2-category']} {parts[3]}"
-    return {
-        "hallucination_bench_aacc": fields["index"],
-        "hallucination_bench_facc": f"{group} {parts[4]}",
-        "hallucination_bench_qacc": f"{group} {parts[5]}",
-    }
+    return f"{fields['l2-category']} {parts[3]}", parts[4], parts[5]
 
 
 def _rotated(fields: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +205,7 @@ def _each(column: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
 BENCHMARKS = {
     one.name: one
     for one in (
-        Benchmark("HallusionBench", _hallusion_units, _yes_or_no),
+        Benchmark("HallusionBench", _hallusion_units, _yes_or_no, _hallusion_set),
         Benchmark("MMBench_DEV_EN_V11", _rotated, _option),
         Benchmark("MME-RealWorld-Lite", _real_world, _first_letter),
         Benchmark("MMStar", _each("mmstar"), _option),

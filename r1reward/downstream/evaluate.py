@@ -63,15 +63,21 @@ def evaluate_policy(
 def score_answers(
     benchmark: Benchmark, rows: Sequence[Row], answers: Sequence[str], *, judge: OpenJudge | None = None
 ) -> list[dict[str, Any]]:
-    """A line for each row: its points, and the unit it belongs to in each column."""
+    """A line for each row: its points, its unit in each column, its group, and whether a script scored it."""
     if benchmark.points is not None:
         points = [benchmark.points(row, answer) for row, answer in zip(rows, answers, strict=True)]
     elif judge is not None:
         points = judge(benchmark.name, rows, answers)
     else:
         raise ValueError(f"{benchmark.name} has open questions: it needs a judge")
+    scripted = {"scripted": True} if benchmark.open and judge and judge.scripted else {}
     return [
-        {"points": round(value, 6), "units": benchmark.units(row.fields)}
+        {
+            "points": round(value, 6),
+            "units": benchmark.units(row.fields),
+            **benchmark.group(row.fields),
+            **scripted,
+        }
         for row, value in zip(rows, points, strict=True)
     ]
 

@@ -59,10 +59,10 @@ def train_with_judge(
     questions = read_questions(prompts)
     order = np.random.default_rng([seed, len(questions)]).permutation(len(questions))
     return train_policy(
-        TournamentTask(R1Reward.from_pretrained(judge, profile=profile)),
+        TournamentTask(R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)),
         policy,
         [questions[index] for index in order[: settings.prompts]],
-        items_hash=sha256_file(prompts),
+        items_hash=f"{sha256_file(prompts)} {settings.prompts}",
         out=out,
         record=record,
         settings=settings.rl,

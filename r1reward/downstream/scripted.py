@@ -25,6 +25,8 @@ def find_open_judge(folder: Path) -> ScriptedOpenJudge | None:
 class ScriptedOpenJudge:
     """Compares what an answer claims with the truth of the picture, which `folder` holds."""
 
+    scripted = True
+
     def __init__(self, folder: Path) -> None:
         self._truth = {(row["benchmark"], row["index"]): row for row in read_jsonl(folder / TRUTH)}
 

@@ -7,6 +7,8 @@ as at commit e8e78f0; the columns of its result files are from that code, no fil
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,6 +17,7 @@ import pandas as pd
 
 from r1reward.data.storage import write_rows
 from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark
+from r1reward.engines.loading import weights_hash
 from r1reward.files import write_json
 from r1reward.settings import Profile
 
@@ -25,37 +28,72 @@ _POINTS = {"True": 1.0, "False": 0.0, "B>A": 1.0, "B>>A": 1.0}
 _POINTS |= dict.fromkeys(("A>>B", "A>B", "A=B", "Unknown"), 0.0)
 
 
-def harness_command(profile: Profile, *, checkpoint: str, name: str, out: Path) -> str:
-    """Write `out/<name>.json` for `run.py` of VLMEvalKit and return the command, to be run in its folder.
+# Classes of the harness by benchmark.
+_CLASSES = {
+    "HallusionBench": "ImageYORNDataset",
+    "MMBench_DEV_EN_V11": "ImageMCQDataset",
+    "MME-RealWorld-Lite": "MMERealWorld",
+    "MMStar": "ImageMCQDataset",
+    "VStarBench": "ImageMCQDataset",
+    "LLaVABench": "LLaVABench",
+    "WildVision": "WildVision",
+}
 
-    Multiple choice and yes or no are scored by exact matching, without a server; LLaVA-Wild and WildVision
-    ask the harness's own judge, which needs a key in the environment.
+
+def harness_name(checkpoint: str | Path, label: str) -> str:
+    """The name of a checkpoint in the harness: another one for other weights.
+
+    "qwen2_5" is in it because the harness tells the models of the family apart by their path.
+    """
+    return f"qwen2_5_vl_{label.replace('/', '_')}_{sha256(weights_hash(checkpoint).encode()).hexdigest()[:8]}"
+
+
+def harness_commands(
+    profile: Profile, *, checkpoint: str | Path, name: str, out: Path, benchmarks: Sequence[str]
+) -> list[str]:
+    """Write configurations for `run.py` of VLMEvalKit and return the commands, to be run in its folder.
+
+    A checkpoint folder is linked as `out/checkpoints/<name>`. Multiple choice and yes or no are scored by
+    exact matching, without a server; LLaVA-Wild and WildVision ask the harness's own judge, which needs a key
+    in the environment. Results go to `out/results`.
     """
     model = {
         "class": "Qwen2VLChat",
-        "model_path": checkpoint,
+        "model_path": str(_link(Path(checkpoint), out / "checkpoints" / name)),
         "min_pixels": profile.model.min_pixels,
         "max_pixels": profile.model.max_pixels,
         "use_custom_prompt": False,
     }
-    config = write_json(out / f"{name}.json", {"model": {name: model}})
-    exact = [one.name for one in BENCHMARKS.values() if not one.open]
-    judged = [one.name for one in BENCHMARKS.values() if one.open]
-    words = ["python", "run.py", "--config", str(config.resolve()), "--model", name]
-    words += ["--work-dir", str(out.resolve())]
-    calls = [[*words, "--data", *exact, "--judge", "exact_matching"], [*words, "--data", *judged]]
-    return "\n".join(f"PRED_FORMAT=tsv {shlex.join(call)}" for call in calls)
+    commands = []
+    for kind, judge in (("exact", "--judge exact_matching"), ("open", "")):
+        chosen = [one for one in benchmarks if BENCHMARKS[one].open == (kind == "open")]
+        if chosen:
+            data = {one: {"class": _CLASSES[one], "dataset": one} for one in chosen}
+            config = write_json(out / f"{name}_{kind}.json", {"model": {name: model}, "data": data})
+            words = ["python", "run.py", "--config", str(config.resolve())]
+            words += ["--work-dir", str((out / "results").resolve())]
+            commands.append(f"PRED_FORMAT=tsv {shlex.join(words)} {judge}".rstrip())
+    return commands
+
+
+def _link(checkpoint: Path, link: Path) -> Path:
+    if not checkpoint.is_dir():
+        return checkpoint
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(checkpoint.resolve())
+    return link.absolute()
 
 
 def read_results(folder: Path, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Record lines of each benchmark from the newest result files below `folder/<name>`.
+    """Record lines of each benchmark from the newest result files below `folder/results/<name>`.
 
     They are what `evaluate_policy` records. A benchmark without a result file is left out; a file whose
     rows have no result is a ValueError.
     """
     found = {}
     for benchmark in BENCHMARKS.values():
-        paths = [*folder.glob(f"{name}/**/{name}_{benchmark.name}_*.tsv")]
+        paths = [*folder.glob(f"results/{name}/**/{name}_{benchmark.name}_*.tsv")]
         tables = [(path, _table(path)) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
         scored = [one for one in tables if set(_RESULT_COLUMNS) & set(one[1].columns)]
         if scored:
@@ -63,12 +101,28 @@ def read_results(folder: Path, name: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def take_results(folder: Path, name: str, *, record: Path) -> bool:
-    """Write what `read_results` finds as the records of a policy; returns whether there was anything."""
+def take_results(folder: Path, name: str, *, record: Path) -> list[str]:
+    """Write what `read_results` finds as the records of a policy; returns the benchmarks without results."""
     found = read_results(folder, name)
     for benchmark, lines in found.items():
         write_rows(record / f"{benchmark}.jsonl", lines)
-    return bool(found)
+    return [name for name in BENCHMARKS if name not in found]
+
+
+def require_results(checkpoints: Mapping[str, str | Path], profile: Profile, *, record: Path) -> None:
+    """Take the results of all checkpoints, given by their place in the record, from `downstream.harness`.
+
+    Raises RuntimeError with the commands to run where some are missing.
+    """
+    folder, commands = Path(profile.downstream.harness), []
+    for place, checkpoint in checkpoints.items():
+        name = harness_name(checkpoint, place)
+        missing = take_results(folder, name, record=record / place)
+        asked = {"checkpoint": checkpoint, "name": name, "benchmarks": missing}
+        commands += harness_commands(profile, out=folder, **asked)
+    if commands:
+        listed = "\n".join(commands)
+        raise RuntimeError(f"run this in a checkout of VLMEvalKit, then the same command again:\n{listed}")
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -83,7 +137,7 @@ def _lines(benchmark: Benchmark, path: Path, table: pd.DataFrame) -> list[dict[s
         result = next(row[column] for column in _RESULT_COLUMNS if column in row)
         try:
             points = _POINTS[result] if result in _POINTS else max(float(result), 0.0) / reference
-            lines.append({"points": points, "units": benchmark.units(row)})
+            lines.append({"points": points, "units": benchmark.units(row), **benchmark.group(row)})
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
     return lines

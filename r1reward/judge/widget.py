@@ -76,15 +76,17 @@ class JudgeWidget(widgets.VBox):
         self.result.value = judgment_html(comparison, judgment)
 
 
-def picture_html(path: str) -> str:
-    """A picture inside the page, scaled down."""
+def picture_html(path: str, *, pixels: int = PREVIEW_PIXELS) -> str:
+    """A picture inside the page, scaled down to `pixels` if it is larger."""
     with Image.open(path) as picture:
         small = picture.convert("RGB")
-    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    small.thumbnail((pixels, pixels))
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="" style="margin:2px;height:160px" src="data:image/png;base64,{data}">'
+    return (
+        f'<img alt="" style="margin:2px;min-height:160px;max-width:100%" src="data:image/png;base64,{data}">'
+    )
 
 
 def _response(number: int, text: str, *, better: bool) -> str:

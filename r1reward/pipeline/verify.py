@@ -13,7 +13,7 @@ from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
 from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
-from r1reward.report.page import without_pictures
+from r1reward.report.page import take_apart
 
 # Mean absolute difference of 8-bit channels; fonts rasterise slightly differently elsewhere.
 PNG_TOLERANCE = 2.0
@@ -109,8 +109,8 @@ def _compare_drawn_file(committed: Path, drawn: Path) -> list[str]:
 def compare_files(committed: Path, drawn: Path) -> str:
     """How two files of one name differ, "" when they agree.
 
-    SVG is compared without dates and version marks, PNG within PNG_TOLERANCE, the page without its
-    pictures, PDF (whose text is the SVG's) not at all, everything else byte by byte.
+    SVG is compared without dates and version marks, also inside the page, PNG within PNG_TOLERANCE,
+    PDF (whose text is the SVG's) not at all, everything else byte by byte.
     """
     old, new = committed.read_bytes(), drawn.read_bytes()
     if old == new or committed.suffix == ".pdf":
@@ -119,9 +119,14 @@ def compare_files(committed: Path, drawn: Path) -> str:
         return _compare_pictures(old, new)
     if committed.suffix == ".svg" and normalise_svg(old) == normalise_svg(new):
         return ""
-    if committed.suffix == ".html" and without_pictures(old.decode()) == without_pictures(new.decode()):
+    if committed.suffix == ".html" and _parts(old) == _parts(new):
         return ""
     return "differs from what is drawn from the records"
+
+
+def _parts(page: bytes) -> tuple[str, list[str]]:
+    text, figures = take_apart(page.decode("utf-8"))
+    return text, [normalise_svg(figure) for figure in figures]
 
 
 def normalise_svg(content: bytes) -> str:

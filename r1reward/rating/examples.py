@@ -9,10 +9,13 @@ that the judge it started from got wrong in both, the longest pair of responses 
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from r1reward.files import read_jsonl
 from r1reward.parsing import extract_reasoning, parse_verdict
@@ -22,6 +25,7 @@ _SAID = re.compile(
     r"\b(wait|actually|hold on|let me (re)?check|on second thought|i was wrong|correction)\b", re.I
 )
 _LINE = re.compile(r"(\w[\w ]*?) (\w+) : 1 ")
+THUMBNAIL_PIXELS = 400
 CORRECTED = "corrects itself"
 LEARNT = "right in both orders where its cold start was wrong in both"
 Lines = dict[tuple[int, str], str]
@@ -69,12 +73,16 @@ def _rights(lines: Mapping[tuple[int, str], str], row: int, pair: PreferencePair
 
 
 def _example(pair: PreferencePair, text: str, why: str) -> dict[str, Any]:
-    picture = (pair.images or pair.frames)[0]
+    with Image.open((pair.images or pair.frames)[0]) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
     return {
         "question": pair.question,
         "responses": list(pair.responses),
         "preferred": pair.preferred,
         "text": text,
         "chosen": why,
-        "picture": base64.b64encode(Path(picture).read_bytes()).decode(),
+        "picture": base64.b64encode(buffer.getvalue()).decode(),
     }

@@ -37,22 +37,26 @@ def make_items(
     *,
     count: int,
     seed: int,
+    rater: str,
 ) -> list[RatingItem]:
-    """`count` random pairs in random order; for each a coin says whose reasoning is A.
+    """`count` random pairs, the same for all raters, in an order and with sides of the rater's own.
 
     `ours` and `baseline` are the judges' texts by the pair's row. The verdict is cut off: raters judge the
-    reasoning "without knowing the final answer" (paper C.7). An item's id follows from what is shown.
+    reasoning "without knowing the final answer" (paper C.7). An item's id follows from the texts.
     """
-    rng = np.random.default_rng([seed, len(pairs)])
+    chosen = np.random.default_rng([seed, len(pairs)]).permutation(len(pairs))[:count]
+    rng = np.random.default_rng([seed, *rater.encode()])
     items = []
-    for index in rng.permutation(len(pairs))[:count]:
+    for index in rng.permutation(chosen):
         pair = pairs[index]
         row = int(pair.meta.get("row", index))
-        two = [extract_reasoning(ours[row]), extract_reasoning(baseline[row])]
-        first: Choice = "a" if rng.integers(2) else "b"
-        shown = (two[0], two[1]) if first == "a" else (two[1], two[0])
-        shown_hash = sha256(json.dumps([pair.question, pair.responses, shown]).encode()).hexdigest()
-        items.append(RatingItem(f"{row}-{shown_hash[:12]}", pair, shown, first))
+        two = (extract_reasoning(ours[row]), extract_reasoning(baseline[row]))
+        digest = sha256(json.dumps([pair.question, pair.responses, two]).encode()).hexdigest()
+        item_id = f"{row}-{digest[:12]}"
+        if rng.integers(2):
+            items.append(RatingItem(item_id, pair, two, "a"))
+        else:
+            items.append(RatingItem(item_id, pair, (two[1], two[0]), "b"))
     return items
 
 
@@ -84,9 +88,7 @@ class Ratings:
         return "win" if choice == item.ours else "loss"
 
 
-def outcome_lines(items: Sequence[RatingItem], raters: Mapping[str, Ratings]) -> list[dict[str, str]]:
-    """Every outcome as a line {"item", "rater", "outcome"} for the record."""
-    found = ((item, name, ratings.outcome(item)) for name, ratings in raters.items() for item in items)
-    return [
-        {"item": item.item_id, "rater": name, "outcome": outcome} for item, name, outcome in found if outcome
-    ]
+def outcome_lines(items: Sequence[RatingItem], ratings: Ratings, *, rater: str) -> list[dict[str, str]]:
+    """A rater's outcomes as lines {"item", "rater", "outcome"}; `items` are the rater's own."""
+    found = ((item.item_id, ratings.outcome(item)) for item in items)
+    return [{"item": name, "rater": rater, "outcome": outcome} for name, outcome in sorted(found) if outcome]

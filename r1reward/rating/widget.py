@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from r1reward.judge.widget import CELL_STYLE, picture_html
 from r1reward.rating.items import Choice, RatingItem, Ratings
 
+PICTURE_PIXELS = 900
 _LABELS: dict[Choice, str] = {"a": "A is better", "tie": "Tie", "b": "B is better"}
 
 
@@ -60,7 +61,9 @@ class RatingWidget(widgets.VBox):
 
 def item_html(item: RatingItem) -> str:
     """What a rater sees of an item; nothing in it names a judge, and all text is escaped."""
-    pictures = "".join(picture_html(path) for path in (*item.pair.images, *item.pair.frames))
+    pictures = "".join(
+        picture_html(path, pixels=PICTURE_PIXELS) for path in (*item.pair.images, *item.pair.frames)
+    )
     responses = [
         f"<p><b>Response {number}</b>: {html.escape(text)}</p>"
         for number, text in enumerate(item.pair.responses, start=1)

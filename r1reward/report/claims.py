@@ -116,7 +116,7 @@ def claims_table(records: Records, *, claims: Sequence[Claim]) -> pd.DataFrame:
             {
                 "claim": f"{sign}{entry['section']}: “{entry['quote']}”",
                 "statistic": f"{entry['statistic']}; claimed {entry['direction']}",
-                "measured": (measured + bounds) or entry["note"] or NOT_RUN,
+                "measured": "; ".join(filter(None, (measured + bounds, entry["note"]))) or NOT_RUN,
                 "seeds": str(entry["seeds"] or ""),
                 "verdict": entry["verdict"],
             }

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from r1reward.benchmarks import DOWNSTREAM_COLUMNS, OPEN_COLUMNS
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+from r1reward.report.downstream_scores import differences, read_columns, resampled
 from r1reward.report.figures import draw_curve
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import Records
-from r1reward.report.scores import BOOTSTRAP_SEED, bootstrap, macro_values
+from r1reward.report.scores import bootstrap
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import (
     DAGGER,
@@ -25,68 +25,45 @@ from r1reward.report.tables import (
     join_tables,
     titled,
 )
-from r1reward.stats import Interval, paired_bootstrap
+from r1reward.stats import Interval
 
-POLICIES = {"start": "Policy before", "trained": f"Policy trained by R1-Reward{DAGGER}"}
+TITLES = {"start": "Policy before", "trained": f"Policy trained by R1-Reward{DAGGER}"}
+SCRIPTED = " ◐"
+_MEANS = {"measured": "mean of the columns without a script", "mean": "mean of the ten columns"}
 MATH_VISTA = "mathvista"
 _OPEN_NOTE = (
-    "LLaVA-Wild and WildVision are scored by a scripted judge, which knows the mini world's truth: these two "
-    "columns of measured rows are `scripted`. LLaVA-Wild is relative to the reference answers; WildVision is "
-    "the share of wins over another model's answers, wrong half of the time."
+    f"{SCRIPTED.strip()} Scored by a scripted judge, which knows the mini world's truth. LLaVA-Wild is "
+    "relative to the reference answers; WildVision is the share of wins over another model's answers, in the "
+    "mini world wrong half of the time."
 )
 _UNIT_NOTE = (
     "A figure or question of HallusionBench counts if all its rows are right, a question of MMBench if every "
-    "rotation is. 95 % bootstrap interval over seeds, then units."
+    "rotation is. 95 % bootstrap interval over seeds, then units, sets of HallusionBench as a whole."
 )
 _MATH_NOTE = "MathVista is named in the text of C.9 and not printed in the table; it was not run here."
 _DAGGER_NOTE = f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward."
-
-
-def values_of(records: Records, policy: str) -> dict[str, NDArray[np.float64]]:
-    """Points (S, U) of each column of a policy; seeds with other units than the first are a ValueError."""
-    found = {}
-    for column, seeds in records.downstream(policy).items():
-        units = list(next(iter(seeds.values())))
-        if any(set(one) != set(units) for one in seeds.values()):
-            raise ValueError(f"{policy}, {column}: the seeds did not answer the same questions")
-        found[column] = np.array([[one[unit] for unit in units] for one in seeds.values()])
-    return found
-
-
-def differences(records: Records) -> dict[str, Interval]:
-    """Paired difference of each column, trained minus start, and under "mean" that of all ten together."""
-    start, trained = (values_of(records, policy) for policy in POLICIES)
-    columns = [name for name in DOWNSTREAM_COLUMNS if name in start and name in trained]
-    found = {name: _difference(start[name], trained[name]) for name in columns}
-    if len(columns) == len(DOWNSTREAM_COLUMNS):
-        names = np.concatenate([[name] * start[name].shape[1] for name in columns])
-        means = [np.concatenate([found[name] for name in columns], axis=1) for found in (start, trained)]
-        found["mean"] = _difference(*(macro_values(values, names) for values in means))
-    return found
-
-
-def _difference(start: NDArray[np.float64], trained: NDArray[np.float64]) -> Interval:
-    return paired_bootstrap(start, trained, rng=np.random.default_rng(BOOTSTRAP_SEED))
 
 
 def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 11: the policy before and after, all ten columns."""
     printed = paper_table(11, folder=paper).assign(source="paper")
     printed[MATH_VISTA] = "not printed"
-    rows = [_row(records, policy, title) for policy, title in POLICIES.items()]
+    rows = [_row(records, policy, title) for policy, title in TITLES.items()]
     notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, _DAGGER_NOTE]
     caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
     return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
 
 
 def _row(records: Records, policy: str, title: str) -> dict[str, str]:
-    values = values_of(records, policy)
+    columns = read_columns(records, policy)
     row = {"model": title, "profile": records.profile, MATH_VISTA: NOT_RUN}
-    if not values:
+    if not columns:
         return row | {name: NOT_RUN for name in DOWNSTREAM_COLUMNS} | {"source": NOT_RUN}
-    seeds, units = len(next(iter(values.values()))), sum(found.shape[1] for found in values.values())
     for name in DOWNSTREAM_COLUMNS:
-        row |= interval_cells(name, bootstrap(values[name]) if name in values else None)
+        row |= interval_cells(name, bootstrap(resampled([columns[name]])) if name in columns else None)
+        if name in columns and columns[name].scripted:
+            row[name] += SCRIPTED
+    seeds, units = len(next(iter(columns.values())).seeds), sum(c.values.shape[1] for c in columns.values())
     return row | {"source": "measured", "seeds": str(seeds), "n": str(units)}
 
 
@@ -98,14 +75,16 @@ def paper_gain(printed: pd.DataFrame, column: str) -> float:
 def downstream_differences(records: Records) -> pd.DataFrame:
     """What training changed in each column, beside what it changed in the paper; percentage points."""
     printed = paper_table(11).set_index("model")
-    found = differences(records)
+    found, columns = differences(records), read_columns(records, "trained")
+    scripted = {name for name, column in columns.items() if column.scripted}
     gains = {name: paper_gain(printed, name) for name in DOWNSTREAM_COLUMNS}
-    gains["mean"] = float(np.mean(list(gains.values())))
+    gains["measured"] = float(np.mean([gain for name, gain in gains.items() if name not in scripted]))
+    gains["mean"] = float(np.mean([gains[name] for name in DOWNSTREAM_COLUMNS]))
     rows = []
-    for name, title in {**DOWNSTREAM_COLUMNS, "mean": "mean of the ten columns"}.items():
-        source = "scripted" if name in OPEN_COLUMNS else "measured"
+    for name, title in {**DOWNSTREAM_COLUMNS, **_MEANS}.items():
+        by_script = name in scripted or (name == "mean" and scripted)
         row = {"column": title, "paper": f"{gains[name]:+.2f}", "profile": records.profile}
-        row |= {"source": source if name in found else NOT_RUN}
+        row |= {"source": ("scripted" if by_script else "measured") if name in found else NOT_RUN}
         rows.append(row | interval_cells("difference", found.get(name)))
     caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
     notes = [_UNIT_NOTE, "The paper prints one run without intervals.", _DAGGER_NOTE]
@@ -138,7 +117,10 @@ def figure_downstream(records: Records) -> Figure:
             ),
         ]
         figure.legend(handles=handles, loc="outside upper right", ncols=2)
-        add_note(figure, "95 % bootstrap over seeds, then units. Last two: a judge's scores, scripted here.")
+        add_note(
+            figure,
+            "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
+        )
         return figure
 
 

@@ -6,6 +6,8 @@ import re
 
 import pandas as pd
 
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+
 _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -15,6 +17,8 @@ _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     ">": r"\textgreater{}",
 }
 _TITLES = {
+    **DOWNSTREAM_COLUMNS,
+    "mathvista": "MathVista",
     "n": "n",
     "params": "#Param",
     "overall_acc": "Overall Acc",

@@ -70,14 +70,19 @@ _SECTIONS = (
 
 
 def page(
-    root: Path, frames: Mapping[str, pd.DataFrame], claims: Sequence[Mapping[str, Any]], *, profile: str
+    root: Path,
+    frames: Mapping[str, pd.DataFrame],
+    claims: Sequence[Mapping[str, Any]],
+    *,
+    figures: Sequence[str],
+    profile: str,
 ) -> str:
-    """The page of a run or results folder, from its tables, its claims, and the figures in `root/figures`."""
-    figures = sorted(path for path in (root / "figures").glob("*.svg"))
+    """The page of a run or results folder: its tables, its claims, and these figures of `root/figures`."""
+    drawn = [root / "figures" / f"{name}.svg" for name in sorted(figures)]
     parts = [_head(profile, root), _contents(), _claims(claims)]
     for anchor, heading, prefix in _SECTIONS:
         if anchor.endswith("figures"):
-            found = [_figure(path) for path in figures if path.stem.startswith(prefix)]
+            found = [_figure(path) for path in drawn if path.stem.startswith(prefix)]
         else:
             skipped = "extra_claims"
             names = sorted(name for name in frames if name.startswith(prefix) and name != skipped)
@@ -93,9 +98,10 @@ def page(
     )
 
 
-def without_pictures(page: str) -> str:
-    """The page without its pictures, which are compared by themselves."""
-    return re.sub(r'src="data:[^"]*"', 'src=""', page)
+def take_apart(page: str) -> tuple[str, list[bytes]]:
+    """The page without its figures, and the figures (SVG), which differ between machines."""
+    embedded = re.findall(r'src="data:image/svg[+]xml;base64,([^"]*)"', page)
+    return re.sub(r'src="data:[^"]*"', 'src=""', page), [base64.b64decode(data) for data in embedded]
 
 
 def _head(profile: str, root: Path) -> str:
@@ -136,9 +142,10 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _claim(claim: Mapping[str, Any]) -> str:
-    measured = claim["note"] or "not run"
+    found = [claim["note"]]
     if claim["measured"] is not None:
-        measured = f"{claim['measured']:.2f} [{claim['low']:.2f}, {claim['high']:.2f}]"
+        found.insert(0, f"{claim['measured']:.2f} [{claim['low']:.2f}, {claim['high']:.2f}]")
+    measured = "; ".join(filter(None, found)) or "not run"
     cells = (
         f"“{claim['quote']}” ({claim['section']})",
         claim["statistic"],

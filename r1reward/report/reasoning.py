@@ -22,6 +22,7 @@ from r1reward.report.scores import bootstrap
 from r1reward.report.style import add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import DAGGER_NOTE, NOT_RUN, display_name, interval_cells, join_tables, titled
 
+MOST_CHARACTERS = 700
 OUTCOMES = {"win": "win_percent", "loss": "loss_percent", "tie": "tie_percent"}
 RATERS = {"people": "measured", "scripted": "scripted"}
 _TITLES = {
@@ -86,10 +87,12 @@ def figure_examples(records: Records, number: int) -> Figure:
             say_not_run(text)
             return figure
         example = found["examples"][number]
-        picture.imshow(imread(io.BytesIO(base64.b64decode(example["picture"])), format="png"))
+        picture.imshow(imread(io.BytesIO(base64.b64decode(example["picture"]))))
         for axes in (picture, text):
             axes.set_axis_off()
-        text.text(0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5)
+        text.text(
+            0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5, parse_math=False
+        )
         text.set_title(f"{display_name(records, 'stable_reinforce')}: {example['chosen']}")
         add_note(figure, textwrap.fill(_frequency(found["counts"]), 130))
         return figure
@@ -104,7 +107,12 @@ def _example_text(example: Mapping[str, Any]) -> str:
         "",
         f"Better by the benchmark: response {example['preferred']}",
     ]
-    return "\n".join(textwrap.fill(line, 82) for line in lines)
+    return "\n".join(textwrap.fill(_shorten(line), 82) for line in lines)
+
+
+def _shorten(text: str) -> str:
+    """What fits; the whole text stands in the record."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} …"
 
 
 def _frequency(counts: Mapping[str, Mapping[str, int]]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from r1reward.benchmarks import GROUP_COUNTS, VL, units_of
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.files import read_json, read_jsonl
 from r1reward.report.voting import Pool, read_pool
 
@@ -141,14 +141,13 @@ class Records:
         paths = [folder / "rankings.jsonl" for _, folder in folders]
         return [read_jsonl(path) for path in paths if path.is_file()]
 
-    def downstream(self, model: str) -> dict[str, dict[int, dict[str, float]]]:
-        """Points of the units of each downstream column of a policy, by column, seed and unit."""
-        found: dict[str, dict[int, dict[str, float]]] = {}
-        for seed, folder in _seed_folders(self.folder / "downstream" / model):
-            lines = [line for path in sorted(folder.glob("*.jsonl")) for line in read_jsonl(path)]
-            for column, units in units_of(lines).items():
-                found.setdefault(column, {})[seed] = units
-        return found
+    def downstream(self, policy: str) -> dict[int, list[dict[str, Any]]]:
+        """What the answers of a policy to all downstream benchmarks were worth, a line a row, by seed."""
+        folders = _seed_folders(self.folder / "downstream" / policy)
+        return {
+            seed: [line for path in sorted(folder.glob("*.jsonl")) for line in read_jsonl(path)]
+            for seed, folder in folders
+        }
 
     def downstream_training(self) -> pd.DataFrame | None:
         """Metrics of the policies' training, one row a seed and step, or None."""

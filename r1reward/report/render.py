@@ -94,7 +94,7 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
         written += save_figure(figure, root / "figures", name)
     claims = ledger(records, CLAIMS)
     write_json(root / "claims.json", claims)
-    write_atomic(root / PAGE, page(root, frames, claims, profile=records.profile))
+    write_atomic(root / PAGE, page(root, frames, claims, figures=list(pictures), profile=records.profile))
     return [*written, root / "claims.json", root / PAGE]
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from r1reward.settings.base import Settings
+from r1reward.settings.model import EngineName
 from r1reward.settings.training import RLSettings, SFTSettings
 
 
@@ -46,9 +47,6 @@ class RatingSettings(Settings):
 
     items: int = Field(default=200, ge=1, description="Pairs that are rated.")
     raters: int = Field(default=3, ge=1, description="Scripted raters, where no people rate.")
-    folder: str = Field(
-        default="", description="Where people's ratings outlive a run; empty keeps them in the run."
-    )
 
 
 class DownstreamSettings(Settings):
@@ -59,6 +57,9 @@ class DownstreamSettings(Settings):
     )
     root: str = Field(
         default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
+    )
+    judge_engine: EngineName | None = Field(
+        default=None, description="Engine of the judge, if it is not the policy's: 'openai' asks its server."
     )
     harness: str = Field(
         default="", description="Work folder of VLMEvalKit, whose results then count; empty answers here."

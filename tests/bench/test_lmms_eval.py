@@ -36,17 +36,18 @@ def test_a_task_file_is_whole(utils, name):
     Loader.add_constructor("!function", lambda loader, node: named.append(node.value))
     task = yaml.load((FOLDER / f"r1_reward_{name}.yaml").read_text(), Loader)
     assert task["task"] == f"r1_reward_{name}"
-    assert task["dataset_kwargs"]["data_files"]["test"] == f"benchmarks/{name}.jsonl"
+    assert task["dataset_kwargs"]["data_files"]["test"] == f"{name}.jsonl"
     assert all(value.startswith("utils.") and callable(getattr(utils, value[6:])) for value in named)
     metrics = {metric["metric"] for metric in task["metric_list"]}
     doc = {"preferred": 1, "category": "general"}
     assert metrics == set(utils.process_results(doc, ["<answer>1</answer>"]))
 
 
-def test_every_pair_is_asked_about_in_both_orders(utils, tmp_path):
+def test_every_pair_is_asked_about_in_both_orders(utils, tmp_path, monkeypatch):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     pair = PreferencePair("p", "s", "which ?", ("x", "y"), 2, (str(tmp_path / "a.png"),), category="general")
     path = write_pairs(tmp_path / "pairs.jsonl", [pair, pair])
+    monkeypatch.chdir(tmp_path)
     docs = load_dataset("json", data_files={"test": str(path)}, split="test", cache_dir=str(tmp_path / "c"))
     assert isinstance(docs, Dataset)
     asked = list(utils.both_orders(docs))
@@ -55,6 +56,7 @@ def test_every_pair_is_asked_about_in_both_orders(utils, tmp_path):
     text = utils.doc_to_text(asked[1])
     assert text.index("y") and "which ?" in text and "<think>" in text
     assert utils.doc_to_target(asked[1]) == "1"
+    assert [picture.size for picture in utils.doc_to_visual(asked[1])] == [(8, 8)]
 
 
 def test_results(utils):

@@ -100,5 +100,5 @@ def test_a_notebook_runs_and_three_items_are_rated(environment):
         assert errors.count() == 0
         assert page.locator("text=Traceback").count() == 0
         browser.close()
-    saved = folder / "runs" / "smoke" / "work" / "reasoning" / "people" / "rater_1.jsonl"
+    saved = folder / "runs" / "ratings" / "smoke" / "rater_1.jsonl"
     assert [json.loads(line)["choice"] for line in saved.read_text().splitlines()] == ["a", "tie", "b"]

@@ -103,13 +103,30 @@ def test_yes_or_no(text, said):
     ],
 )
 def test_options(text, letter):
+    assert read_option(text, {"A": "red", "B": "blue", "C": "dark green"}, style="mini") == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("B", "B"),
+        ("The correct answer is (B).", "B"),
+        ("A dog is to the left of the owner", ""),
+        ("blue", "B"),
+        ("It is blue.", "B"),
+        ("it is the blue one that I would choose among all of these things", ""),
+        ("A or B", ""),
+    ],
+)
+def test_options_are_read_strictly_as_the_harness_does(text, letter):
     assert read_option(text, {"A": "red", "B": "blue", "C": "dark green"}) == letter
 
 
 def test_first_letter():
     options = {"A": "red", "B": "blue"}
     said = ("C", "the E", "it is blue", "x", "")
-    assert [read_first_letter(text, options) for text in said] == ["C", "E", "B", "", ""]
+    assert [read_first_letter(text, options, style="mini") for text in said] == ["C", "E", "B", "", ""]
+    assert [read_first_letter(text, options) for text in said] == ["C", "E", "", "", ""]
 
 
 def test_a_row_may_point_to_the_picture_of_another(tmp_path, world):
@@ -117,6 +134,24 @@ def test_a_row_may_point_to_the_picture_of_another(tmp_path, world):
         csv.field_size_limit(sys.maxsize)
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert rows[1]["image"] == rows[0]["index"] and len(base64.b64decode(rows[0]["image"])) > 100
+
+
+def test_the_options_of_mme_realworld_stand_in_one_column(tmp_path, world):
+    row = next(iter(rows_of(world, "MME-RealWorld-Lite", tmp_path)))
+    assert set(row.options) == set("ABCDE") and " E : " in row.question.text
+    assert row.fields["multi-choice options"].startswith("['(A) ")
+
+
+def test_a_hint_is_part_of_the_question(tmp_path, world):
+    with (world / "MMStar.tsv").open() as stream:
+        image = next(csv.DictReader(stream, delimiter="\t"))["image"]
+    path = tmp_path / "MMStar.tsv"
+    path.write_text(f"index\timage\tquestion\thint\tA\tB\tanswer\n1\t{image}\twhich ?\tlook\tx\ty\tA\n")
+    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path)
+    assert row.question.text.startswith("Hint: look\nQuestion: which ?\nOptions:\nA. x\nB. y\n")
+    path.write_text(path.read_text().replace("\ty\tA\n", "\ty\t\n"))
+    with pytest.raises(ValueError, match=r"row 1.*'answer' is missing"):
+        list(read_rows(path, style="vlmevalkit", cache=tmp_path))
 
 
 @pytest.mark.parametrize(

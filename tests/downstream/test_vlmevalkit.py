@@ -7,7 +7,14 @@ import pytest
 
 from r1reward.benchmarks import units_of
 from r1reward.config import load_profile
-from r1reward.downstream.vlmevalkit import harness_command, read_results
+from r1reward.downstream.benchmarks import BENCHMARKS
+from r1reward.downstream.vlmevalkit import (
+    harness_commands,
+    harness_name,
+    read_results,
+    require_results,
+    take_results,
+)
 
 TABLES = {
     "HallusionBench_auxmatch": "index\tcategory\tl2-category\tscore\n"
@@ -20,20 +27,34 @@ TABLES = {
 
 
 def write(folder, name, text):
-    path = folder / "policy" / "T20260101" / f"policy_{name}.tsv"
+    path = folder / "results" / "policy" / "T20260101" / f"policy_{name}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
-def test_the_command_names_benchmarks_checkpoint_and_work_folder(tmp_path):
-    text = harness_command(load_profile("paper"), checkpoint="/models/p", name="trained", out=tmp_path)
-    exact, judged = text.splitlines()
-    assert "HallusionBench MMBench_DEV_EN_V11 MME-RealWorld-Lite MMStar VStarBench --judge exact" in exact
-    assert judged.endswith("--data LLaVABench WildVision") and f"--work-dir {tmp_path}" in judged
-    config = json.loads((tmp_path / "trained.json").read_text())
-    assert config["model"]["trained"]["model_path"] == "/models/p"
-    assert config["model"]["trained"]["max_pixels"] == 501760
+def test_the_commands_name_checkpoint_data_and_work_folder(tmp_path):
+    checkpoint = tmp_path / "run" / "model"
+    checkpoint.mkdir(parents=True)
+    asked = {"checkpoint": checkpoint, "name": "qwen2_5_x", "out": tmp_path / "out"}
+    exact, judged = harness_commands(load_profile("paper"), benchmarks=[*BENCHMARKS], **asked)
+    assert exact.endswith("--judge exact_matching") and f"--work-dir {tmp_path}/out/results" in judged
+    assert "--data" not in exact and "--model" not in exact, "the harness refuses them beside --config"
+    config = json.loads((tmp_path / "out" / "qwen2_5_x_exact.json").read_text())
+    assert set(config["data"]) == {name for name, one in BENCHMARKS.items() if not one.open}
+    linked = config["model"]["qwen2_5_x"]["model_path"]
+    assert linked.endswith("qwen2_5_x") and os.path.realpath(linked) == str(checkpoint.resolve())
+    (only,) = harness_commands(load_profile("paper"), benchmarks=["WildVision"], **asked)
+    assert "qwen2_5_x_open.json" in only
+
+
+def test_other_weights_have_another_name(tmp_path):
+    names = set()
+    for content in (b"a", b"b"):
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "model.safetensors").write_bytes(content)
+        names.add(harness_name(tmp_path, "start/seed_0"))
+    assert len(names) == 2 and all(name.startswith("qwen2_5_vl_start_seed_0_") for name in names)
 
 
 def test_results_become_the_columns_of_table_11(tmp_path):
@@ -77,3 +98,25 @@ def test_the_newest_result_counts_and_a_faulty_row_is_named(tmp_path):
     write(tmp_path, "MMStar_newest", "index\thit\n0\tmaybe\n")
     with pytest.raises(ValueError, match=r"MMStar_newest\.tsv, row 1: .*maybe"):
         read_results(tmp_path, "policy")
+
+
+def test_results_are_taken_and_what_is_missing_is_named(tmp_path):
+    write(tmp_path, "MMStar_new", "index\thit\n0\t0\n")
+    missing = take_results(tmp_path, "policy", record=tmp_path / "record")
+    assert missing == [name for name in BENCHMARKS if name != "MMStar"]
+    assert json.loads((tmp_path / "record" / "MMStar.jsonl").read_text())["points"] == 0.0
+
+
+def test_missing_results_stop_with_the_commands(tmp_path):
+    profile = load_profile("paper", overrides={"downstream": {"harness": str(tmp_path)}})
+    with pytest.raises(RuntimeError, match=r"VLMEvalKit(.|\n)*run\.py(.|\n)*run\.py"):
+        require_results({"start/seed_0": "Qwen/Qwen2.5-VL-3B-Instruct"}, profile, record=tmp_path / "record")
+    name = harness_name("Qwen/Qwen2.5-VL-3B-Instruct", "start/seed_0")
+    for benchmark in BENCHMARKS:
+        folder = tmp_path / "results" / name / "T"
+        folder.mkdir(parents=True, exist_ok=True)
+        index = "0" if benchmark == "MMBench_DEV_EN_V11" else "x_VD_figure_0_0_0"
+        text = f"index\tcategory\tl2-category\tscore\n{index}\tPerception/OCR\tfigure\t1\n"
+        (folder / f"{name}_{benchmark}_result.tsv").write_text(text)
+    require_results({"start/seed_0": "Qwen/Qwen2.5-VL-3B-Instruct"}, profile, record=tmp_path / "record")
+    assert len(list((tmp_path / "record" / "start" / "seed_0").glob("*.jsonl"))) == len(BENCHMARKS)

@@ -41,32 +41,33 @@ def texts():
 
 
 def test_sides_are_drawn_and_answers_are_cut_off(pairs, texts):
-    items = make_items(pairs, *texts, count=20, seed=0)
+    items = make_items(pairs, *texts, count=20, seed=0, rater="ann")
     assert {item.ours for item in items} == {"a", "b"}
     for item in items:
         assert ("ours" in item.reasonings[0]) == (item.ours == "a")
         shown = item_html(item)
         assert "&lt;answer&gt;" not in shown and "stable" not in shown
-    assert [item.item_id for item in items] == [
-        item.item_id for item in make_items(pairs, *texts, count=20, seed=0)
-    ]
-    assert items != make_items(pairs, *texts, count=20, seed=1)
+    other = make_items(pairs, *texts, count=20, seed=0, rater="bob")
+    assert make_items(pairs, *texts, count=20, seed=0, rater="ann") == items != other
+    assert {item.item_id for item in items} == {item.item_id for item in other}
+    assert make_items(pairs, *texts, count=5, seed=1, rater="ann") != items[:5]
 
 
 def test_outcomes_are_r1_reward_s(pairs, texts, tmp_path):
-    items = make_items(pairs, *texts, count=4, seed=0)
+    items = make_items(pairs, *texts, count=4, seed=0, rater="ann")
     ratings = Ratings(tmp_path / "r.jsonl")
     for item, side in zip(items, ("a", "b", "tie"), strict=False):
         ratings.add(item, side)
     expected = ["win" if items[0].ours == "a" else "loss", "win" if items[1].ours == "b" else "loss", "tie"]
-    lines = outcome_lines(items, {"r": Ratings(tmp_path / "r.jsonl")})
-    assert [line["outcome"] for line in lines] == expected
+    lines = outcome_lines(items, Ratings(tmp_path / "r.jsonl"), rater="ann")
+    found = {line["item"]: line["outcome"] for line in lines}
+    assert [found[item.item_id] for item in items[:3]] == expected and len(lines) == 3
     with pytest.raises(ValueError, match="a, b, tie"):
         ratings.add(items[0], "win")  # type: ignore[arg-type]
 
 
 def test_the_widget_saves_each_choice_and_goes_on_where_it_stopped(pairs, texts, tmp_path):
-    items = make_items(pairs, *texts, count=3, seed=0)
+    items = make_items(pairs, *texts, count=3, seed=0, rater="ann")
     path = tmp_path / "ratings" / "r.jsonl"
     widget = RatingWidget(items, Ratings(path))
     widget.buttons["a"].click()
@@ -86,12 +87,12 @@ def test_the_widget_saves_each_choice_and_goes_on_where_it_stopped(pairs, texts,
 def test_markup_in_a_reasoning_stays_text(pairs, texts):
     ours, theirs = texts
     evil = {row: say("<script>alert(1)</script>", 1) for row in ours}
-    (item,) = make_items(pairs, evil, theirs, count=1, seed=0)
+    (item,) = make_items(pairs, evil, theirs, count=1, seed=0, rater="ann")
     assert "<script>" not in item_html(item) and "&lt;script&gt;" in item_html(item)
 
 
 def test_scripted_raters_mostly_see_who_is_right(pairs, texts, tmp_path):
-    items = make_items(pairs, *texts, count=20, seed=0)
+    items = make_items(pairs, *texts, count=20, seed=0, rater="ann")
     outcomes = []
     for seed in range(3):
         ratings = Ratings(tmp_path / f"{seed}.jsonl")

@@ -1,19 +1,20 @@
 """Table 11 from records by hand."""
 
 import json
+import shutil
 
 import pytest
 
-from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, OPEN_COLUMNS
 from r1reward.files import write_atomic
 from r1reward.report.claims import check
 from r1reward.report.downstream import (
-    differences,
     downstream_differences,
     figure_downstream,
     figure_downstream_training,
     table_11,
 )
+from r1reward.report.downstream_scores import differences, read_columns, resampled
 from r1reward.report.quality_claims import QUALITY_CLAIMS
 from r1reward.report.records import Records
 
@@ -23,7 +24,8 @@ UNITS = 20
 def answer(root, policy, seed, right, columns=tuple(DOWNSTREAM_COLUMNS)):
     """The first `right` of the units of every column are right."""
     lines = [
-        {"points": float(unit < right), "units": {column: str(unit)}}
+        {"points": float(unit < right), "units": {column: f"{unit:02d}"}}
+        | ({"scripted": True} if column in OPEN_COLUMNS else {})
         for column in columns
         for unit in range(UNITS)
     ]
@@ -43,19 +45,21 @@ def root(tmp_path):
 def test_columns_are_means_over_units_and_seeds(root):
     table = table_11(Records.of_run(root)).set_index("model")
     assert table.loc["Policy before"]["mmstar"] == "55.00"
-    assert table.loc["Policy trained by R1-Reward†"]["wildvision"] == "75.00"
+    assert table.loc["Policy trained by R1-Reward†"]["wildvision"] == "75.00 ◐"
     assert set(table["mathvista"]) == {"not printed", "not run"}
     assert table.loc["Ours"]["mmstar"] == "56.53"
 
 
 def test_differences_are_paired_and_averaged(root):
     found = differences(Records.of_run(root))
-    assert set(found) == {*DOWNSTREAM_COLUMNS, "mean"}
+    assert set(found) == {*DOWNSTREAM_COLUMNS, "measured", "mean"}
     for interval in found.values():
         assert interval.estimate == pytest.approx(0.2) and 0 < interval.low < 0.2 < interval.high
     assert found["mean"].high - found["mean"].low < found["mmstar"].high - found["mmstar"].low
     table = downstream_differences(Records.of_run(root)).set_index("column")
     assert table.loc["MMStar"]["paper"] == "+0.43" and table.loc["WildVision"]["source"] == "scripted"
+    assert table.loc["mean of the ten columns"]["source"] == "scripted"
+    assert table.loc["mean of the columns without a script"]["source"] == "measured"
 
 
 def test_without_open_questions_there_is_no_mean(root):
@@ -76,10 +80,35 @@ def test_other_questions_a_seed_are_refused(root):
         table_11(Records.of_run(root))
 
 
+def test_only_seeds_of_both_policies_are_compared(root):
+    shutil.rmtree(root / "records/downstream/trained/seed_1")
+    assert differences(Records.of_run(root))["mmstar"].estimate == pytest.approx(0.2)
+    for seed in (0, 2):
+        shutil.rmtree(root / f"records/downstream/trained/seed_{seed}")
+    answer(root, "trained", 7, 14)
+    assert differences(Records.of_run(root)) == {}
+
+
+def test_what_belongs_together_is_resampled_together(tmp_path):
+    """Four units in two groups: values of the groups whose mean is the column's."""
+    points = [1.0, 1.0, 1.0, 0.0]
+    for policy in ("start", "trained"):
+        lines = [
+            {"points": value, "units": {"mmstar": str(unit)}, "group": "ab"[unit // 3]}
+            for unit, value in enumerate(points)
+        ]
+        file = tmp_path / "synthetic" / "records" / "downstream" / policy / "seed_0" / "MMStar.jsonl"
+        write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines))
+    column = read_columns(Records.of_run(tmp_path / "synthetic"), "start")["mmstar"]
+    # 0.75 + 2 groups / 4 units * (3 * 0.25), and 0.75 + 2 / 4 * -0.75
+    assert resampled([column]).tolist() == [[pytest.approx(1.125), pytest.approx(0.375)]]
+
+
 def test_the_claims_are_about_the_mean_and_the_smallest_gain(root):
     entries = {claim.name: check(claim, Records.of_run(root)) for claim in QUALITY_CLAIMS}
     assert entries["downstream_gain"].verdict == "holds" and entries["downstream_gain"].seeds == 3
-    assert entries["downstream_everywhere"].measured == pytest.approx(20)
+    everywhere = entries["downstream_everywhere"]
+    assert everywhere.measured == pytest.approx(20) and "10 of 10 columns gained" in everywhere.note
     assert entries["reasoning_preferred"].verdict == "not run"
 
 

@@ -1,5 +1,6 @@
 """The page: everything is in it, nothing is loaded, nothing runs."""
 
+import base64
 import re
 from html.parser import HTMLParser
 
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from r1reward.files import write_json
-from r1reward.report.page import page, without_pictures
+from r1reward.pipeline.verify import compare_files
+from r1reward.report.page import page, take_apart
 from r1reward.report.render import EXTRA_FIGURES, EXTRA_TABLES, PAPER_TABLES, render
 
 
@@ -45,10 +47,10 @@ def test_nothing_is_loaded_and_nothing_runs(drawn):
             self.found += [value or "" for name, value in attrs if name in ("src", "href")]
             assert not [name for name, _ in attrs if name.startswith("on")]
 
-    Reader().feed(drawn)
-    assert Reader.found and all(
-        value.startswith(("#", "data:image/svg+xml;base64,")) for value in Reader.found
-    )
+    reader = Reader()
+    reader.feed(drawn)
+    allowed = ("#", "data:image/svg+xml;base64,")
+    assert reader.found and all(value.startswith(allowed) for value in reader.found)
     assert "url(" not in re.sub(r'src="data:[^"]*"', "", drawn)
 
 
@@ -58,11 +60,23 @@ def test_texts_are_escaped(drawn, tmp_path):
     frame.attrs = {"caption": "<i>", "notes": ["<u>"]}
     claim = {"name": "n", "section": "1", "quote": "<q>", "statistic": "<s>", "direction": "above 0",
              "measured": None, "low": None, "high": None, "verdict": "not run", "note": "<n>"}  # fmt: skip
-    text = page(tmp_path, {"table_01": frame}, [claim], profile="<p>")
+    text = page(tmp_path, {"table_01": frame}, [claim], figures=[], profile="<p>")
     for mark in ("script", "i", "u", "q", "s", "n"):
         assert f"<{mark}>" not in text and f"&lt;{mark}&gt;" in text
 
 
-def test_pictures_are_left_out_of_the_comparison(drawn):
-    assert without_pictures(drawn) == without_pictures(drawn.replace("base64,PD94", "base64,AAAA"))
-    assert without_pictures(drawn) != without_pictures(drawn.replace("Claims", "claims"))
+def test_the_page_is_compared_with_its_figures(drawn, tmp_path):
+    text, figures = take_apart(drawn)
+    assert len(figures) == len(EXTRA_FIGURES) + 1 and all(figure.startswith(b"<?xml") for figure in figures)
+    assert "base64" not in text
+    committed, changed = tmp_path / "a.html", tmp_path / "b.html"
+    committed.write_text(drawn)
+    encoded = base64.b64encode(figures[0]).decode()
+    other = base64.b64encode(figures[0].replace(b"</svg>", b"<g/></svg>")).decode()
+    for text, difference in ((drawn, False), (drawn.replace("Claims", "claims"), True),
+                             (drawn.replace(encoded, other), True)):  # fmt: skip
+        changed.write_text(text)
+        assert bool(compare_files(committed, changed)) is difference
+    dated = base64.b64encode(figures[0].replace(b"</svg>", b"<!-- made elsewhere --></svg>")).decode()
+    changed.write_text(drawn.replace(encoded, dated))
+    assert compare_files(committed, changed) == ""

@@ -1,6 +1,6 @@
 """What the task files of this folder call. A document is a row of a file by `data.storage.write_pairs`.
 
-lmms-eval loads this file by its path; picture paths are absolute or relative to the folder it is started in.
+lmms-eval loads this file by its path, and is started in the folder of the rows: pictures are relative to it.
 """
 
 from __future__ import annotations

@@ -252,11 +252,19 @@ def _mmbench(writer: Writer, count: int) -> Iterator[dict[str, object]]:
 
 
 def _real_world(writer: Writer, count: int, part: str, *, first: int) -> Iterator[dict[str, object]]:
-    """Five options; categories are like "Perception/OCR"."""
+    """Five options in one column; categories are like "Perception/OCR"."""
     for row, png, case, rng in _draw(writer, count, BENCHMARK_TASKS[part]):
         options, letter = choose(case, rng, count=5)
-        category = {"category": f"{part.capitalize()}/{case.task}", "l2-category": case.task}
-        yield _choice_row(first + row, png, case, options, letter) | category
+        listed = [f"({key}) {text}" for key, text in zip(LETTERS + "E", options, strict=True)]
+        yield {
+            "index": first + row,
+            "image": png,
+            "question": case.question,
+            "multi-choice options": str(listed),
+            "answer": letter,
+            "category": f"{part.capitalize()}/{case.task}",
+            "l2-category": case.task,
+        }
 
 
 def _chosen(writer: Writer, count: int, name: str) -> Iterator[dict[str, object]]:

@@ -1,0 +1,114 @@
+"""Columns of Table 11 from records, with what has to be resampled together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
+from r1reward.report.records import Records
+from r1reward.report.scores import BOOTSTRAP_SEED
+from r1reward.stats import Interval, paired_bootstrap
+
+POLICIES = ("start", "trained")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """Points (S, U) of the units of a column for the seeds of a policy.
+
+    `groups` (U,) names what is drawn together in a resample: the questions about the figures of a set of
+    HallusionBench, else each unit by itself. `scripted` says that a script gave the points.
+    """
+
+    seeds: tuple[int, ...]
+    values: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    scripted: bool
+
+    def of_seeds(self, seeds: Sequence[int]) -> Column:
+        """The same for some of the seeds."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return Column(tuple(seeds), self.values[rows], self.groups, self.scripted)
+
+
+def read_columns(records: Records, policy: str) -> dict[str, Column]:
+    """The columns of a policy in the order of Table 11; those without records are left out.
+
+    Seeds that did not answer the same questions are a ValueError.
+    """
+    runs = records.downstream(policy)
+    units = {seed: units_of(lines) for seed, lines in runs.items()}
+    groups, scripted = _about_units(runs)
+    found = {}
+    for name in DOWNSTREAM_COLUMNS:
+        points = {seed: columns[name] for seed, columns in units.items() if name in columns}
+        if not points:
+            continue
+        order = sorted(next(iter(points.values())))
+        if any(sorted(one) != order for one in points.values()):
+            raise ValueError(f"{policy}, {name}: the seeds did not answer the same questions")
+        values = np.array([[one[unit] for unit in order] for one in points.values()])
+        names = np.array([groups[name, unit] for unit in order])
+        found[name] = Column(tuple(points), values, names, name in scripted)
+    return found
+
+
+def _about_units(
+    runs: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> tuple[dict[tuple[str, str], str], set[str]]:
+    """The group of each unit by column and unit, and the columns that a script scored."""
+    groups, scripted = dict[tuple[str, str], str](), set[str]()
+    for line in (line for lines in runs.values() for line in lines):
+        for column, unit in line["units"].items():
+            groups[column, unit] = line.get("group") or f"{column} {unit}"
+            if line.get("scripted"):
+                scripted.add(column)
+    return groups, scripted
+
+
+def resampled(columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Values (S, G) of the groups whose plain mean is the mean of the columns' means.
+
+    Linearisation of a mean of ratios, as in `scores.macro_values`: a group counts by the deviations of
+    its units from the means of their columns.
+    """
+    names = np.unique(np.concatenate([column.groups for column in columns]))
+    total = float(np.mean([column.values.mean() for column in columns]))
+    values = np.full((len(names), len(columns[0].seeds)), total)
+    for column in columns:
+        weight = len(names) / (len(columns) * column.values.shape[1])
+        deviations = weight * (column.values - column.values.mean())
+        np.add.at(values, np.searchsorted(names, column.groups), deviations.T)
+    return values.T
+
+
+def differences(records: Records, *, confidence: float = 0.95) -> dict[str, Interval]:
+    """Paired difference of each column, trained minus start, over the seeds that both have.
+
+    Under "measured" and "mean" that of the mean of the columns that no script scored, and of all ten, where
+    all ten are there. Policies that did not answer the same questions are a ValueError.
+    """
+    start, trained = (read_columns(records, policy) for policy in POLICIES)
+    pairs = {}
+    for name in (name for name in start if name in trained):
+        seeds = [seed for seed in start[name].seeds if seed in trained[name].seeds]
+        if seeds:
+            pairs[name] = (start[name].of_seeds(seeds), trained[name].of_seeds(seeds))
+            if not np.array_equal(*(column.groups for column in pairs[name])):
+                raise ValueError(f"{name}: the two policies did not answer the same questions")
+    chosen = {name: [pair] for name, pair in pairs.items()}
+    if len(pairs) == len(DOWNSTREAM_COLUMNS):
+        chosen["measured"] = [pair for pair in pairs.values() if not pair[1].scripted]
+        chosen["mean"] = list(pairs.values())
+    return {name: _difference(some, confidence) for name, some in chosen.items() if some}
+
+
+def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:
+    start, trained = (resampled(columns) for columns in zip(*pairs, strict=True))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return paired_bootstrap(start, trained, rng=rng, confidence=confidence)
