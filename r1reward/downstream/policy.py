@@ -20,7 +20,7 @@ from r1reward.train.sft import train_sft
 def make_policy(profile: Profile, *, lessons: Path, out: Path, seed: int) -> str | Path:
     """The policy to start from: the profile's, or for "mini" one that is made here.
 
-    The mini policy is the shipped base model without its last layers, which then learns to answer
+    The mini policy is the shipped base model without some of its layers, which then learns to answer
     questions again from `lessons`, a file of `write_questions`.
     """
     settings = profile.downstream

@@ -6,7 +6,7 @@ import r1reward.torchvision_ops  # noqa: F401
 
 # isort: split
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +85,18 @@ def save_model(
     processor.save_pretrained(folder)
 
 
-def keep_layers(base: str | Path, layers: int, folder: Path) -> None:
-    """Write a checkpoint with only the first `layers` decoder layers of another.
+def keep_layers(base: str | Path, kept: Sequence[int], folder: Path) -> None:
+    """Write a checkpoint with only these decoder layers of another, counted from 0.
 
-    Raises ValueError where it has fewer.
+    Raises ValueError for a layer that it does not have.
     """
     model, processor = load_model(base)
     decoder, config = model.model.language_model, model.config.get_text_config()
-    if layers > len(decoder.layers):
-        raise ValueError(f"layers = {layers}, but {base} has {len(decoder.layers)} decoder layers")
-    decoder.layers = decoder.layers[:layers]
-    config.num_hidden_layers = layers
-    config.layer_types = config.layer_types[:layers]
+    if max(kept) >= len(decoder.layers):
+        raise ValueError(f"layers {[*kept]}: {base} has {len(decoder.layers)} decoder layers, counted from 0")
+    decoder.layers = torch.nn.ModuleList(decoder.layers[index] for index in kept)
+    config.num_hidden_layers = len(kept)
+    config.layer_types = [config.layer_types[index] for index in kept]
     save_model(model, processor, folder)
 
 

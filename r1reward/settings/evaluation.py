@@ -71,8 +71,8 @@ class DownstreamSettings(Settings):
     rl: RLSettings = Field(
         default=RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1), description="Its training."
     )
-    layers: int = Field(
-        default=3, ge=1, description="Decoder layers of the shipped model that the mini policy keeps."
+    layers: tuple[int, ...] = Field(
+        default=(0, 1, 3), description="Decoder layers of the shipped model that the mini policy keeps."
     )
     lessons: int = Field(default=6000, ge=1, description="Answered questions the mini policy learns from.")
     sft: SFTSettings = Field(default=SFTSettings(), description="How it learns from them.")

@@ -70,7 +70,7 @@ def train_weak_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) ->
     start = folder / "start"
     if not start.is_dir():
         checkpoint.write_folder(
-            start, lambda path: keep_layers(profile.model.base, profile.annotators.layers, path)
+            start, lambda path: keep_layers(profile.model.base, range(profile.annotators.layers), path)
         )
     return train_sft(
         start,

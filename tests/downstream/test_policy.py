@@ -15,7 +15,7 @@ from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
 
-PROFILE = load_profile("smoke", overrides={"downstream": {"prompts": 8, "layers": 2}})
+PROFILE = load_profile("smoke", overrides={"downstream": {"prompts": 8, "layers": [0, 3]}})
 
 
 @pytest.fixture(scope="module")
