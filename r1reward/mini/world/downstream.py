@@ -40,10 +40,17 @@ PROMPT_TASKS = {
     "v_star": {"crowd": 1.0},
     "arxivqa": {"colour": 0.15, "shape": 0.2, "count": 0.25, "digit": 0.25, "sum": 0.15},
     "thinklite_vl": {
+        "sum": 0.1, "count": 0.3, "digit": 0.1, "existence": 0.2, "colours_3": 0.3,
+    },
+}  # fmt: skip
+PROMPT_SHARES = {"v_star": 0.35, "arxivqa": 0.15, "thinklite_vl": 0.5}
+# Lessons are about descriptions, too; the judge has not learnt to compare those of different things.
+LESSON_TASKS = PROMPT_TASKS | {
+    "thinklite_vl": {
         "sum": 0.2, "count": 0.2, "digit": 0.1, "existence": 0.2, "colours_3": 0.15, "describe": 0.15,
     },
 }  # fmt: skip
-PROMPT_SHARES = {"v_star": 0.2, "arxivqa": 0.4, "thinklite_vl": 0.4}
+LESSON_SHARES = {"v_star": 0.2, "arxivqa": 0.4, "thinklite_vl": 0.4}
 BENCHMARK_TASKS = {
     "MMBench_DEV_EN_V11": {"colour": 0.2, "shape": 0.2, "count": 0.3, "digit": 0.3},
     "perception": {"digit": 0.5, "count": 0.5},
@@ -138,9 +145,9 @@ def _write_v_star(folder: Path, count: int, writer: Writer) -> None:
 def _write_lessons(folder: Path, count: int, seed: int) -> None:
     """Answered questions like those of all three sets, as conversations; options are part of the question."""
     rows: list[tuple[bytes, str, str]] = []
-    for name, share in PROMPT_SHARES.items():
+    for name, share in LESSON_SHARES.items():
         writer = Writer(f"lessons_{name}", "train", seed)
-        for _, png, case, rng in _draw(writer, max(1, round(count * share)), PROMPT_TASKS[name]):
+        for _, png, case, rng in _draw(writer, max(1, round(count * share)), LESSON_TASKS[name]):
             question = case.question
             if name == "arxivqa":
                 question = ask_options(question, choose(case, rng)[0])
