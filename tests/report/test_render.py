@@ -15,6 +15,7 @@ from r1reward.report.render import render
 from r1reward.report.style import figure_bytes, new_figure, styled
 
 TABLES = (
+    "table_01",
     "table_02",
     "table_03",
     "table_04",
@@ -22,7 +23,9 @@ TABLES = (
     "table_05",
     "table_06",
     "table_07",
+    "table_09",
     "table_10",
+    "table_11",
     "table_12",
     "table_13",
     "audit_always_one",
@@ -34,6 +37,8 @@ TABLES = (
     "extra_annotators",
     "extra_best_of_n",
     "extra_claims",
+    "extra_downstream",
+    "extra_self_corrections",
     "extra_full_grid",
     "extra_steering",
     "extra_stress",
@@ -48,6 +53,10 @@ FIGURES = (
     "figure_2",
     "figure_3",
     "figure_4",
+    "figure_5",
+    "figure_6",
+    "extra_downstream",
+    "extra_downstream_training",
     "extra_base_model",
     "extra_comparison",
     "extra_construction",
@@ -69,7 +78,7 @@ def test_rendering_twice_gives_the_same_bytes(run_root: Path) -> None:
     names = {str(path.relative_to(run_root)) for path in first}
     expected = {f"tables/{name}.{form}" for name in TABLES for form in ("csv", "md", "tex")}
     expected |= {f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")}
-    assert names == expected | {"claims.json"}
+    assert names == expected | {"claims.json", "index.html"}
 
 
 def test_the_report_needs_no_torch() -> None:
