@@ -38,7 +38,8 @@ def sample_pool(
 
     A line of the record has the pair's row, group and preferred response, and for each order the verdicts
     as they were printed (1, 2, or u for unparsed), the probability of each answer's digit in thousandths
-    (1000 where the engine does not tell) and all tokens together. See `run_benchmark` for the other arguments.
+    (1000 where the engine does not tell) and all tokens together. See `run_benchmark` for the other
+    arguments.
     """
     done, _ = judge_all(
         partial(_sample_chunk, engine, prompt=prompt),
