@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("name", metavar="NAME", help="a notebook, a table, or TABLE:ROW")
     _add_run_options(why)
     finished = _command(commands, "publish", _publish, "put a finished run into results/ and figures/")
+    finished.add_argument(
+        "names", nargs="*", metavar="NAME", help="only what these notebooks measured; the rest stays"
+    )
     finished.add_argument("--partial", action="store_true", help="also when notebooks have not been run")
     _add_run_options(finished)
     _add_run_options(
@@ -216,9 +219,14 @@ def _why_row(context: Context, name: str) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
+    from r1reward.pipeline.dag import find_notebook
+    from r1reward.pipeline.merge import publish_notebooks
     from r1reward.pipeline.publish import publish
 
-    for folder in publish(_context(options), partial=options.partial):
+    context = _context(options)
+    chosen = [find_notebook(name, context.notebooks) for name in options.names]
+    folders = publish_notebooks(context, chosen) if chosen else publish(context, partial=options.partial)
+    for folder in folders:
         print(f"wrote {folder}")
     return 0
 

@@ -26,19 +26,27 @@ def publish(context: Context, *, partial: bool = False) -> list[Path]:
     acquire(lock, what=f"the run folder {context.folder}")
     try:
         _check(context, partial=partial)
-        results = context.places.results(context.profile.name)
-        figures = context.places.figures(context.profile.name)
-        sources = {name: context.folder / name for name in ("records", "tables", "manifests")}
-        files = {name: context.folder / name for name in DRAWN_FILES}
-        sources |= {name: file for name, file in files.items() if file.exists()}
-        for grid in (results / KEPT).glob("*"):
-            if not (context.folder / "records" / grid.name).exists():
-                sources[f"{KEPT}/{grid.name}"] = grid
-        replace_folder(results, sources)
-        replace_folder(figures, {"": context.folder / "figures"})
-        return [results, figures]
+        return install(context, context.folder)
     finally:
         release(lock)
+
+
+def install(context: Context, source: Path) -> list[Path]:
+    """Replace the committed results and figures of a profile by those of a folder; returns both folders.
+
+    Kept runs of a grid stay until the records of the grid itself are there.
+    """
+    results = context.places.results(context.profile.name)
+    figures = context.places.figures(context.profile.name)
+    sources = {name: source / name for name in ("records", "tables", "manifests")}
+    files = {name: source / name for name in DRAWN_FILES}
+    sources |= {name: file for name, file in files.items() if file.exists()}
+    for grid in (results / KEPT).glob("*"):
+        if not (source / "records" / grid.name).exists():
+            sources[f"{KEPT}/{grid.name}"] = grid
+    replace_folder(results, sources)
+    replace_folder(figures, {"": source / "figures"})
+    return [results, figures]
 
 
 def keep_grid_runs(context: Context) -> list[Path]:

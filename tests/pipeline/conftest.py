@@ -132,11 +132,11 @@ class Checkout:
             write_atomic(root / "figures" / "figure_1.svg", f"<svg><dc:date>now</dc:date>{len(rows)}</svg>"),
         ]
 
-    def fake_finished_run(self) -> Context:
+    def fake_finished_run(self, *, made: int = 2, used: int = 4) -> Context:
         """A complete run without executing anything, for tests of what comes after it."""
         context = self.context
-        for name, value in (("work/made/number.txt", 1), ("records/made.json", 2),
-                            ("work/used/kept.txt", 3), ("records/used/seed_0.json", 4)):  # fmt: skip
+        for name, value in (("work/made/number.txt", 1), ("records/made.json", made),
+                            ("work/used/kept.txt", 3), ("records/used/seed_0.json", used)):  # fmt: skip
             write_json(context.folder / name, value)
         for notebook in context.notebooks:
             manifest = {

@@ -1,0 +1,84 @@
+"""Publishing some notebooks of a run: the committed results of the others stay as they are."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from r1reward.files import read_json
+from r1reward.pipeline.dag import Notebook
+from r1reward.pipeline.hashing import resolve
+from r1reward.pipeline.locks import acquire, release
+from r1reward.pipeline.publish import NotPublishableError, install
+from r1reward.pipeline.rendering import Render, draw
+from r1reward.pipeline.staleness import Context, State, examine
+from r1reward.pipeline.verify import redraw
+
+# What a training leaves among the records: its settings, the hash of its start and that of its weights.
+TRAINED = "status.json"
+
+
+def publish_notebooks(
+    context: Context, notebooks: Sequence[Notebook], *, render: Render = draw
+) -> list[Path]:
+    """Replace what the notebooks measured in results/<profile>, and draw everything again.
+
+    Returns the folders of results and figures. Raises NotPublishableError where a notebook is not finished
+    and fresh, or where this run and the published one trained other weights by the same name.
+    """
+    lock = context.folder / ".lock"
+    acquire(lock, what=f"the run folder {context.folder}")
+    try:
+        faults = [*_unfinished(context, notebooks), *_other_weights(context, notebooks)]
+        if faults:
+            raise NotPublishableError("\n".join(faults))
+        with tempfile.TemporaryDirectory() as temporary:
+            merged = _merge(context, notebooks, Path(temporary) / "merged")
+            return install(context, redraw(merged, Path(temporary) / context.profile.name, render=render))
+    finally:
+        release(lock)
+
+
+def _unfinished(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
+    for notebook in notebooks:
+        standing = examine(context, notebook)
+        if standing.state is not State.FRESH:
+            yield f"{notebook.name} is {standing.state}: {'; '.join(standing.reasons)}"
+
+
+def _other_weights(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
+    """Trainings of other notebooks whose published weights are not those that this run went on from."""
+    records, published = context.folder / "records", context.places.results(context.profile.name) / "records"
+    for status in sorted(published.rglob(TRAINED)):
+        name = status.relative_to(published)
+        here = records / name
+        if any(notebook.writes(f"records/{name.as_posix()}") for notebook in notebooks) or not here.is_file():
+            continue
+        if read_json(here).get("weights") != read_json(status).get("weights"):
+            yield f"{here} names other weights than the published {status}: publish the whole run"
+
+
+def _merge(context: Context, notebooks: Sequence[Notebook], target: Path) -> Path:
+    published = context.places.results(context.profile.name)
+    for name in ("records", "manifests"):
+        (target / name).mkdir(parents=True)
+        if (published / name).is_dir():
+            shutil.copytree(published / name, target / name, dirs_exist_ok=True)
+    for notebook in notebooks:
+        for declared in (name for name in notebook.outputs if name.startswith("records/")):
+            for old in resolve(target, declared):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            for new in resolve(context.folder, declared):
+                _copy(new, target / new.relative_to(context.folder))
+        _copy(context.manifest_file(notebook), target / "manifests" / f"{notebook.name}.json")
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)

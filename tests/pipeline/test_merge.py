@@ -1,0 +1,71 @@
+import pytest
+
+from r1reward.files import write_json
+from r1reward.pipeline.dag import find_notebook
+from r1reward.pipeline.merge import publish_notebooks
+from r1reward.pipeline.publish import NotPublishableError, publish
+from r1reward.pipeline.verify import verify
+
+
+def publish_named(checkout, *names):
+    context = checkout.context
+    chosen = [find_notebook(name, context.notebooks) for name in names]
+    return publish_notebooks(context, chosen, render=checkout.render)
+
+
+def faults(checkout):
+    return verify(checkout.context.places, "tiny", render=checkout.render)
+
+
+def published(checkout, name):
+    return (checkout.root / "results/tiny" / name).read_text()
+
+
+def test_only_the_named_notebook_is_replaced(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    write_json(checkout.root / "results/tiny/runs/grid/wo_filter/seed_0/run.json", 1)
+    made, used = published(checkout, "records/made.json"), published(checkout, "records/used/seed_0.json")
+    checkout.fake_finished_run(made=5, used=7)
+    publish_named(checkout, "02")
+    assert published(checkout, "records/made.json") == made
+    assert published(checkout, "records/used/seed_0.json") != used
+    assert published(checkout, "runs/grid/wo_filter/seed_0/run.json")
+    assert faults(checkout) == []
+
+
+def test_records_that_the_new_run_lacks_are_gone(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    file = checkout.root / "results/tiny/records/used/seed_9.json"
+    write_json(file, 1)
+    publish_named(checkout, "02")
+    assert not file.exists() and faults(checkout) == []
+
+
+def test_nothing_need_be_published_before(checkout):
+    checkout.fake_finished_run()
+    publish_named(checkout, "01_make")
+    assert faults(checkout) == []
+
+
+def test_a_stale_notebook_is_refused_and_others_are_not_asked(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    context.manifest_file(context.notebooks[0]).unlink()
+    publish_named(checkout, "02")
+    write_json(context.folder / "records/used/seed_0.json", 3)
+    with pytest.raises(NotPublishableError, match=r"02_use is stale: output records/used/seed_0.json"):
+        publish_named(checkout, "02")
+
+
+def test_other_weights_by_the_same_name_are_refused(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    name = "records/sft/seed_0/status.json"
+    write_json(checkout.root / "results/tiny" / name, {"weights": "a"})
+    write_json(context.folder / name, {"weights": "a"})
+    publish_named(checkout, "02")
+    write_json(context.folder / name, {"weights": "b"})
+    with pytest.raises(NotPublishableError, match=r"seed_0/status.json names other weights"):
+        publish_named(checkout, "02")
