@@ -26,12 +26,16 @@ def publish_notebooks(
     """Replace what the notebooks measured in results/<profile>, and draw everything again.
 
     Returns the folders of results and figures. Raises NotPublishableError where a notebook is not finished
-    and fresh, or where this run and the published one trained other weights by the same name.
+    and fresh, or where what is published has other seeds, or other weights by the same name.
     """
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
     try:
-        faults = [*_unfinished(context, notebooks), *_other_weights(context, notebooks)]
+        faults = [
+            *_unfinished(context, notebooks),
+            *_other_seeds(context, notebooks),
+            *_other_weights(context, notebooks),
+        ]
         if faults:
             raise NotPublishableError("\n".join(faults))
         with tempfile.TemporaryDirectory() as temporary:
@@ -46,6 +50,16 @@ def _unfinished(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str
         standing = examine(context, notebook)
         if standing.state is not State.FRESH:
             yield f"{notebook.name} is {standing.state}: {'; '.join(standing.reasons)}"
+
+
+def _other_seeds(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
+    """Published notebooks that ran with other seeds than this run."""
+    seeds = context.parameters.seed_list(context.profile)
+    published = context.places.results(context.profile.name) / "manifests"
+    for file in sorted(published.glob("[0-9]*.json")):
+        others = read_json(file).get("seeds", seeds)
+        if others != seeds and file.stem not in {notebook.name for notebook in notebooks}:
+            yield f"{file.stem} is published with seeds {others}, this run has {seeds}"
 
 
 def _other_weights(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:

@@ -32,16 +32,24 @@ from r1reward.report.tables import (
 )
 from r1reward.stats import exact_interval
 
-IDENTICAL = "identical by construction (0 hits)"
+IDENTICAL = {
+    REFERENCE: "identical by construction (0 hits)",
+    "reinforce_pp": "identical to Reinforce++ by construction (0 Pre-CLIP hits)",
+}
 GRID_NOTE = (
-    "Acted: steps in which Pre-CLIP or the filter changed anything. Difference: accuracy minus that of "
-    "StableReinforce on the same seeds and pairs, in points. No setting was tuned for a variant."
+    "Acted: steps in which the filter changed anything, and in which Pre-CLIP did or, where it is off, would "
+    "have at 1e3. Difference: accuracy minus that of StableReinforce on the same seeds and pairs, in points. "
+    "No setting was tuned for a variant."
 )
 
 
 STRESS_NOTE = (
     "Stress: collapsed runs on fresh seeds in the setting that was searched for on others (make grid), with "
     "the exact 95 % interval."
+)
+WEIGHT_NOTE = (
+    "Weights are those that the paper found best for each kind of judge; the others are in the table of "
+    "further variants. No weight was chosen here."
 )
 
 
@@ -130,7 +138,25 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
-    return titled(frame, ablation.caption, [*notes, STRESS_NOTE] if ablation.stress else notes)
+    notes += [WEIGHT_NOTE] if number == 13 else []
+    notes += [STRESS_NOTE, *stress_notes(records)] if ablation.stress else []
+    return titled(frame, ablation.caption, notes)
+
+
+def stress_notes(records: Records) -> list[str]:
+    """What a reader of the stress setting's collapses has to know; nothing where it has not run."""
+    found = records.stress()
+    if found is None:
+        return []
+    if found["separates"]:
+        return [
+            f"{found['chosen']} is the first cell, mildest first, in which Reinforce++ alone collapsed on "
+            "the tuning seeds; it was frozen before the fresh seeds ran."
+        ]
+    return [
+        "In no cell did Reinforce++ alone collapse on three of the tuning seeds; shown is "
+        f"{found['chosen']}, where it collapsed most often."
+    ]
 
 
 def consistency_judges(records: Records) -> pd.DataFrame:
@@ -162,11 +188,12 @@ def _row(
         records, variant, mode=mode, columns={name: VL_COLUMNS[name] for name in ablation.columns}
     )
     if row["source"] == "measured" and variant not in (REFERENCE, "sft", *HEAD_NAMES):
-        runs = records.grid(variant)
-        if runs and all(run["status"] == "identical" for run in runs):
-            return row | {"acted": IDENTICAL}
-        row |= difference_cells(records, REFERENCE, variant, mode=mode)
-    return row | {"acted": _acted(records, variant), "collapsed": _collapsed(records, variant)}
+        other = records.same_as(variant)
+        if other != REFERENCE:
+            row |= difference_cells(records, REFERENCE, variant, mode=mode)
+        if other:
+            return row | {"acted": IDENTICAL[other], "collapsed": collapsed_cell(records, variant)}
+    return row | {"acted": _acted(records, variant), "collapsed": collapsed_cell(records, variant)}
 
 
 def _stress(records: Records, variant: str) -> str:
@@ -176,7 +203,10 @@ def _stress(records: Records, variant: str) -> str:
         return NOT_RUN
     if variant not in found["fresh"]:
         return ""
-    count, total = found["fresh"][variant], found["fresh_seeds"]
+    ended = found["fresh"][variant]
+    if ended["same_as"]:
+        return IDENTICAL[ended["same_as"]]
+    count, total = sum(ended["collapsed"]), len(ended["collapsed"])
     low, high = exact_interval(count, total)
     return f"{count} of {total} collapsed, {100 * low:.0f} to {100 * high:.0f} %"
 
@@ -191,6 +221,7 @@ def _acted(records: Records, variant: str) -> str:
     return f"Pre-CLIP {hits.sum()}, filter {filtered.sum()} of {len(frame)} steps"
 
 
-def _collapsed(records: Records, variant: str) -> str:
-    runs = records.grid(variant)
-    return f"{sum(run['status'] == 'collapsed' for run in runs)} of {len(runs)}" if runs else ""
+def collapsed_cell(records: Records, variant: str) -> str:
+    """For example "0 of 3", at the profile's own settings; "" for what is not trained by RL."""
+    ended = records.statuses(variant) if "sft" not in variant else []
+    return f"{ended.count('collapsed')} of {len(ended)}" if ended and variant not in HEAD_NAMES else ""

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from r1reward.report.ablations import IDENTICAL, collapsed_cell, stress_notes
 from r1reward.report.figures import draw_curve
 from r1reward.report.records import MODES, REFERENCE, Records
 from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
@@ -62,18 +63,15 @@ def stress_table(records: Records) -> pd.DataFrame:
     if found is None:
         return titled(pd.DataFrame([{"variant": "all", "collapsed": NOT_RUN}]), caption, [])
     rows = [
-        _stress_row(name, row["collapsed"][name], row["cell"], "tuning", found["tuning_seeds"])
+        _stress_row(name, ended, row["cell"], "tuning")
         for row in found["tried"]
-        for name in row["collapsed"]
+        for name, ended in row["ended"].items()
     ]
-    rows += [
-        _stress_row(name, count, found["chosen"], "fresh", found["fresh_seeds"])
-        for name, count in found["fresh"].items()
-    ]
+    rows += [_stress_row(name, ended, found["chosen"], "fresh") for name, ended in found["fresh"].items()]
     for row in rows:
         row |= {"source": "measured", "profile": records.profile}
     frame = join_tables(pd.DataFrame(), rows, intervals=["share"])
-    return titled(frame, caption, [_stress_note(found), "Share: exact (Clopper-Pearson) 95 % interval."])
+    return titled(frame, caption, [*stress_notes(records), "Share: exact (Clopper-Pearson) 95 % interval."])
 
 
 def other_variants(records: Records) -> pd.DataFrame:
@@ -85,6 +83,8 @@ def other_variants(records: Records) -> pd.DataFrame:
             row |= score_cells(records, variant, mode=mode, columns={"overall_acc": "overall"})
             if row["source"] == "measured":
                 row |= difference_cells(records, REFERENCE, variant, mode=mode)
+                row["collapsed"] = collapsed_cell(records, variant)
+                row["note"] = IDENTICAL.get(records.same_as(variant), "")
             rows.append(row)
     frame = join_tables(pd.DataFrame(), rows, intervals=["overall_acc", "difference"])
     notes = [INTERVAL_NOTE, "Difference: minus StableReinforce, in points.", DAGGER_NOTE]
@@ -120,20 +120,11 @@ def figure_training_extras(records: Records) -> Figure:
         return figure
 
 
-def _stress_row(name: str, count: int, cell: str, seeds: str, total: int) -> dict[str, Any]:
-    interval = exact_interval(count, total)
-    numbers = zip(("", "_low", "_high"), (count / total, *interval), strict=True)
+def _stress_row(name: str, ended: Mapping[str, Any], cell: str, seeds: str) -> dict[str, Any]:
+    count, total = sum(ended["collapsed"]), len(ended["collapsed"])
     row = {"cell": cell, "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
-    return row | {"collapsed": f"{count} of {total}"} | {f"share{end}": percent(n) for end, n in numbers}
-
-
-def _stress_note(found: Mapping[str, Any]) -> str:
-    if found["separates"]:
-        return (
-            f"{found['chosen']} is the first cell, mildest first, in which Reinforce++ alone collapsed on "
-            "the tuning seeds; it was frozen before the fresh seeds ran."
-        )
-    return (
-        "In no cell did Reinforce++ alone collapse on three of the tuning seeds; shown is the one where it "
-        "collapsed most often."
-    )
+    row |= {"collapsed": f"{count} of {total}", "note": IDENTICAL.get(ended["same_as"], "")}
+    if ended["same_as"]:
+        return row
+    numbers = zip(("", "_low", "_high"), (count / total, *exact_interval(count, total)), strict=True)
+    return row | {f"share{end}": percent(number) for end, number in numbers}

@@ -6,7 +6,7 @@ a made-up number; a record that contradicts itself is a ValueError that names th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,17 +190,27 @@ class Records:
     def runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
         """(seed, folder) of a model's runs, those of the ablation grid where it has no others.
 
-        A run that is identical to its reference by construction stands in the reference's folder.
+        A run that is identical to another by construction stands in the other's folder.
         """
         own = _seed_folders(self.folder / kind / name)
         if own:
             return own
-        reference = dict(_seed_folders(self.folder / kind / REFERENCE))
         runs = []
         for seed, folder in self.grid_folders(name).items():
-            identical = read_json(folder / "run.json")["status"] == "identical"
-            runs.append((seed, reference.get(seed, folder) if identical else folder))
+            about = read_json(folder / "run.json")
+            other = self.folder / kind / same_as(about) / f"seed_{seed}"
+            runs.append((seed, other if same_as(about) and other.is_dir() else folder))
         return runs
+
+    def same_as(self, variant: str) -> str:
+        """The reference that all runs of a variant repeat by construction, or ""."""
+        known = {same_as(run) for run in self.grid(variant)}
+        return known.pop() if len(known) == 1 else ""
+
+    def statuses(self, variant: str) -> list[str]:
+        """How the RL runs of a variant ended, by seed: "finished" or "collapsed"."""
+        files = [folder / "status.json" for _, folder in self.runs("rl", variant)]
+        return [read_json(file)["status"] for file in files if file.is_file()]
 
     def grid_folders(self, variant: str) -> dict[int, Path]:
         """Folders of a variant's finished runs by seed, of the core grid or of the full one."""
@@ -214,6 +224,11 @@ class Records:
     def _json(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
         return read_json(path) if path.is_file() else None
+
+
+def same_as(run: Mapping[str, Any]) -> str:
+    """The reference that a run of the grid repeats by construction, or "" if it is a run of its own."""
+    return run.get("same_as", REFERENCE) if run["status"] == "identical" else ""
 
 
 def _seed_folders(folder: Path) -> list[tuple[int, Path]]:

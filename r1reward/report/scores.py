@@ -122,14 +122,14 @@ def paired_values(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Accuracy of each pair for two models over their common seeds, both (S, N); None if a run is missing.
 
-    A model with a single seed stands for every seed of the other (the base model is not trained).
+    The base model, which is not trained, stands for every seed of the other.
     """
     runs_a, runs_b = records.bench(a, mode), records.bench(b, mode)
     if runs_a is None or runs_b is None:
         return None
     if not np.array_equal(runs_a.preferred, runs_b.preferred):
         raise ValueError(f"{a} and {b} were not judged on the same pairs ({mode})")
-    if len(runs_a.seeds) == 1 or len(runs_b.seeds) == 1:
+    if "base" in (a, b):
         shape = (max(len(runs_a.seeds), len(runs_b.seeds)), runs_a.values.shape[1])
         return np.broadcast_to(runs_a.values, shape).copy(), np.broadcast_to(runs_b.values, shape).copy()
     seeds = [seed for seed in runs_a.seeds if seed in runs_b.seeds]

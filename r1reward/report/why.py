@@ -14,7 +14,7 @@ from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
 from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.downstream import TITLES
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, same_as
 
 
 def table_rows() -> dict[str, dict[str, str]]:
@@ -106,8 +106,8 @@ def _trainings(records: Records, row: str) -> list[tuple[int, Path]]:
 def _about_run(folder: Path, grid: Path | None) -> list[str]:
     """What `status.json` of a training, and `run.json` of a grid run, say."""
     lines = []
-    if grid and read_json(grid / "run.json")["status"] == "identical":
-        lines.append("  identical by construction: the part never acted; records of the reference")
+    if grid and (other := same_as(read_json(grid / "run.json"))):
+        lines.append(f"  identical by construction to {other}, whose records these are: the part never acted")
     if not (folder / "status.json").is_file():
         return lines
     status = read_json(folder / "status.json")

@@ -21,7 +21,7 @@ from r1reward.judge.choose import make_consistency_judge
 from r1reward.parallel import side_by_side
 from r1reward.settings import Profile
 from r1reward.train.rl import train_rl
-from r1reward.train.variants import REFERENCE, Variant, interventions, is_identical
+from r1reward.train.variants import REFERENCE, REFERENCES, Variant, interventions, is_identical
 from r1reward.types import PreferencePair
 
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -32,8 +32,8 @@ class Grid:
     """What all runs of a grid share.
 
     `starts` are the cold-started checkpoints by seed, `rl_pairs` the files of hard and easy pairs, `judges`
-    the folder of the trained consistency judges, `reference` holds the records of the
-    StableReinforce runs. Without a `benchmark` runs are trained only. Heavy files go to
+    the folder of the trained consistency judges, `references` holds the records of the StableReinforce and
+    Reinforce++ runs in a folder each. Without a `benchmark` runs are trained only. Heavy files go to
     `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`. Records of the same
     run in a folder of `earlier`, such as the committed ones, are taken over.
     """
@@ -43,7 +43,7 @@ class Grid:
     rl_pairs: Mapping[str, Path]
     benchmark: tuple[PreferencePair, ...]
     judges: Path
-    reference: Path
+    references: Path
     work: Path
     records: Path
     earlier: tuple[Path, ...] = ()
@@ -73,17 +73,30 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
-    rows = [] if variant.name == REFERENCE else _reference_rows(grid, seed)
-    if rows and is_identical(variant, grid.profile.rl, rows):
-        about |= {"status": "identical", "interventions": interventions(rows)}
-    else:
-        about |= _train_and_judge(grid, variant, seed, folder)
+    about |= _find_identical(grid, variant, seed) or _train_and_judge(grid, variant, seed, folder)
     write_json(file, about)
     return about
 
 
-def _reference_rows(grid: Grid, seed: int) -> list[dict[str, Any]]:
-    return read_jsonl(grid.reference / f"seed_{seed}" / "metrics.jsonl")
+def _find_identical(grid: Grid, variant: Variant, seed: int) -> dict[str, Any] | None:
+    """Which reference run of the seed this run would repeat, or None."""
+    for name in REFERENCES if variant.name != REFERENCE else ():
+        rows = [] if name == variant.name else _reference_rows(grid.references / name / f"seed_{seed}")
+        if rows and is_identical(variant, grid.profile.rl, rows, reference=name):
+            return {"status": "identical", "same_as": name, "interventions": interventions(rows)}
+    return None
+
+
+def _reference_rows(record: Path) -> list[dict[str, Any]]:
+    """All rows of a reference run; none where a step left no row, as one that was not finite does."""
+    rows, status = read_metrics(record), record / "status.json"
+    return rows if status.is_file() and read_json(status)["step"] == len(rows) else []
+
+
+def read_metrics(record: Path) -> list[dict[str, Any]]:
+    """The rows of metrics in a record; none where not even the first step ended."""
+    file = record / "metrics.jsonl"
+    return read_jsonl(file) if file.is_file() else []
 
 
 def _take_over(earlier: Path, folder: Path, key: str) -> None:
@@ -126,7 +139,7 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> d
         "settings": settings.model_dump(mode="json"),
         "judge": variant.judge,
         "accuracy": {mode: score.overall for mode, score in scores.items()},
-        "interventions": interventions(read_jsonl(folder / "metrics.jsonl")),
+        "interventions": interventions(read_metrics(folder)),
         "model": weights_hash(result.model),
     }
 

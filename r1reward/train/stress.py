@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from r1reward.settings import RLSettings, StressSettings
 from r1reward.train.grid import Grid, run_grid
-from r1reward.train.variants import REFERENCE, find_variant
+from r1reward.train.variants import REFERENCE, REFERENCES, find_variant
 
 FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200
 MANY, FEW = 0.6, 0.2
@@ -47,8 +47,7 @@ class Cell:
 
 
 CELLS = tuple(
-    Cell(rate, epochs, pairs)
-    for rate, epochs, pairs in product((5e-4, 1e-3, 2e-3), (1, 4), ("hard", "easy"))
+    Cell(rate, epochs, pairs) for rate, epochs, pairs in product((5e-4, 1e-3, 2e-3), (1, 4), ("hard", "easy"))
 )
 
 
@@ -65,18 +64,19 @@ def search_cells(
     tried: list[dict[str, Any]] = []
     outcome = {"tried": tried, "tuning_seeds": size.seeds}
     for cell in cells[: size.cells]:
-        collapsed = run_cell(make_grid(cell, seeds), SEARCHED)
-        tried.append({"cell": cell.name, **asdict(cell), "collapsed": collapsed})
-        if collapsed["reinforce_pp"] >= MANY * size.seeds and collapsed[REFERENCE] <= FEW * size.seeds:
+        ended = run_cell(make_grid(cell, seeds), SEARCHED)
+        tried.append({"cell": cell.name, **asdict(cell), "ended": ended})
+        often, seldom = (sum(ended[name]["collapsed"]) for name in ("reinforce_pp", REFERENCE))
+        if often >= MANY * size.seeds and seldom <= FEW * size.seeds:
             return {**outcome, "chosen": cell.name, "separates": True}
-    most = max(tried, key=lambda row: row["collapsed"]["reinforce_pp"])
+    most = max(tried, key=lambda row: sum(row["ended"]["reinforce_pp"]["collapsed"]))
     return {**outcome, "chosen": most["cell"], "separates": False}
 
 
 def run_fresh(
     make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, found: dict[str, Any]
 ) -> dict[str, Any]:
-    """What was found, with the collapses of every variant on fresh seeds in the chosen cell."""
+    """What was found, with how every variant ended on fresh seeds in the chosen cell."""
     seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + size.seeds)
     fresh = run_cell(make_grid(find_cell(found["chosen"]), seeds), COMPARED)
     return {**found, "fresh": fresh, "fresh_seeds": size.seeds}
@@ -91,23 +91,37 @@ def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
         starts=dict.fromkeys(seeds, start),
         rl_pairs={"hard": grid.rl_pairs[cell.pairs]},
         benchmark=(),
-        reference=records / REFERENCE,
+        references=records,
         work=grid.work / cell.name,
         records=records,
         earlier=tuple(earlier / cell.name for earlier in grid.earlier),
     )
 
 
-def run_cell(grid: Grid, names: Sequence[str]) -> dict[str, int]:
-    """How many runs of each variant collapsed. The reference goes first: others may be identical to it."""
-    outcomes = run_grid(grid, [find_variant(REFERENCE)])
-    outcomes |= run_grid(grid, [find_variant(name) for name in names if name != REFERENCE])
-    status = {(about["variant"], about["seed"]): about["status"] for about in outcomes.values()}
+def run_cell(grid: Grid, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How the runs of each variant ended: `collapsed`, 0 or 1 by seed, and what it repeats by construction.
 
-    def ended(name: str, seed: int) -> str:
-        return status[REFERENCE if status[name, seed] == "identical" else name, seed]
+    `same_as` names that reference where it is one for all seeds, else "". References go first: others may
+    be identical to them.
+    """
+    outcomes = {}
+    for group in ([REFERENCE], ["reinforce_pp"], [name for name in names if name not in REFERENCES]):
+        outcomes |= run_grid(grid, [find_variant(name) for name in group])
+    runs = {(about["variant"], about["seed"]): about for about in outcomes.values()}
 
-    return {name: sum(ended(name, seed) == "collapsed" for seed in grid.starts) for name in names}
+    def collapsed(name: str, seed: int) -> bool:
+        about = runs[name, seed]
+        identical = about["status"] == "identical"
+        return collapsed(about["same_as"], seed) if identical else about["status"] == "collapsed"
+
+    def same(name: str) -> str:
+        known = {runs[name, seed].get("same_as", "") for seed in grid.starts}
+        return known.pop() if len(known) == 1 else ""
+
+    return {
+        name: {"collapsed": [int(collapsed(name, seed)) for seed in grid.starts], "same_as": same(name)}
+        for name in names
+    }
 
 
 def find_cell(name: str, cells: Sequence[Cell] = CELLS) -> Cell:

@@ -19,6 +19,10 @@ from r1reward.settings import RLSettings
 from r1reward.train.rl import advantage_limit
 
 REFERENCE = "stable_reinforce"
+# Runs that a variant may turn out to repeat.
+REFERENCES = (REFERENCE, "reinforce_pp")
+# The surrogate of these is the same; what they put into it differs only by the stabilisers.
+_ONE_SURROGATE = ("stable_reinforce", "reinforce_pp", "ppo")
 SWEEP: tuple[tuple[JudgeName, float], ...] = (
     ("weak", 0.1),
     ("weak", 1.0),
@@ -113,17 +117,22 @@ def interventions(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def is_identical(variant: Variant, base: RLSettings, reference: Sequence[Mapping[str, float]]) -> bool:
-    """Whether this variant would repeat the reference run of its seed, whose rows these are, step by step."""
-    settings = variant.settings(base)
+def is_identical(
+    variant: Variant, base: RLSettings, rows: Sequence[Mapping[str, float]], *, reference: str = REFERENCE
+) -> bool:
+    """Whether this variant would repeat, step by step, the run of `reference` with these rows of metrics.
+
+    `base` are the RL settings of the profile; `reference` is one of REFERENCES.
+    """
+    settings, known = variant.settings(base), find_variant(reference).settings(base)
     stabilisers = {"algorithm", "pre_clip", "advantage_limit"}
-    others = settings.model_dump(exclude=stabilisers) != base.model_dump(exclude=stabilisers)
+    others = settings.model_dump(exclude=stabilisers) != known.model_dump(exclude=stabilisers)
     elsewhere = (variant.judge, variant.start, variant.pairs) != ("strong", "sft", "hard")
-    if others or elsewhere or settings.algorithm not in (REFERENCE, "reinforce_pp"):
+    if others or elsewhere or settings.algorithm not in _ONE_SURROGATE:
         return False
-    seen = interventions(reference)
-    bounds = [_log_bound(settings), _log_bound(base)]
-    limits = [_limit(settings), _limit(base)]
+    seen = interventions(rows)
+    bounds = [_log_bound(settings), _log_bound(known)]
+    limits = [_limit(settings), _limit(known)]
     same_ratio = bounds[0] == bounds[1] or seen["log_ratio_max"] < min(bounds)
     same_advantages = limits[0] == limits[1] or seen["z_abs_max"] <= min(limits)
     return same_ratio and same_advantages

@@ -1,6 +1,6 @@
 import pytest
 
-from r1reward.files import write_json
+from r1reward.files import read_json, write_json
 from r1reward.pipeline.dag import find_notebook
 from r1reward.pipeline.merge import publish_notebooks
 from r1reward.pipeline.publish import NotPublishableError, publish
@@ -56,6 +56,15 @@ def test_a_stale_notebook_is_refused_and_others_are_not_asked(checkout):
     publish_named(checkout, "02")
     write_json(context.folder / "records/used/seed_0.json", 3)
     with pytest.raises(NotPublishableError, match=r"02_use is stale: output records/used/seed_0.json"):
+        publish_named(checkout, "02")
+
+
+def test_other_seeds_are_refused(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    file = checkout.root / "results/tiny/manifests/01_make.json"
+    write_json(file, read_json(file) | {"seeds": [0, 1, 2]})
+    with pytest.raises(NotPublishableError, match=r"01_make is published with seeds \[0, 1, 2\]"):
         publish_named(checkout, "02")
 
 

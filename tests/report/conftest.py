@@ -95,9 +95,9 @@ def write_synthetic(root: Path, *, seeds: int = 3) -> Path:
                 write_lines(bench / model / f"seed_{seed}" / f"{mode}.jsonl", lines)
     for variant, level in (("stable_reinforce", 0.72), ("reinforce_pp", 0.70)):
         for seed in range(seeds):
-            write_lines(
-                records / "rl" / variant / f"seed_{seed}" / "metrics.jsonl", training_lines(level, rng)
-            )
+            run = records / "rl" / variant / f"seed_{seed}"
+            write_lines(run / "metrics.jsonl", training_lines(level, rng))
+            write_lines(run / "status.json", [{"status": "finished", "step": 40}])
     _write_grid(records / "grid", fixed, rng, seeds=seeds)
     for arm, level in (("strong", 0.72), ("weak", 0.69)):
         for seed in range(seeds):
@@ -125,6 +125,7 @@ def _write_grid(folder: Path, preferred: list[int], rng: np.random.Generator, *,
         run = folder / "wo_filter" / f"seed_{seed}"
         status = "collapsed" if seed == seeds - 1 else "finished"
         write_lines(run / "run.json", [{"variant": "wo_filter", "seed": seed, "status": status}])
+        write_lines(run / "status.json", [{"status": status, "step": 40}])
         write_lines(run / "metrics.jsonl", training_lines(0.7, rng))
         for mode in ("greedy", "sampled"):
             write_lines(run / f"{mode}.jsonl", _with_preferred(bench_lines(0.7, rng), preferred))
@@ -176,3 +177,27 @@ def empty_root(tmp_path: Path) -> Path:
 @pytest.fixture
 def write_jsonl() -> Callable[[Path, Iterable[dict[str, Any]]], Path]:
     return write_lines
+
+
+def stress_ended(**collapsed: int) -> dict[str, Any]:
+    """How five runs of each variant ended, of which so many collapsed."""
+    return {
+        name: {"collapsed": [1] * count + [0] * (5 - count), "same_as": ""}
+        for name, count in collapsed.items()
+    }
+
+
+@pytest.fixture
+def stress() -> dict[str, Any]:
+    """A stress setting that separates the two algorithms."""
+    return {
+        "tried": [
+            {"cell": "mild", "ended": stress_ended(stable_reinforce=0, reinforce_pp=2)},
+            {"cell": "hard", "ended": stress_ended(stable_reinforce=1, reinforce_pp=4)},
+        ],
+        "tuning_seeds": 5,
+        "fresh_seeds": 5,
+        "chosen": "hard",
+        "separates": True,
+        "fresh": stress_ended(stable_reinforce=1, reinforce_pp=5, wo_filter=3, wo_pre_clip=0),
+    }

@@ -44,8 +44,21 @@ def test_a_variant_that_ran_is_compared_with_the_reference(records: Records) -> 
 
 def test_an_identical_variant_has_the_reference_numbers_and_no_verdict(records: Records) -> None:
     row, reference = greedy(records, 5, "wo pre-clip†"), greedy(records, 5, "StableReinforce†")
-    assert row["acted"] == IDENTICAL and row["difference"] == ""
+    assert row["acted"] == IDENTICAL["stable_reinforce"] and row["difference"] == ""
     assert row["overall_acc"] == reference["overall_acc"] != "not run"
+    assert row["collapsed"] == reference["collapsed"] == "0 of 3"
+
+
+def test_a_variant_that_repeats_reinforce_pp_has_its_numbers(run_root: Path) -> None:
+    for seed in range(3):
+        file = run_root / f"records/full_grid/ppo/seed_{seed}/run.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"status": "identical", "same_as": "reinforce_pp", "seed": seed}))
+    records = Records.of_run(run_root)
+    row, same = greedy(records, 5, "PPO†"), greedy(records, 5, "Reinforce++†")
+    assert row["acted"] == IDENTICAL["reinforce_pp"]
+    assert (row["overall_acc"], row["difference"]) == (same["overall_acc"], same["difference"])
+    assert records.same_as("ppo") == "reinforce_pp" and records.same_as("wo_filter") == ""
 
 
 def test_judges_are_listed_with_their_interval(run_root: Path) -> None:
@@ -74,14 +87,17 @@ def test_models_with_a_head_have_no_sampled_rows(records: Records) -> None:
     assert set(own[own.index.str.startswith("StableReinforce")]["decoding"]) > {"greedy"}
 
 
-def test_tables_5_and_6_say_how_often_runs_collapse_under_stress(run_root: Path) -> None:
+def test_tables_5_and_6_say_how_often_runs_collapse_under_stress(run_root: Path, stress: dict) -> None:
     empty = ablation_table(Records.of_run(run_root), 6)
     assert set(empty[empty["decoding"] == "greedy"]["stress"]) == {"not run"}
-    found = {"fresh": {"stable_reinforce": 0, "wo_pre_clip": 3}, "fresh_seeds": 5, "chosen": "c", "tried": []}
-    (run_root / "records" / "stress.json").write_text(json.dumps(found))
+    stress["separates"] = False
+    stress["fresh"]["log_bound_5"] = {"collapsed": [0] * 5, "same_as": "stable_reinforce"}
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
     frame = ablation_table(Records.of_run(run_root), 6)
     own = frame[frame["decoding"] == "greedy"].set_index("clip_ratio")["stress"]
-    assert own["ratio <= 1000"] == "0 of 5 collapsed, 0 to 52 %"
-    assert own["-"] == "3 of 5 collapsed, 15 to 95 %"
+    assert own["ratio <= 1000"] == "1 of 5 collapsed, 1 to 72 %"
+    assert own["-"] == "0 of 5 collapsed, 0 to 52 %"
+    assert own["|log ratio| <= 5"] == IDENTICAL["stable_reinforce"]
     assert own["ratio <= 5"] == ""
+    assert "In no cell did Reinforce++ alone collapse" in frame.attrs["notes"][-1]
     assert "stress" not in ablation_table(Records.of_run(run_root), 7)

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.report.claim_list import CLAIMS, change, collapses, contradictions, difference
+from r1reward.report.claim_list import (
+    CLAIMS,
+    change,
+    collapses,
+    contradictions,
+    difference,
+    more_collapses,
+)
 from r1reward.report.claims import (
     IDENTICAL_NOTE,
     Claim,
@@ -89,13 +96,20 @@ def test_one_seed_has_no_interval_over_seeds(run_root: Path, write_jsonl) -> Non
     assert found and found.interval is None and "one seed" in found.note
 
 
-def test_collapse_rates_come_from_fresh_seeds(run_root: Path) -> None:
-    found = {"fresh": {"reinforce_pp": 5}, "fresh_seeds": 5, "chosen": "cell"}
-    (run_root / "records" / "stress.json").write_text(json.dumps(found))
+def test_collapse_rates_come_from_fresh_seeds(run_root: Path, stress: dict) -> None:
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
     measured = collapses("reinforce_pp")(Records.of_run(run_root))
     assert measured and measured.interval
     assert (measured.interval.estimate, measured.interval.high) == (1.0, 1.0)
     assert measured.interval.low == pytest.approx(0.4781762, abs=1e-6)
+
+
+def test_collapses_are_compared_seed_by_seed(run_root: Path, stress: dict) -> None:
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress | {"separates": False}))
+    measured = more_collapses("reinforce_pp", "stable_reinforce")(Records.of_run(run_root))
+    assert measured and measured.interval
+    assert measured.interval.estimate == pytest.approx(0.8) and measured.interval.low > 0
+    assert "no cell separates" in measured.note
 
 
 def test_the_table_shows_every_claim_once(records: Records) -> None:

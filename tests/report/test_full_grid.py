@@ -1,33 +1,30 @@
 import json
 from pathlib import Path
 
+from r1reward.report.ablations import IDENTICAL
 from r1reward.report.full_grid import OTHERS, figure_training_extras, other_variants, stress_table
 from r1reward.report.records import Records
 from r1reward.stats import exact_interval
 from r1reward.train.variants import VARIANTS
 
-FOUND = {
-    "tried": [
-        {"cell": "mild", "collapsed": {"stable_reinforce": 0, "reinforce_pp": 2}},
-        {"cell": "hard", "collapsed": {"stable_reinforce": 1, "reinforce_pp": 4}},
-    ],
-    "tuning_seeds": 5,
-    "fresh_seeds": 5,
-    "chosen": "hard",
-    "separates": True,
-    "fresh": {"stable_reinforce": 0, "reinforce_pp": 5, "wo_filter": 3, "wo_pre_clip": 0},
-}
 
-
-def test_collapse_rates_have_exact_intervals(run_root: Path) -> None:
-    (run_root / "records" / "stress.json").write_text(json.dumps(FOUND))
+def test_collapse_rates_have_exact_intervals(run_root: Path, stress: dict) -> None:
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
     frame = stress_table(Records.of_run(run_root))
-    assert list(frame["collapsed"]) == [f"{n} of 5" for n in (0, 2, 1, 4, 0, 5, 3, 0)]
+    assert list(frame["collapsed"]) == [f"{n} of 5" for n in (0, 2, 1, 4, 1, 5, 3, 0)]
     low, high = exact_interval(3, 5)
     row = frame[frame["variant"] == "without the advantage filter"].iloc[0]
     shown = list(row[["share", "share_low", "share_high"]])
     assert shown == ["60.00", f"{100 * low:.2f}", f"{100 * high:.2f}"]
     assert "alone collapsed" in frame.attrs["notes"][0]
+
+
+def test_a_variant_that_is_identical_by_construction_has_no_interval(run_root: Path, stress: dict) -> None:
+    stress["fresh"]["wo_filter"]["same_as"] = "reinforce_pp"
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
+    frame = stress_table(Records.of_run(run_root))
+    row = frame[frame["variant"] == "without the advantage filter"].iloc[0]
+    assert (row["share"], row["note"]) == ("", IDENTICAL["reinforce_pp"])
 
 
 def test_without_records_nothing_is_measured(empty_root: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from r1reward.config import load_profile
-from r1reward.files import append_jsonl, read_json
+from r1reward.files import append_jsonl, read_json, write_json
 from r1reward.train import grid as grid_module
 from r1reward.train.grid import Grid, run_grid
 from r1reward.train.rl import RLResult
@@ -27,6 +27,12 @@ QUIET = {
 }
 
 
+def leave_record(folder: Path, *, steps: int = 1, **values: float) -> None:
+    """A record of one row; `steps` is where the status says that the run ended."""
+    append_jsonl(folder / "metrics.jsonl", [{"step": 1} | QUIET | values])
+    write_json(folder / "status.json", {"status": "finished", "step": steps})
+
+
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Names and seeds of the trainings that really ran."""
@@ -34,7 +40,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int
 
     def train(start: Path, pairs: Path, *, out: Path, record: Path, seed: int, **_: Any) -> RLResult:
         ran.append((out.parent.name, seed))
-        append_jsonl(record / "metrics.jsonl", [{"step": 1} | QUIET])
+        leave_record(record)
         return RLResult("finished", 1, out)
 
     monkeypatch.setattr(grid_module, "train_rl", train)
@@ -45,7 +51,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int
     )
     (tmp_path / "rl.jsonl").write_text("pairs")
     for seed in (0, 1):
-        append_jsonl(tmp_path / f"reference/seed_{seed}/metrics.jsonl", [{"step": 1} | QUIET])
+        leave_record(tmp_path / f"references/stable_reinforce/seed_{seed}")
     return ran
 
 
@@ -53,7 +59,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int
 def grid(tmp_path: Path) -> Grid:
     profile = load_profile("smoke").model_copy(update={"processes": 1})
     starts = {seed: tmp_path / f"sft_{seed}" for seed in (0, 1)}
-    folders = [tmp_path / name for name in ("reference", "work", "records")]
+    folders = [tmp_path / name for name in ("references", "work", "records")]
     return Grid(profile, starts, {"hard": tmp_path / "rl.jsonl"}, (PAIR,), tmp_path / "judges", *folders)
 
 
@@ -67,6 +73,37 @@ def test_a_variant_that_is_identical_by_construction_is_not_run(grid: Grid, runs
     assert noted["status"] == "identical"
     assert noted["interventions"]["pre_clip_steps"] == 0
     assert outcomes["weight_0.0, seed 0"]["accuracy"] == {"greedy": 0.8}
+
+
+def test_without_the_filter_it_is_reinforce_pp_while_pre_clip_never_acts(
+    grid: Grid, runs: list, tmp_path: Path
+) -> None:
+    (tmp_path / "references/stable_reinforce").rename(tmp_path / "quiet")
+    for name in ("stable_reinforce", "reinforce_pp"):
+        leave_record(tmp_path / f"references/{name}/seed_0", z_min=-3.5)
+    outcomes = run_grid(grid, [find_variant(name) for name in ("wo_filter", "wo_pre_clip", "ppo")])
+    assert [outcomes[f"{name}, seed 0"]["same_as"] for name in ("wo_filter", "wo_pre_clip", "ppo")] == [
+        "reinforce_pp", "stable_reinforce", "reinforce_pp",
+    ]  # fmt: skip
+    assert runs == [("wo_filter", 1), ("wo_pre_clip", 1), ("ppo", 1)]
+
+
+def test_nothing_is_identical_to_a_run_whose_last_step_left_no_row(
+    grid: Grid, runs: list, tmp_path: Path
+) -> None:
+    write_json(
+        tmp_path / "references/stable_reinforce/seed_0/status.json", {"status": "collapsed", "step": 2}
+    )
+    run_grid(grid, [find_variant("wo_pre_clip")])
+    assert runs == [("wo_pre_clip", 0)]
+
+
+def test_a_run_without_a_single_finished_step_is_recorded(
+    grid: Grid, runs: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid_module, "train_rl", lambda *_, out, **__: RLResult("collapsed", 1, out, "NaN"))
+    about = run_grid(grid, [find_variant("external")])["external, seed 0"]
+    assert (about["status"], about["interventions"]["steps"]) == ("collapsed", 0)
 
 
 def test_finished_runs_are_not_repeated_even_without_their_checkpoints(grid: Grid, runs: list) -> None:
@@ -112,7 +149,7 @@ def test_committed_records_of_the_same_run_are_taken_over(grid: Grid, runs: list
 
 
 def test_the_reference_is_run_where_the_grid_has_none(grid: Grid, runs: list, tmp_path: Path) -> None:
-    own = replace(grid, reference=grid.records / "stable_reinforce")
+    own = replace(grid, references=grid.records)
     run_grid(own, [find_variant("stable_reinforce")])
     assert runs == [("stable_reinforce", 0), ("stable_reinforce", 1)]
     outcomes = run_grid(own, [find_variant("wo_filter")])

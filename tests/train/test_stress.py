@@ -30,7 +30,7 @@ SIZE = StressSettings()
 @pytest.fixture
 def grid(tmp_path: Path) -> Grid:
     pairs = {name: tmp_path / f"{name}.jsonl" for name in ("hard", "easy")}
-    folders = [tmp_path / name for name in ("reference", "work", "records")]
+    folders = [tmp_path / name for name in ("references", "work", "records")]
     return Grid(load_profile("smoke"), {7: tmp_path / "sft"}, pairs, (), tmp_path / "judges", *folders)
 
 
@@ -45,7 +45,9 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]]]
             statuses = known.get(grid.records.name, {}).get(variant.name, ["finished"] * 5)
             for seed, status in zip(grid.starts, statuses, strict=True):
                 about = {"variant": variant.name, "seed": seed, "status": status}
-                found[f"{variant.name}, seed {seed}"] = about
+                found[f"{variant.name}, seed {seed}"] = about | (
+                    {"same_as": REFERENCE} if status == "identical" else {}
+                )
         return found
 
     monkeypatch.setattr(stress_module, "run_grid", run)
@@ -63,7 +65,7 @@ def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, ou
     outcomes[third] = {"reinforce_pp": _statuses(3), REFERENCE: _statuses(1)}
     found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
     assert (found["chosen"], found["separates"]) == (third, True)
-    assert [row["collapsed"]["reinforce_pp"] for row in found["tried"]] == [2, 5, 3]
+    assert [sum(row["ended"]["reinforce_pp"]["collapsed"]) for row in found["tried"]] == [2, 5, 3]
 
 
 def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
@@ -74,10 +76,17 @@ def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Gr
 
 
 def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, outcomes: dict) -> None:
-    outcomes["records"] = {REFERENCE: _statuses(2), "wo_filter": _statuses(1, "identical")}
+    outcomes["records"] = {
+        REFERENCE: _statuses(2),
+        "wo_filter": _statuses(1, "identical"),
+        "wo_pre_clip": ["identical"] * 5,
+    }
     five = replace(grid, starts=dict.fromkeys(range(5), Path()))
-    collapsed = run_cell(five, COMPARED)
-    assert collapsed == {**dict.fromkeys(COMPARED, 0), REFERENCE: 2, "wo_filter": 2}
+    ended = run_cell(five, COMPARED)
+    assert ended.pop(REFERENCE) == {"collapsed": [1, 1, 0, 0, 0], "same_as": ""}
+    assert ended.pop("wo_filter") == {"collapsed": [1, 1, 0, 0, 0], "same_as": ""}
+    assert ended.pop("wo_pre_clip") == {"collapsed": [1, 1, 0, 0, 0], "same_as": REFERENCE}
+    assert all(one == {"collapsed": [0] * 5, "same_as": ""} for one in ended.values())
 
 
 def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
@@ -85,7 +94,7 @@ def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp
     made = make_stress_grid(grid, cell, range(100, 105))
     assert made.starts == dict.fromkeys(range(100, 105), tmp_path / "sft")
     assert made.rl_pairs == {"hard": tmp_path / "easy.jsonl"}
-    assert made.reference == tmp_path / "records" / cell.name / REFERENCE
+    assert made.references == tmp_path / "records" / cell.name
     settings = made.profile.rl
     assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
     left = {"learning_rate", "inner_epochs", "max_steps", "epochs", "save_steps"}
@@ -112,7 +121,8 @@ def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: 
 
     found = run_fresh(make, SIZE, {"chosen": cell.name, "separates": True})
     assert asked == [(cell.name, [200, 201, 202, 203, 204])]
-    assert found["fresh"] == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 4, "wo_filter": 2}
+    collapsed = {name: sum(ended["collapsed"]) for name, ended in found["fresh"].items()}
+    assert collapsed == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 4, "wo_filter": 2}
     assert (found["fresh_seeds"], found["separates"]) == (5, True)
 
 

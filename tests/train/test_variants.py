@@ -4,7 +4,7 @@ import pytest
 
 from r1reward.algo.ratio import log_bound
 from r1reward.settings import RLSettings
-from r1reward.train.variants import VARIANTS, find_variant, interventions, is_identical
+from r1reward.train.variants import REFERENCE, VARIANTS, find_variant, interventions, is_identical
 
 BASE = RLSettings()
 
@@ -20,8 +20,8 @@ def row(**values: float) -> dict[str, float]:
     return quiet | {"pre_clip_high_positive": 0.0, "pre_clip_low_negative": 0.0} | values
 
 
-def identical(rows: list[dict[str, float]]) -> set[str]:
-    return {variant.name for variant in VARIANTS if is_identical(variant, BASE, rows)}
+def identical(rows: list[dict[str, float]], reference: str = REFERENCE) -> set[str]:
+    return {variant.name for variant in VARIANTS if is_identical(variant, BASE, rows, reference=reference)}
 
 
 def test_every_variant_makes_valid_settings_and_changes_something():
@@ -46,7 +46,7 @@ def test_the_two_readings_of_table_6():
 
 def test_nothing_acted_then_the_stabilisers_make_no_difference():
     assert identical([row()]) == {
-        *("stable_reinforce", "reinforce_pp", "wo_filter", "wo_pre_clip"),
+        *("stable_reinforce", "reinforce_pp", "wo_filter", "wo_pre_clip", "ppo"),
         *("log_bound_5", "log_bound_100", "ratio_bound_5", "ratio_bound_100"),
     }
 
@@ -62,6 +62,12 @@ def test_a_large_ratio_tells_the_bounds_below_it_apart():
     assert {"wo_pre_clip", "log_bound_5", "log_bound_100", "reinforce_pp"} <= seen
     assert not {"ratio_bound_5", "ratio_bound_100"} & seen
     assert "wo_pre_clip" not in identical([row(log_ratio_max=7.0)])
+
+
+def test_what_differs_from_reinforce_pp_by_a_bound_that_is_not_met_repeats_it():
+    filtered = row(z_min=-3.2)
+    assert identical([filtered], "reinforce_pp") == {"reinforce_pp", "ppo", "wo_filter"}
+    assert "wo_filter" not in identical([row(z_min=-3.2, log_ratio_max=7.0)], "reinforce_pp")
 
 
 def test_interventions_count_steps():
