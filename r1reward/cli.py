@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(run)
     run.add_argument("--jobs", type=int, default=1, help="independent notebooks run at the same time")
     run.add_argument("--force", action="store_true", help="run the named notebooks even when up to date")
+    run.add_argument("--alone", action="store_true", help="only the named ones, on inputs as they lie there")
 
     _add_run_options(_command(commands, "status", _status, "where every notebook stands"))
     why = _command(
@@ -171,7 +172,10 @@ def _run(options: argparse.Namespace) -> int:
 
     context = _context(options)
     print(f"profile {context.profile.name}: {context.profile.sentence}")
-    done = run_notebooks(context, options.names, jobs=options.jobs, force=options.force)
+    if options.alone and not options.names:
+        raise ValueError("--alone needs the names of notebooks")
+    how = {"jobs": options.jobs, "force": options.force, "alone": options.alone}
+    done = run_notebooks(context, options.names, **how)
     return 0 if done else 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import os
 import sys
@@ -189,13 +190,32 @@ def begin(places: Places, notebook: str, parameters: Parameters) -> Run:
 
 
 def ran_as_saved(cells: list[str]) -> bool:
-    """Whether the last cells that this kernel ran are exactly the code cells of the saved notebook."""
+    """Whether the last cells that this kernel ran are exactly the code cells of the saved notebook.
+
+    The cell of parameters that papermill puts behind the first one does not count: `start` sees its values.
+    """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None:
         return False
     executed = [source.strip() for source in shell.history_manager.input_hist_raw]
     saved = [cell.strip() for cell in cells if cell.strip()]
+    first, *others = executed[-len(saved) - 1 :]
+    if others and _is_injected(others[0]):
+        return [first, *others[1:]] == saved
     return executed[-len(saved) :] == saved
+
+
+def _is_injected(source: str) -> bool:
+    """Whether a cell is papermill's: its mark, then nothing but constants for known parameters."""
+    if not source.startswith("# Parameters\n"):
+        return False
+    lines = ast.parse(source).body
+    return all(
+        isinstance(line, ast.Assign)
+        and isinstance(line.value, ast.Constant)
+        and all(isinstance(name, ast.Name) and name.id in Parameters.model_fields for name in line.targets)
+        for line in lines
+    )
 
 
 def _begin_by_hand(context: Context, notebook: Notebook) -> dict[str, Any] | None:

@@ -20,13 +20,15 @@ def run_notebooks(
     *,
     jobs: int = 1,
     force: bool = False,
+    alone: bool = False,
     render: Render = draw,
 ) -> bool:
     """Run what is stale of the named notebooks and of what they read.
 
     When none is named all run but those on request that were never begun. `force` runs the named ones even
-    when fresh. Draws tables and figures afterwards. Returns whether everything succeeded; errors of
-    notebooks are printed. Raises BusyError while another run goes on.
+    when fresh; `alone` takes what they read as it lies there, however it stands. Draws tables and figures
+    afterwards. Returns whether everything succeeded; errors of notebooks are printed. Raises BusyError while
+    another run goes on.
     """
     chosen = [find_notebook(name, context.notebooks) for name in names] or wanted_notebooks(context)
     lock = context.folder / ".lock"
@@ -35,7 +37,7 @@ def run_notebooks(
         if force:
             for notebook in chosen:
                 context.manifest_file(notebook).unlink(missing_ok=True)
-        succeeded = _run_doit(context, chosen, jobs)
+        succeeded = _run_doit(context, chosen, jobs, alone=alone)
         if refresh_drawing(context, render=render):
             print(f"drew tables and figures in {context.folder}")
         return succeeded
@@ -43,13 +45,13 @@ def run_notebooks(
         release(lock)
 
 
-def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int) -> bool:
+def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int, *, alone: bool) -> bool:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
     def task_notebook() -> Iterator[dict[str, Any]]:
         for notebook in context.notebooks:
-            yield _task(context, notebook)
+            yield _task(context, notebook, [] if alone else sources_of(notebook, context.notebooks))
 
     configuration = {
         "backend": "json",
@@ -61,7 +63,7 @@ def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int) -> bool:
     return DoitMain(loader).run(["run", *(["-n", str(jobs)] if jobs > 1 else [])]) == 0
 
 
-def _task(context: Context, notebook: Notebook) -> dict[str, Any]:
+def _task(context: Context, notebook: Notebook, sources: Sequence[Notebook]) -> dict[str, Any]:
     from doit.exceptions import TaskFailed
 
     def act() -> TaskFailed | None:
@@ -78,7 +80,7 @@ def _task(context: Context, notebook: Notebook) -> dict[str, Any]:
         "basename": notebook.name,
         "actions": [act],
         "targets": [str(context.manifest_file(notebook))],
-        "task_dep": [source.name for source in sources_of(notebook, context.notebooks)],
+        "task_dep": [source.name for source in sources],
         "uptodate": [fresh],
         "io": {"capture": False},
     }

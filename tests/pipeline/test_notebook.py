@@ -85,6 +85,17 @@ def test_all_cells_by_hand_in_order_count_as_a_run(checkout, monkeypatch):
     assert run_cells(checkout, monkeypatch, executed=checkout.make).state is State.FRESH
 
 
+@pytest.mark.parametrize(
+    ("injected", "counts"),
+    [('profile = "tiny"\nseeds = 3', True), ("run = None", False), ("seed = print()", False)],
+)
+def test_the_parameters_of_papermill_do_not_stand_in_the_way(checkout, monkeypatch, injected, counts):
+    first, *others = checkout.make
+    cells = [first, f"# Parameters\n{injected}", *others]
+    state = run_cells(checkout, monkeypatch, executed=cells).state
+    assert state is (State.FRESH if counts else State.STALE)
+
+
 def test_other_cells_by_hand_do_not(checkout, monkeypatch):
     standing = run_cells(checkout, monkeypatch, executed=[*checkout.make[:-1], "seed = 7", checkout.make[-1]])
     assert "by hand" in standing.reasons[0]

@@ -53,6 +53,15 @@ def test_a_notebook_on_request_runs_when_it_is_named_and_is_kept_fresh_from_then
     assert checkout.run() == ["02"]
 
 
+def test_a_notebook_runs_alone_on_what_lies_there(checkout):
+    checkout.run()
+    (checkout.context.folder / "work/made/number.txt").write_text("5")
+    assert checkout.run("02", alone=True) == ["02"] and checkout.succeeded
+    standings = examine_all(checkout.context)
+    assert standings["01_make"].state is State.STALE
+    assert all("01_make" in reason for reason in standings["02_use"].reasons)
+
+
 def test_the_manifest_says_what_was_run(checkout):
     checkout.run("01")
     context = checkout.context
