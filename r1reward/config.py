@@ -30,13 +30,14 @@ def load_profile(
 ) -> Profile:
     """Read a profile by name, or from the path of a TOML file.
 
+    A file may lay its settings over those of a profile of the package: `extends = "paper"`.
     `mini+released` lays `profiles/presets/released.toml` over `mini`, as `preset="released"` does; the
     profile is then called `mini+released`. `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
     Raises ProfileError for an unknown file, key or value.
     """
     text, _, suffix = str(name).rpartition("+") if "+" in Path(name).name else (str(name), "", "")
     preset = suffix or preset
-    layers = [_read_layer(_profile_path(text, PROFILE_FOLDER))]
+    layers = _read_profile(_profile_path(text, PROFILE_FOLDER))
     if preset:
         layers.append(_read_layer(_profile_path(preset, PROFILE_FOLDER / "presets")))
     if overrides:
@@ -68,6 +69,17 @@ def _profile_path(name: str, folder: Path) -> Path:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
         raise ProfileError(f"there is no profile {path}; known here: {known}")
     return path
+
+
+def _read_profile(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The layers of a profile's file: what it extends, then itself."""
+    file, values = _read_layer(path)
+    below = values.pop("extends", None)
+    if below is None:
+        return [(file, values)]
+    if below not in profile_names():
+        raise ProfileError(f"{file}: extends = {below!r}; known: {', '.join(profile_names())}")
+    return [_read_layer(PROFILE_FOLDER / f"{below}.toml"), (file, values)]
 
 
 def _read_layer(path: Path) -> tuple[str, dict[str, Any]]:

@@ -41,6 +41,17 @@ def test_overrides_win_and_leave_the_rest(tmp_path):
     assert profile.name == "own+released"
 
 
+def test_a_file_lays_its_settings_over_a_profile_that_it_extends(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('extends = "paper"\nname = "own"\n[data]\nroot = "/data"\n')
+    own, paper = load_profile(file), load_profile("paper")
+    assert (own.name, own.data.root, own.rl) == ("own", "/data", paper.rl)
+    assert own.data.annotator == paper.data.annotator == "openai"
+    file.write_text('extends = "papper"\nname = "own"\n')
+    with pytest.raises(ProfileError, match="extends = 'papper'; known: gpu, mini, paper"):
+        load_profile(file)
+
+
 def test_unknown_keys_name_file_key_and_near_match(tmp_path):
     faults = "seds = 2\n[rl]\nlerning_rate = 1.0\n[data.openai]\nmodle = 1\n"
     path = write_atomic(tmp_path / "own.toml", MINIMAL + faults)

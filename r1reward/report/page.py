@@ -195,7 +195,9 @@ def _cell(value: object) -> str:
 
 
 def _read_manifests(root: Path) -> dict[str, dict[str, Any]]:
-    return {path.stem: read_json(path) for path in sorted((root / "manifests").glob("[0-9]*.json"))}
+    """Of finished notebooks; one that was cut short leaves another kind of file beside them."""
+    files = sorted((root / "manifests").glob("[0-9]*.json"))
+    return {path.stem: read_json(path) for path in files if not path.name.endswith(".attempt.json")}
 
 
 def _manifests(root: Path) -> str:

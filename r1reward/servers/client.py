@@ -155,7 +155,7 @@ def _import_openai() -> Any:
     try:
         import openai  # noqa: PLC0415
     except ImportError as error:
-        raise ServerError('the extra is missing: pip install "r1reward[api]"') from error
+        raise ServerError('the extra is missing: pip install -e ".[api]" in the checkout') from error
     return openai
 
 

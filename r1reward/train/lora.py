@@ -45,7 +45,7 @@ def add_adapters(model: Any, settings: LoraSettings, *, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError('the extra is missing: pip install "r1reward[lora]"') from error
+        raise ImportError('the extra is missing: pip install -e ".[lora]" in the checkout') from error
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules=TARGETS)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

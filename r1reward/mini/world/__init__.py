@@ -24,9 +24,26 @@ from r1reward.mini.world.sources import (
     write_vl_feedback,
     write_wildvision,
 )
-from r1reward.settings import WorldSettings
+from r1reward.settings import Profile, WorldSettings
 
-__all__ = ["write_world"]
+__all__ = ["find_sources", "write_world"]
+
+
+def find_sources(profile: Profile, world: Path, seed: int) -> Path:
+    """The folder of the original files: `data.root`, or `world`, into which the mini world is written.
+
+    Raises ValueError where a full-size model has no `data.root`: an annotator that is paid would be asked
+    about the mini world.
+    """
+    if profile.data.root:
+        return Path(profile.data.root)
+    if profile.model.prompt != "mini":
+        raise ValueError(
+            f"data.root of the profile {profile.name} is empty, and the mini world is for the tiny model: put "
+            f'extends = "{profile.name}" and data.root into a profile of your own (docs/guide.md)'
+        )
+    write_world(world, profile.world, seed)
+    return world
 
 
 def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
