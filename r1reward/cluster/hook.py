@@ -120,7 +120,9 @@ def _require_version() -> None:
     try:
         found = version("openrlhf")
     except PackageNotFoundError as error:
-        raise UpstreamError('OpenRLHF is not installed: pip install -e ".[openrlhf]" in the checkout') from error
+        raise UpstreamError(
+            'OpenRLHF is not installed: pip install -e ".[openrlhf]" in the checkout'
+        ) from error
     if found != OPENRLHF:
         raise UpstreamError(f"this was written for openrlhf {OPENRLHF}, {found} is installed")
 

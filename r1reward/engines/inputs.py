@@ -12,6 +12,7 @@ import r1reward.torchvision_ops  # noqa: F401
 # isort: split
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,26 @@ from r1reward.engines.base import PictureError, PromptTooLongError
 from r1reward.types import Request
 
 FRAMES_PER_SECOND = 2.0
+VISION_END = "<|vision_end|>"
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPrompts:
+    """Prompts of B requests of which G beginnings, pictures included, are written once.
+
+    `beginnings` is a batch of G rows as `encode` returns it; `rows` (B,) is the beginning of each request;
+    `rest` and `rest_mask` (B, R) are the tokens that follow, left-padded.
+    """
+
+    beginnings: Batch
+    rows: Tensor
+    rest: Tensor
+    rest_mask: Tensor
+
+    def lengths(self) -> list[int]:
+        """Tokens of each request's prompt."""
+        return (self.beginnings["attention_mask"].sum(1)[self.rows] + self.rest_mask.sum(1)).tolist()
 
 
 def load_picture(path: str | Path, *, origin: str = "") -> Image.Image:
@@ -83,6 +103,78 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
     if max_prompt_tokens is not None:
         check_lengths(batch["attention_mask"].sum(dim=1).tolist(), requests, max_prompt_tokens)
     return batch
+
+
+def encode_shared(
+    processor: Any, requests: Sequence[Request], *, max_prompt_tokens: int | None = None
+) -> SharedPrompts | None:
+    """Prompts of requests that share pictures: what they begin with in common is encoded once.
+
+    None where no two requests have the same pictures. Raises what `encode` raises.
+    """
+    first: dict[tuple[tuple[str, ...], ...], Request] = {}
+    for request in requests:
+        first.setdefault((request.images, request.frames), request)
+    if len(first) == len(requests) or ((), ()) in first:
+        return None
+    numbers = {pictures: number for number, pictures in enumerate(first)}
+    rows = [numbers[request.images, request.frames] for request in requests]
+    tails = processor.tokenizer([_tail(processor, one) for one in requests], add_special_tokens=False)
+    asked: list[list[list[int]]] = [[] for _ in first]
+    for ids, row in zip(tails["input_ids"], rows, strict=True):
+        asked[row].append(ids[:-1])
+    common = [_shared_start(group) for group in asked]
+    beginnings = _begin(processor, list(first.values()), common)
+    rest, rest_mask = left_pad(
+        [ids[len(common[row]) :] for ids, row in zip(tails["input_ids"], rows, strict=True)]
+    )
+    shared = SharedPrompts(beginnings, torch.tensor(rows), rest, rest_mask)
+    if max_prompt_tokens is not None:
+        check_lengths(shared.lengths(), requests, max_prompt_tokens)
+    return shared
+
+
+def left_pad(token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) with zeros on the left, and their mask (B, T), 1 at tokens."""
+    length = max(map(len, token_ids))
+    ids, mask = torch.zeros(2, len(token_ids), length, dtype=torch.long)
+    for row, tokens in enumerate(token_ids):
+        ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, length - len(tokens) :] = 1
+    return ids, mask
+
+
+def _shared_start(rows: Sequence[list[int]]) -> list[int]:
+    """The tokens with which all rows begin."""
+    shortest = min(rows, key=len)
+    differs = (place for place, token in enumerate(shortest) if any(row[place] != token for row in rows))
+    return shortest[: next(differs, len(shortest))]
+
+
+def _tail(processor: Any, request: Request) -> str:
+    """The rendered prompt behind its last picture, which need not be loaded for it."""
+    content: list[dict[str, Any]] = [{"type": "image", "image": path} for path in request.images]
+    content += [{"type": "video", "video": request.frames}] if request.frames else []
+    messages = [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]
+    return render_chat(processor, messages).rpartition(VISION_END)[2]
+
+
+def _begin(processor: Any, requests: Sequence[Request], common: Sequence[Sequence[int]]) -> Batch:
+    """A batch of what stands up to the last picture of each request, and of `common` text tokens after it."""
+    batch = encode(processor, requests)
+    end = processor.tokenizer.convert_tokens_to_ids(VISION_END)
+    heads: list[list[list[int]]] = []
+    for ids, types, mask in zip(
+        batch["input_ids"], batch["mm_token_type_ids"], batch["attention_mask"].bool(), strict=True
+    ):
+        shown = ids[mask].tolist()
+        stop = len(shown) - shown[::-1].index(end)
+        heads.append([shown[:stop], types[mask].tolist()[:stop]])
+    ids, mask = left_pad([[*head, *text] for (head, _), text in zip(heads, common, strict=True)])
+    types, _ = left_pad(
+        [[*kinds, *([0] * len(text))] for (_, kinds), text in zip(heads, common, strict=True)]
+    )
+    return {**batch, "input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types}
 
 
 def render_chat(processor: Any, messages: list[dict[str, Any]]) -> str:

@@ -9,6 +9,8 @@ import r1reward.torchvision_ops  # noqa: F401
 
 # isort: split
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -21,6 +23,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 GROUPED = "r1reward_grouped_sdpa"
+# Tokens that a feed-forward layer takes at once without gradient: what it makes of them stays in the cache.
+PART = 2048
 
 
 class RoomyLayer(DynamicLayer):
@@ -59,12 +63,25 @@ def roomy_cache(model: Any, *, room: int) -> Cache:
 
 
 def speed_up(model: Any) -> Any:
-    """Switch grouped attention on and the patch embedding to a matrix product; returns the model."""
+    """Switch on grouped attention, a patch embedding by matrix product, and feed-forward layers by parts."""
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(GROUPED)
     embedding = model.model.visual.patch_embed
     embedding.forward = MethodType(_embed_patches, embedding)
+    for layer in model.model.language_model.layers:
+        layer.mlp.forward = MethodType(_feed_by_parts, layer.mlp)
     return model
+
+
+@contextmanager
+def last_token_only(model: Any) -> Iterator[None]:
+    """Inside, only hidden states of last tokens count: the last feed-forward layer skips all others."""
+    last = model.model.language_model.layers[-1].mlp
+    last.last_token_only = True
+    try:
+        yield
+    finally:
+        last.last_token_only = False
 
 
 def grouped_attention(
@@ -89,6 +106,19 @@ def grouped_attention(
         folded, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling")
     )
     return output.reshape(batch, 1, heads, width), None
+
+
+def _feed_by_parts(self: Any, hidden_states: Tensor) -> Tensor:
+    """Qwen's feed-forward layer; without gradient a few thousand tokens at a time."""
+    forward = type(self).forward
+    if getattr(self, "last_token_only", False) and hidden_states.shape[1] > 1:
+        fed = torch.zeros_like(hidden_states)
+        fed[:, -1] = forward(self, hidden_states[:, -1])
+        return fed
+    if torch.is_grad_enabled() or hidden_states[..., 0].numel() <= PART:
+        return forward(self, hidden_states)
+    parts = hidden_states.flatten(0, -2).split(PART)
+    return torch.cat([forward(self, part) for part in parts]).view_as(hidden_states)
 
 
 def _embed_patches(self: Any, hidden_states: Tensor) -> Tensor:

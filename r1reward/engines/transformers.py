@@ -21,11 +21,11 @@ from torch import Tensor
 from transformers import Cache
 
 from r1reward.engines.base import EngineError, NonFiniteError, Progress, Sampling
-from r1reward.engines.inputs import Batch, encode
+from r1reward.engines.inputs import SharedPrompts, encode, encode_shared
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
 from r1reward.engines.outputs import read_completion
-from r1reward.engines.speed import roomy_cache, speed_up
+from r1reward.engines.speed import last_token_only, roomy_cache, speed_up
 from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request
 
@@ -75,14 +75,15 @@ class TransformersEngine:
         training = self.model.training
         self.model.eval()
         try:
-            while len(done) < len(wanted):
-                part = wanted[len(done) : len(done) + self.batch_size]
-                try:
-                    done |= self._answer(requests, part, sampling)
-                except (RuntimeError, MemoryError) as error:
-                    self._halve(error, len(part))
-                if progress:
-                    progress(len(done), len(wanted))
+            with last_token_only(self.model):
+                while len(done) < len(wanted):
+                    part = wanted[len(done) : len(done) + self.batch_size]
+                    try:
+                        done |= self._answer(requests, part, sampling)
+                    except (RuntimeError, MemoryError) as error:
+                        self._halve(error, len(part))
+                    if progress:
+                        progress(len(done), len(wanted))
         finally:
             self.model.train(training)
         samples = range(sampling.samples)
@@ -114,18 +115,30 @@ class TransformersEngine:
     ) -> dict[tuple[int, int], Completion]:
         """Completions of one batch of (request index, sample); a request's prompt is read once."""
         indices = list(dict.fromkeys(index for index, _ in part))
-        batch = encode(
-            self.processor, [requests[index] for index in indices], max_prompt_tokens=self.max_prompt_tokens
-        )
-        batch = {name: value.to(self.model.device) for name, value in batch.items()}
-        rows = torch.tensor([indices.index(index) for index, _ in part], device=self.model.device)
+        places = {index: place for place, index in enumerate(indices)}
+        prompts = self._encode([requests[index] for index in indices])
+        rows = torch.tensor([places[index] for index, _ in part], device=self.model.device)
         draws = torch.stack([_draws(sampling, index, sample) for index, sample in part]).to(self.model.device)
-        tokens, log_probs = self._decode(batch, rows, draws, sampling)
+        tokens, log_probs = self._decode(prompts, rows, draws, sampling)
         return dict(zip(part, self._completions(tokens.tolist(), log_probs.tolist()), strict=True))
 
-    def _decode(self, batch: Batch, rows: Tensor, draws: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    def _encode(self, requests: list[Request]) -> SharedPrompts:
+        """Prompts whose common beginnings, pictures included, stand there once."""
+        limit, device = {"max_prompt_tokens": self.max_prompt_tokens}, self.model.device
+        shared = encode_shared(self.processor, requests, **limit)
+        if shared is None:
+            nothing = torch.zeros(len(requests), 0, dtype=torch.long)
+            batch = encode(self.processor, requests, **limit)
+            shared = SharedPrompts(batch, torch.arange(len(requests)), nothing, nothing)
+        beginnings = {name: value.to(device) for name, value in shared.beginnings.items()}
+        others = (shared.rows, shared.rest, shared.rest_mask)
+        return SharedPrompts(beginnings, *(value.to(device) for value in others))
+
+    def _decode(
+        self, prompts: SharedPrompts, rows: Tensor, draws: Tensor, sampling: Sampling
+    ) -> tuple[Tensor, Tensor]:
         """Token ids and log-probs (N, T) of N answers; row i continues prompt `rows[i]`; -1 after the end."""
-        cache, logits, mask, position = self._read_prompts(batch, rows, draws.shape[1])
+        cache, logits, mask, position = self._read_prompts(prompts, rows, draws.shape[1])
         tokens = torch.full(draws.shape, -1, dtype=torch.long, device=draws.device)
         log_probs = torch.zeros(draws.shape, device=draws.device)
         stops = torch.tensor(self._stop_ids(), device=draws.device)
@@ -149,37 +162,44 @@ class TransformersEngine:
                 )
                 running = running[running]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            hidden = self.model.model(
-                input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=position,
-                past_key_values=cache,
-                use_cache=True,
-            )[0]
+            hidden = self._read(cache, token[:, None], mask=mask, position=position)
             logits = self.model.lm_head(hidden[:, -1])
             position = position + 1
         return tokens, log_probs
 
-    def _read_prompts(self, batch: Batch, rows: Tensor, room: int) -> tuple[Cache, Tensor, Tensor, Tensor]:
+    def _read_prompts(
+        self, prompts: SharedPrompts, rows: Tensor, room: int
+    ) -> tuple[Cache, Tensor, Tensor, Tensor]:
         """Cache, next-token logits (N, V), mask (N, P) and next position (3, N, 1) of N answers."""
-        cache = roomy_cache(self.model, room=room)
+        batch, rest_mask = prompts.beginnings, prompts.rest_mask
+        cache = roomy_cache(self.model, room=rest_mask.shape[1] + room)
         positions, deltas = position_ids(self.model, batch)
         pixels = {
             name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))
         }
-        hidden = self.model.model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            position_ids=positions,
+        mask = batch["attention_mask"]
+        hidden = self._read(cache, batch["input_ids"], mask=mask, position=positions, **pixels)
+        position = mask.sum(1, keepdim=True) + deltas
+        if rest_mask.shape[1]:
+            cache.batch_select_indices(prompts.rows)
+            mask, position = torch.cat([mask[prompts.rows], rest_mask], dim=1), position[prompts.rows]
+            positions = (position + rest_mask.cumsum(1) - 1).expand(3, -1, -1)
+            hidden = self._read(cache, prompts.rest, mask=mask, position=positions)
+            position = position + rest_mask.sum(1, keepdim=True)
+        if len(rows) != len(hidden):
+            cache.batch_select_indices(rows)
+        return cache, self.model.lm_head(hidden[rows, -1]), mask[rows], position[rows].expand(3, -1, -1)
+
+    def _read(self, cache: Cache, ids: Tensor, *, mask: Tensor, position: Tensor, **pixels: Tensor) -> Tensor:
+        """Hidden states (N, T, H) of tokens (N, T) behind those in the cache, which takes them in."""
+        return self.model.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
             past_key_values=cache,
             use_cache=True,
             **pixels,
         )[0]
-        if len(rows) != len(hidden):
-            cache.batch_select_indices(rows)
-        mask = batch["attention_mask"][rows]
-        position = (mask.sum(1, keepdim=True) + deltas[rows]).expand(3, -1, -1)
-        return cache, self.model.lm_head(hidden[rows, -1]), mask, position
 
     def _pick(self, logits: Tensor, draws: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Next tokens and their log-probs (N,); draws in [0, 1) choose by the inverse of the distribution."""

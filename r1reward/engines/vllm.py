@@ -46,7 +46,9 @@ class VLLMEngine:
         try:
             from vllm import LLM  # type: ignore[import-not-found]  # noqa: PLC0415
         except ImportError as error:
-            raise EngineError(f'the extra is missing: pip install -e ".[vllm]" in the checkout ({error})') from error
+            raise EngineError(
+                f'the extra is missing: pip install -e ".[vllm]" in the checkout ({error})'
+            ) from error
         llm = LLM(
             model=model_folder(path),
             dtype=model.dtype,

@@ -52,3 +52,17 @@ def requests_(pictures: list[str]) -> list[Request]:
         Request(TEXTS[1] * 2, frames=(one, other, one, other), origin="pairs.jsonl, row 5"),
         Request(TEXTS[0], (odd,), (one, other), origin="pairs.jsonl, row 6"),
     ]
+
+
+@pytest.fixture(scope="session")
+def sharing(pictures: list[str]) -> list[Request]:
+    """Several questions about one picture, about one video and pictures with it, and one about another."""
+    one, wide, other, odd = pictures
+    return [
+        Request("compare : is it red ? or green ?", (one,), origin="row 1"),
+        Request("which way ? left", (odd,), (one, other), origin="row 2"),
+        Request("compare : is it red ?", (one,), origin="row 3"),
+        Request("compare : is it <|vision_end|> <|im_end|> red ? or blue ?", (one,), origin="row 4"),
+        Request("no words in common", (odd,), (one, other), origin="row 5"),
+        Request("say yes .", (wide, odd), origin="row 6"),
+    ]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from r1reward.engines import inputs
 from r1reward.engines.base import PictureError, PromptTooLongError
-from r1reward.engines.inputs import build_messages, encode, load_picture
+from r1reward.engines.inputs import build_messages, encode, encode_shared, load_picture
 from r1reward.types import Request
 
 
@@ -102,3 +102,41 @@ def test_a_picture_is_loaded_once_a_batch(
     assert loaded == pictures[:2]
     alone = encode(tiny[1], rows[1:])
     assert together["pixel_values"][-len(alone["pixel_values"]) :].equal(alone["pixel_values"])
+
+
+def test_shared_beginnings_and_the_rest_are_the_prompts(
+    tiny: tuple[Any, Any], sharing: list[Request]
+) -> None:
+    plain, shared = encode(tiny[1], sharing), encode_shared(tiny[1], sharing)
+    assert shared is not None
+    assert shared.rows.tolist() == [0, 1, 0, 0, 1, 2]
+    for row, kind in enumerate(shared.rows.tolist()):
+        for name in ("input_ids", "mm_token_type_ids"):
+            begun = shared.beginnings[name][kind][shared.beginnings["attention_mask"][kind].bool()].tolist()
+            rest = shared.rest[row][shared.rest_mask[row].bool()].tolist()
+            if name == "mm_token_type_ids":
+                rest = [0] * len(rest)
+            assert begun + rest == plain[name][row][plain["attention_mask"][row].bool()].tolist()
+    assert len(shared.beginnings["image_grid_thw"]) == 4 and len(plain["image_grid_thw"]) == 7
+    assert len(shared.beginnings["second_per_grid_ts"]) == 1
+    assert shared.lengths() == plain["attention_mask"].sum(1).tolist()
+    assert int(shared.rest_mask.sum(1).min()) >= 1
+    common = tiny[1].tokenizer.decode(shared.beginnings["input_ids"][0])
+    assert common.endswith("compare : is it ")
+
+
+def test_nothing_is_shared_without_pictures_in_common(
+    tiny: tuple[Any, Any], requests_: list[Request], sharing: list[Request]
+) -> None:
+    assert encode_shared(tiny[1], requests_) is None
+    assert encode_shared(tiny[1], [Request("one"), Request("two")]) is None
+    assert encode_shared(tiny[1], sharing[:2]) is None
+
+
+def test_a_shared_prompt_that_is_too_long_names_its_row(
+    tiny: tuple[Any, Any], sharing: list[Request]
+) -> None:
+    lengths = encode(tiny[1], sharing)["attention_mask"].sum(1).tolist()
+    row, limit = lengths.index(max(lengths)), max(lengths) - 1
+    with pytest.raises(PromptTooLongError, match=rf"row {row + 1} has {limit + 1} tokens"):
+        encode_shared(tiny[1], sharing, max_prompt_tokens=limit)

@@ -1,9 +1,11 @@
 from typing import Any
 
+import pytest
 import torch
 
+from r1reward.engines import speed
 from r1reward.engines.inputs import encode
-from r1reward.engines.speed import GROUPED, speed_up
+from r1reward.engines.speed import GROUPED, last_token_only, speed_up
 from r1reward.mini.tiny import build_tiny
 from r1reward.types import Request
 
@@ -22,6 +24,22 @@ def test_a_faster_model_computes_the_same(requests_: list[Request], pictures: li
     torch.testing.assert_close(outputs[0][0], outputs[1][0], atol=1e-5, rtol=0)
     for one, other in zip(outputs[0][1], outputs[1][1], strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_feed_forward_by_parts_and_of_the_last_token_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = build_tiny(1)
+    layer = model.model.language_model.layers[-1].mlp
+    states = torch.randn(3, 10, layer.gate_proj.in_features)
+    with torch.inference_mode():
+        expected = layer(states)
+        speed_up(model)
+        monkeypatch.setattr(speed, "PART", 4)
+        torch.testing.assert_close(layer(states), expected)
+        with last_token_only(model):
+            torch.testing.assert_close(layer(states)[:, -1], expected[:, -1])
+            assert not layer(states)[:, :-1].any()
+            torch.testing.assert_close(layer(states[:, :1]), expected[:, :1])
+        torch.testing.assert_close(layer(states), expected)
 
 
 def test_a_faster_model_decodes_the_same(requests_: list[Request]) -> None:

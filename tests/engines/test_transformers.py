@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from r1reward.engines import transformers
 from r1reward.engines.base import EngineError, PictureError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import answer_log_probs, vision_token_ids
@@ -28,6 +29,19 @@ def test_answers_do_not_depend_on_what_shares_their_batch(
     narrow = TransformersEngine(*tiny, batch_size=1).generate(requests_, SAMPLED)
     tokens = [[[c.token_ids for c in row] for row in answers] for answers in (wide, narrow)]
     assert tokens[0] == tokens[1]
+
+
+@pytest.mark.parametrize("sampling", [SAMPLED, Sampling(16, temperature=0)], ids=["sampled", "greedy"])
+def test_answers_do_not_depend_on_what_is_read_once(
+    tiny: tuple[Any, Any], sharing: list[Request], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(*tiny, batch_size=64)
+    shared = engine.generate(sharing, sampling)
+    monkeypatch.setattr(transformers, "encode_shared", lambda *_, **__: None)
+    for row, other in zip(shared, engine.generate(sharing, sampling), strict=True):
+        for one, alone in zip(row, other, strict=True):
+            assert one.token_ids == alone.token_ids
+            assert one.log_probs == pytest.approx(alone.log_probs, abs=1e-4)
 
 
 def test_greedy_answers_are_those_of_the_library(

@@ -25,6 +25,7 @@ def drawn(tmp_path_factory):
         "seeds": [0, 1],
     }
     write_json(root / "manifests" / "01_x.json", manifest)
+    write_json(root / "manifests" / "02_y.attempt.json", {"lock": {}, "outcome": "was cut short"})
     render(root)
     return (root / "index.html").read_text()
 

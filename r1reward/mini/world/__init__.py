@@ -39,8 +39,8 @@ def find_sources(profile: Profile, world: Path, seed: int) -> Path:
         return Path(profile.data.root)
     if profile.model.prompt != "mini":
         raise ValueError(
-            f"data.root of the profile {profile.name} is empty, and the mini world is for the tiny model: put "
-            f'extends = "{profile.name}" and data.root into a profile of your own (docs/guide.md)'
+            f"data.root of the profile {profile.name} is empty, and the mini world is for the tiny model: "
+            f'put extends = "{profile.name}" and data.root into a profile of your own (docs/guide.md)'
         )
     write_world(world, profile.world, seed)
     return world
