@@ -63,7 +63,7 @@ test-cluster: $(CLUSTER_STAMP)
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright r1reward
+	$(BIN)/pyright
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 format: setup

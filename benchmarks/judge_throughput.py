@@ -47,10 +47,10 @@ def judge_one_by_one(model_name: str, requests: list[Request]) -> list[str]:
         ]
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]
         prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        pictures, _ = process_vision_info(messages)
+        pictures = process_vision_info(messages)[0]
         inputs = processor(text=[prompt], images=pictures, return_tensors="pt")
         with torch.inference_mode():
-            output = model.generate(
+            output = model.generate(  # pyright: ignore[reportAttributeAccessIssue]
                 **inputs, max_new_tokens=TOKENS, do_sample=False, suppress_tokens=suppressed
             )
         answer = output[0, inputs["input_ids"].shape[1] :]

@@ -18,6 +18,7 @@ from r1reward.mini.world import write_world
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, WorldSettings
 from r1reward.train.learner import choose_prompts, make_learner
 from r1reward.train.rl import take_step
+from r1reward.train.tasks import JudgeTask
 
 PARTS = ("rollout_seconds", "old_log_prob_seconds", "update_seconds", "seconds")
 
@@ -35,7 +36,7 @@ def measure(model: str, *, batch: int, max_new_tokens: int, steps: int) -> list[
         settings=settings,
         model_settings=ModelSettings(max_pixels=12544),
         engine_settings=EngineSettings(batch_size=batch, max_new_tokens=max_new_tokens),
-        judge=ScriptedConsistencyJudge(),
+        task=JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt="mini"),
         seed=0,
         steps=steps + 1,
     )

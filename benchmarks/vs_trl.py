@@ -37,11 +37,12 @@ import torch
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.engines.loading import load_processor, model_folder
 from r1reward.judge.consistency import ScriptedConsistencyJudge
-from r1reward.judge.reward_model import judge_request, read_vote
+from r1reward.judge.reward_model import judge_request
 from r1reward.mini.world import write_world
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, WorldSettings
 from r1reward.train.learner import BETAS, make_learner
-from r1reward.train.rl import score, take_step
+from r1reward.train.rl import take_step
+from r1reward.train.tasks import JudgeTask
 from r1reward.types import Completion, PreferencePair
 
 MODEL = ModelSettings(max_pixels=12544)
@@ -125,7 +126,7 @@ def run_ours(
         settings=settings,
         model_settings=MODEL,
         engine_settings=engine,
-        judge=ScriptedConsistencyJudge(),
+        task=make_task(settings),
         seed=0,
         steps=arguments.steps + 1,
     )
@@ -144,7 +145,7 @@ def run_trl(
 ) -> tuple[list[dict[str, float]], dict[str, Any], float]:
     """The same of TRL's trainer, whose rows are kept by a callback."""
     from transformers import AutoModelForImageTextToText, TrainerCallback  # noqa: PLC0415
-    from trl import GRPOTrainer  # noqa: PLC0415
+    from trl import GRPOTrainer  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     rows: list[dict[str, float]] = []
 
@@ -179,6 +180,11 @@ def run_trl(
     return rows, described, before
 
 
+def make_task(settings: RLSettings) -> JudgeTask:
+    """The rewards of both sides."""
+    return JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt=MODEL.prompt)
+
+
 def trl_dataset(pairs: list[PreferencePair]) -> Any:
     """The prompts in our order; `place` finds a prompt's pair again."""
     from datasets import Dataset, Image, List  # noqa: PLC0415
@@ -202,12 +208,8 @@ def trl_reward(pairs: list[PreferencePair]) -> Callable[..., list[float]]:
         answers = [
             Completion(text, tuple(ids), (), "stop") for text, ids in zip(texts, completion_ids, strict=True)
         ]
-        trajectories = score(
-            [pairs[index] for index in place],
-            [(read_vote(answer),) for answer in answers],
-            judge=ScriptedConsistencyJudge(),
-            settings=RLSettings(),
-        )
+        asked = [pairs[index] for index in place]
+        trajectories = make_task(RLSettings()).score(asked, [(answer,) for answer in answers])
         return [trajectory.reward for trajectory in trajectories]
 
     return reward
@@ -215,7 +217,7 @@ def trl_reward(pairs: list[PreferencePair]) -> Callable[..., list[float]]:
 
 def trl_config(arguments: argparse.Namespace) -> Any:
     """GRPO with as many updates a generation as ours; one row of logs a step."""
-    from trl import GRPOConfig  # noqa: PLC0415
+    from trl import GRPOConfig  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     update = arguments.completions // 2
     micro = min(update, arguments.trl_micro_batch)
