@@ -34,7 +34,7 @@ def picture(tmp_path):
 def test_the_world_s_prompts_are_read_by_the_real_readers(world, tmp_path):
     found = read_prompts(world / "prompts", style="mini", cache=tmp_path)
     counts = {name: sum(one.source == name for one in found) for name in PROMPT_SETS}
-    assert counts == {"v_star": 18, "arxivqa": 8, "thinklite_vl": 25, "deepeyes_47k": 0}
+    assert counts == {"v_star": 18, "arxivqa": 2, "thinklite_vl": 30, "deepeyes_47k": 0}
     assert all(one.answer and len(one.images) == 1 and "<image>" not in one.text for one in found)
     chosen = [one for one in found if one.source == "arxivqa"]
     assert all(" A : " in one.text and one.answer in "ABCD" for one in chosen)

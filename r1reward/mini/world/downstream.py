@@ -36,16 +36,18 @@ from r1reward.mini.world.sources import write_parquet
 SUMS = tuple(str(total) for total in range(19))
 CHOICES = {**OPTIONS, "sum": SUMS}
 # Which tasks a set or benchmark asks about.
+# Prompts ask what the judge can compare: no sums, and little with options, which it knows with letters alone.
 PROMPT_TASKS = {
     "v_star": {"crowd": 1.0},
-    "arxivqa": {"colour": 0.15, "shape": 0.2, "count": 0.25, "digit": 0.25, "sum": 0.15},
+    "arxivqa": {"colour": 0.4, "count": 0.3, "digit": 0.3},
     "thinklite_vl": {
-        "sum": 0.1, "count": 0.3, "digit": 0.1, "existence": 0.2, "colours_3": 0.3,
+        "count": 0.25, "digit": 0.15, "existence": 0.25, "colours_3": 0.25, "describe": 0.1,
     },
 }  # fmt: skip
-PROMPT_SHARES = {"v_star": 0.35, "arxivqa": 0.15, "thinklite_vl": 0.5}
-# Lessons are about descriptions, too; the judge has not learnt to compare those of different things.
-LESSON_TASKS = PROMPT_TASKS | {
+PROMPT_SHARES = {"v_star": 0.35, "arxivqa": 0.05, "thinklite_vl": 0.6}
+LESSON_TASKS = {
+    "v_star": {"crowd": 1.0},
+    "arxivqa": {"colour": 0.15, "shape": 0.2, "count": 0.25, "digit": 0.25, "sum": 0.15},
     "thinklite_vl": {
         "sum": 0.2, "count": 0.2, "digit": 0.1, "existence": 0.2, "colours_3": 0.15, "describe": 0.15,
     },
