@@ -35,8 +35,8 @@ from r1reward.mini.world.sources import write_parquet
 
 SUMS = tuple(str(total) for total in range(19))
 CHOICES = {**OPTIONS, "sum": SUMS}
-# Which tasks a set or benchmark asks about.
-# Prompts ask what the judge can compare: no sums, and little with options, which it knows with letters alone.
+# Which tasks a set or benchmark asks about. Prompts ask what the judge can compare: no sums, and little with
+# options, which it knows with letters alone.
 PROMPT_TASKS = {
     "v_star": {"crowd": 1.0},
     "arxivqa": {"colour": 0.4, "count": 0.3, "digit": 0.3},
