@@ -24,7 +24,7 @@ from transformers.masking_utils import sdpa_mask
 
 GROUPED = "r1reward_grouped_sdpa"
 # Tokens that a feed-forward layer takes at once without gradient: what it makes of them stays in the cache.
-PART = 2048
+TOKENS_AT_ONCE = 2048
 
 
 class RoomyLayer(DynamicLayer):
@@ -115,9 +115,9 @@ def _feed_by_parts(self: Any, hidden_states: Tensor) -> Tensor:
         fed = torch.zeros_like(hidden_states)
         fed[:, -1] = forward(self, hidden_states[:, -1])
         return fed
-    if torch.is_grad_enabled() or hidden_states[..., 0].numel() <= PART:
+    if torch.is_grad_enabled() or hidden_states[..., 0].numel() <= TOKENS_AT_ONCE:
         return forward(self, hidden_states)
-    parts = hidden_states.flatten(0, -2).split(PART)
+    parts = hidden_states.flatten(0, -2).split(TOKENS_AT_ONCE)
     return torch.cat([forward(self, part) for part in parts]).view_as(hidden_states)
 
 

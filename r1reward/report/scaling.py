@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
 
 from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
@@ -156,6 +157,7 @@ def _draw_curves(axes: Axes, pool: Pool) -> None:
         axes.fill_between(shown, low, high, color=COLOURS[name], alpha=0.18, lw=0)
         axes.plot(shown, middle, **LOOKS[name])
     axes.set_xlabel("answers k")
+    axes.xaxis.set_major_locator(MultipleLocator(4))
     axes.set_ylim(top=101)
 
 

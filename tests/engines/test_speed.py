@@ -33,7 +33,7 @@ def test_feed_forward_by_parts_and_of_the_last_token_alone(monkeypatch: pytest.M
     with torch.inference_mode():
         expected = layer(states)
         speed_up(model)
-        monkeypatch.setattr(speed, "PART", 4)
+        monkeypatch.setattr(speed, "TOKENS_AT_ONCE", 4)
         torch.testing.assert_close(layer(states), expected)
         with last_token_only(model):
             torch.testing.assert_close(layer(states)[:, -1], expected[:, -1])
