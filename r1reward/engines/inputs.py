@@ -12,7 +12,7 @@ import r1reward.torchvision_ops  # noqa: F401
 # isort: split
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def _tail(processor: Any, request: Request) -> str:
 
 def _begin(processor: Any, requests: Sequence[Request], common: Sequence[Sequence[int]]) -> Batch:
     """A batch of what stands up to the last picture of each request, and of `common` text tokens after it."""
-    batch = encode(processor, requests)
+    batch = encode(processor, [replace(request, text="") for request in requests])
     end = processor.tokenizer.convert_tokens_to_ids(VISION_END)
     heads: list[list[list[int]]] = []
     for ids, types, mask in zip(

@@ -66,6 +66,7 @@ def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, ou
     found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
     assert (found["chosen"], found["separates"]) == (third, True)
     assert [sum(row["ended"]["reinforce_pp"]["collapsed"]) for row in found["tried"]] == [2, 5, 3]
+    assert [REFERENCE in row["ended"] for row in found["tried"]] == [False, True, True]
 
 
 def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
