@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from statistics import fmean
 
 from r1reward.downstream.questions import Question
 from r1reward.downstream.tournament import tournament_scores
@@ -14,7 +15,7 @@ from r1reward.types import Completion, Request, Trajectory
 class TournamentTask:
     """Answers to a prompt are compared with each other by R1-Reward; an answer's reward is its mean win.
 
-    Items are questions, whose reference answers are not looked at. Rewards are Score / (n - 1), between 0
+    Items are questions, whose reference answers no reward looks at. Rewards are Score / (n - 1), between 0
     and 1: GRPO measures them against the others of the prompt, so the scale only changes what is drawn.
     """
 
@@ -45,8 +46,31 @@ class TournamentTask:
         ]
 
     def metrics(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-        """How often answers of a prompt differ at all: without that there is nothing to learn."""
-        texts: dict[str, list[str]] = {}
+        """What the rewards rest on; the reference answers are looked at here alone.
+
+        `distinct_share`: how often answers of a prompt differ, without which there is nothing to learn.
+        `reference_share`: how often an answer is the reference's, word for word. `reference_above_share`: of
+        the pairs of such an answer and another one to the same prompt, how often it has the higher reward;
+        equal rewards count half, and a rollout without such a pair has none.
+        """
+        groups: dict[str, list[Trajectory]] = {}
         for one in trajectories:
-            texts.setdefault(one.item.label, []).append(one.completion.text)
-        return {"distinct_share": sum(len(set(group)) for group in texts.values()) / len(trajectories)}
+            groups.setdefault(one.item.label, []).append(one)
+        distinct = sum(len({one.completion.text for one in group}) for group in groups.values())
+        gaps = [
+            good.reward - other.reward
+            for group in groups.values()
+            for good in filter(_is_reference, group)
+            for other in group
+            if not _is_reference(other)
+        ]
+        shares = {
+            "distinct_share": distinct / len(trajectories),
+            "reference_share": sum(map(_is_reference, trajectories)) / len(trajectories),
+        }
+        above = [1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps]
+        return shares | ({"reference_above_share": fmean(above)} if above else {})
+
+
+def _is_reference(trajectory: Trajectory) -> bool:
+    return trajectory.completion.text.strip() == trajectory.item.answer.strip() != ""

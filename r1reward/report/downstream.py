@@ -131,9 +131,10 @@ def _draw_gain(axes: Axes, place: float, gain: Interval) -> None:
 
 
 _TRAINING_CURVES = (
-    ("different answers", "distinct_share", "share of eight"),
-    ("entropy", "entropy", "nats a token"),
-    ("length", "response_length", "tokens"),
+    ("(a) Different answers", "distinct_share", "share of eight"),
+    ("(b) Length", "response_length", "tokens"),
+    ("(c) Answers that are the reference's", "reference_share", "share"),
+    ("(d) Reference answer above another", "reference_above_share", "share of pairs"),
 )
 
 
@@ -141,13 +142,13 @@ def figure_downstream_training(records: Records) -> Figure:
     """How the answers to a prompt change while the policy learns; the mean over seeds and their range."""
     frame = records.downstream_training()
     with styled():
-        figure = new_figure(9.0, 2.6)
-        for axes, (title, column, unit) in zip(figure.subplots(1, 3), _TRAINING_CURVES, strict=True):
+        figure = new_figure(11.5, 2.9)
+        for axes, (title, column, unit) in zip(figure.subplots(1, 4), _TRAINING_CURVES, strict=True):
             axes.set_title(title)
             if frame is None or not draw_curve(axes, frame, "stable_reinforce", (column,)):
                 say_not_run(axes)
                 continue
             axes.set_xlabel("rollout step")
             axes.set_ylabel(unit)
-        add_note(figure, "GRPO on R1-Reward's comparisons; line: mean over seeds, band: their range.")
+        add_note(figure, "Mean over seeds and their range. (d): by R1-Reward, which never sees a reference.")
         return figure

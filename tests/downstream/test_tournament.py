@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from r1reward.downstream.questions import Question
 from r1reward.downstream.task import TournamentTask
 from r1reward.downstream.tournament import tournament_scores
-from r1reward.types import Comparison, Completion, Judgment, Verdict
+from r1reward.types import Comparison, Completion, Judgment, Trajectory, Verdict
 
 ITEM = Question("what ?", ("a.png",), label="q")
 
@@ -78,5 +78,17 @@ def test_the_task_rewards_the_mean_win() -> None:
     assert [one.reward for one in trajectories] == [0.0, 1.0, 0.5]
     assert [one.completion.text for one in trajectories] == ["a", "aaa", "aa"]
     assert task.request(ITEM).images == ("a.png",) and task.fingerprint == "longer is better"
-    assert task.metrics(trajectories) == {"distinct_share": 1.0}
+    assert task.metrics(trajectories) == {"distinct_share": 1.0, "reference_share": 0.0}
     assert np.isclose(sum(one.reward for one in trajectories), 1.5)
+
+
+def test_the_metrics_say_how_often_the_reference_answer_wins() -> None:
+    def rewarded(label: str, answer: str, **rewards: float) -> list[Trajectory]:
+        item = Question("what ?", ("a.png",), answer, label=label)
+        return [Trajectory(item, Completion(text, (1,), (0.0,), "stop"), r) for text, r in rewards.items()]
+
+    first = rewarded("one", "right ", right=0.5, equal=0.5, lower=0.2, higher=0.8)
+    others = rewarded("two", "right", all=0.5, wrong=0.5) + rewarded("three", "", no=1.0, reference=0.0)
+    found = TournamentTask(Judge()).metrics([*first, *others])  # type: ignore[arg-type]
+    expected = {"distinct_share": 1.0, "reference_share": 1 / 8, "reference_above_share": 0.5}
+    assert found == pytest.approx(expected)
