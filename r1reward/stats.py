@@ -87,8 +87,9 @@ def cluster_bootstrap(
     """
     _check_confidence(confidence)
     array = _as_scores(values)
-    draws = [statistic(array[_resample(array, rng)]) for _ in range(num_samples)]
-    return _percentile_interval(statistic(array), draws, confidence)
+    return _percentile_interval(
+        statistic(array), _resampled([array], statistic, rng, num_samples)[0], confidence
+    )
 
 
 def paired_bootstrap(
@@ -108,11 +109,8 @@ def paired_bootstrap(
     a, b = _as_scores(values_a), _as_scores(values_b)
     if a.shape != b.shape:
         raise ValueError(f"paired values must have one shape, got {a.shape} and {b.shape}")
-    draws = []
-    for _ in range(num_samples):
-        index = _resample(a, rng)
-        draws.append(statistic(b[index]) - statistic(a[index]))
-    return _percentile_interval(statistic(b) - statistic(a), draws, confidence)
+    from_a, from_b = _resampled([a, b], statistic, rng, num_samples)
+    return _percentile_interval(statistic(b) - statistic(a), from_b - from_a, confidence)
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
@@ -145,14 +143,29 @@ def _as_scores(values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _resample(array: NDArray[np.float64], rng: np.random.Generator) -> tuple[NDArray[np.intp], ...]:
-    num_seeds, num_items = array.shape[:2]
-    seeds = rng.integers(num_seeds, size=num_seeds)
-    items = rng.integers(num_items, size=num_items)
-    return np.ix_(seeds, items)
+def _resampled(
+    arrays: Sequence[NDArray[np.float64]], statistic: Statistic, rng: np.random.Generator, num_samples: int
+) -> NDArray[np.float64]:
+    """The statistic of each array in each resample (A, R); all arrays are drawn with the same indices."""
+    num_seeds, num_items = arrays[0].shape[:2]
+    seeds = rng.integers(num_seeds, size=(num_samples, num_seeds))
+    items = rng.integers(num_items, size=(num_samples, num_items))
+    if statistic is mean:
+        return np.array([_resampled_means(array, seeds, items) for array in arrays])
+    drawn = [np.ix_(*both) for both in zip(seeds, items, strict=True)]
+    return np.array([[statistic(array[index]) for index in drawn] for array in arrays])
 
 
-def _percentile_interval(estimate: float, draws: Sequence[float], confidence: float) -> Interval:
+def _resampled_means(
+    array: NDArray[np.float64], seeds: NDArray[np.intp], items: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """`mean` of resamples drawn by seeds (R, S) and items (R, N), without a copy of what is drawn."""
+    by_item = array.reshape(*array.shape[:2], -1).mean(axis=-1)
+    shares = (seeds[:, :, None] == np.arange(len(array))).mean(axis=1)
+    return np.take_along_axis(shares @ by_item, items, axis=1).mean(axis=1)
+
+
+def _percentile_interval(estimate: float, draws: ArrayLike, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(draws), [tail, 1 - tail])
     return Interval(float(estimate), float(low), float(high))

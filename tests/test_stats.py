@@ -100,6 +100,17 @@ def test_bootstrap_keeps_further_axes_with_their_item() -> None:
     assert interval == Interval(0.5, 0.5, 0.5)
 
 
+def test_the_mean_of_resamples_is_that_of_any_statistic() -> None:
+    values, others = rng(6).random((2, 3, 20, 2))
+    copied = {"statistic": lambda drawn: float(drawn.mean()), "num_samples": 50}
+    one, other = (cluster_bootstrap(values, rng=rng(), **given) for given in (copied, {"num_samples": 50}))
+    assert (one.estimate, one.low, one.high) == pytest.approx((other.estimate, other.low, other.high))
+    one, other = (
+        paired_bootstrap(values, others, rng=rng(), **given) for given in (copied, {"num_samples": 50})
+    )
+    assert (one.estimate, one.low, one.high) == pytest.approx((other.estimate, other.low, other.high))
+
+
 def test_bootstrap_depends_on_its_generator_only() -> None:
     values = rng(3).random((3, 50))
     np.random.seed(0)
