@@ -72,7 +72,7 @@ format: setup
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 lab: setup
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 figures: setup
 	$(BIN)/r1reward figures
