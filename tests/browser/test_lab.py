@@ -85,10 +85,14 @@ def test_a_notebook_runs_and_three_items_are_rated(environment):
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(LONGEST * 1000)
         page.goto(f"{address}/lab/tree/{NOTEBOOK}?reset")
+        # Cells that run before the kernel has a name make JupyterLab ask for one.
+        page.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for()
+        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        idle.wait_for(state="attached")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.get_by_text("Self-corrections in the reasoning.").wait_for()
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(state="attached")
+        idle.wait_for(state="attached")
 
         progress = page.get_by_text("rated, saved in rater_1.jsonl")
         for number, choice in enumerate(("A is better", "Tie", "B is better"), start=1):
