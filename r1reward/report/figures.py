@@ -280,4 +280,4 @@ def _legend_2(figure: Figure, records: Records, runs: dict[str, pd.DataFrame | N
     for variant, frame in runs.items():
         name = display_name(records, variant) + ("" if frame is not None else " (not run)")
         handles.append(Line2D([], [], color=COLOURS[variant], linestyle=LINES[variant], label=name))
-    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

@@ -101,10 +101,8 @@ def figure_training_extras(records: Records) -> Figure:
         for axes, (title, column, unit, variant) in zip(figure.subplots(1, 4), _PANELS, strict=True):
             axes.set_title(title)
             shown = {REFERENCE: reference, variant: records.training(variant)}
-            drawn = [
-                draw_curve(axes, frame, name, [column]) for name, frame in shown.items() if frame is not None
-            ]
-            if len(drawn) < 2 or not all(drawn):
+            there = {name: frame for name, frame in shown.items() if frame is not None}
+            if len(there) < 2 or not all(draw_curve(axes, f, name, [column]) for name, f in there.items()):
                 say_not_run(axes)
                 continue
             axes.set_xlabel("rollout step")

@@ -16,6 +16,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from r1reward.files import write_atomic
 
@@ -71,6 +72,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
+# Inches beside a panel: the layout leaves half of the last tick's label outside the figure.
+_SIDE_ROOM = 0.1
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """matplotlib's defaults with `STYLE` on top, whatever the caller has set."""
@@ -82,7 +87,7 @@ def styled() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure (inches), independent of pyplot."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=_SIDE_ROOM))
     FigureCanvasAgg(figure)
     return figure
 
@@ -96,7 +101,7 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved once and then kept.
+    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved first and then kept.
 
     The solver repeats itself except in the last digits; rounded places give the same bytes each time.
     """
