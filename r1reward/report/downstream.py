@@ -133,8 +133,8 @@ def _draw_gain(axes: Axes, place: float, gain: Interval) -> None:
 _TRAINING_CURVES = (
     ("(a) Different answers", "distinct_share", "share of eight"),
     ("(b) Length", "response_length", "tokens"),
-    ("(c) Answers that are the reference's", "reference_share", "share"),
-    ("(d) Reference answer above another", "reference_above_share", "share of pairs"),
+    ("(c) The reference's answers", "reference_share", "share"),
+    ("(d) They win against others", "reference_above_share", "share of pairs"),
 )
 
 
