@@ -1,4 +1,7 @@
-"""Preference pairs as JSON lines. Picture paths are kept relative to the file, so a folder can move."""
+"""Preference pairs as JSON lines. Paths below the file's folder are kept relative to it.
+
+So a folder can move, and the same data has the same bytes wherever it lies.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
         "images": [os.path.relpath(path, folder) for path in pair.images],
         "frames": [os.path.relpath(path, folder) for path in pair.frames],
         "category": pair.category,
-        "origin": pair.origin,
+        "origin": pair.origin.removeprefix(f"{folder}{os.sep}"),
         "meta": dict(pair.meta),
     }
 

@@ -26,6 +26,12 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def device_name() -> str:
+    """What models run on: the name of the accelerator, or "cpu"."""
+    device = default_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def model_folder(path: str | Path) -> str:
     """The folder or hub id of a model; "mini" is the shipped tiny base model.
 

@@ -90,10 +90,9 @@ class Run:
         """Folder for heavy files of a stage that this notebook writes; made when absent."""
         return self._own(f"work/{stage}", folder=True)
 
-    def committed(self, name: str) -> tuple[Path, ...]:
-        """Where committed records of a grid may lie, those kept of an unfinished one last."""
-        results = self.context.places.results(self.profile.name)
-        return results / "records" / name, results / KEPT / name
+    def kept(self, name: str) -> Path:
+        """Where runs of an unfinished grid may have been kept (`r1reward keep`)."""
+        return self.context.places.results(self.profile.name) / KEPT / name
 
     def record(self, name: str) -> Path:
         """Path of a record that this notebook writes: a file, or a folder when it has no suffix."""

@@ -53,12 +53,15 @@ def keep_grid_runs(context: Context) -> list[Path]:
     """Copy the records of finished grid runs to results/<profile>/runs, for a grid that goes on elsewhere.
 
     Reports do not read them: a run of the notebook takes them over where settings and inputs are the same.
-    Returns the folders of the runs, in which `run.json` is written last.
+    Returns the folders of the runs, in which `run.json` is written last. What is published is not kept again.
     """
-    records, kept = context.folder / "records", context.places.results(context.profile.name) / KEPT
+    records, results = context.folder / "records", context.places.results(context.profile.name)
     copies = []
     for about in sorted(records.rglob("run.json")):
-        copies.append(kept / about.parent.relative_to(records))
+        published = results / "records" / about.relative_to(records)
+        if published.is_file() and published.read_bytes() == about.read_bytes():
+            continue
+        copies.append(results / KEPT / about.parent.relative_to(records))
         for file in sorted(about.parent.iterdir(), key=lambda path: path == about):
             write_atomic(copies[-1] / file.name, file.read_bytes())
     return copies

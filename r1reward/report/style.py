@@ -101,7 +101,7 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved first and then kept.
+    """Write `name.svg`, `.pdf` and `.png` into a folder. The layout is solved once and then kept.
 
     The solver repeats itself except in the last digits; rounded places give the same bytes each time.
     """

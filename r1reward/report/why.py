@@ -105,9 +105,7 @@ def _trainings(records: Records, row: str) -> list[tuple[int, Path]]:
 
 def _about_run(folder: Path, grid: Path | None) -> list[str]:
     """What `status.json` of a training, and `run.json` of a grid run, say."""
-    lines = []
-    if grid and (other := same_as(read_json(grid / "run.json"))):
-        lines.append(f"  identical by construction to {other}, whose records these are: the part never acted")
+    lines = _about_grid(read_json(grid / "run.json")) if grid else []
     if not (folder / "status.json").is_file():
         return lines
     status = read_json(folder / "status.json")
@@ -115,6 +113,12 @@ def _about_run(folder: Path, grid: Path | None) -> list[str]:
     lines.append(f"  status    {ended.rstrip()}")
     lines += [f"  {key:<9} {_line(value)}" for key, value in sorted(status.get("run", {}).items())]
     return [*lines, f"  weights   {status['weights']}"] if "weights" in status else lines
+
+
+def _about_grid(about: Mapping[str, Any]) -> list[str]:
+    if other := same_as(about):
+        return [f"  identical by construction to {other}, whose records these are: the part never acted"]
+    return [f"  device    {about['device']}"] if "device" in about else []
 
 
 def _about_manifest(root: Path, names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.bench.evaluate import Mode, evaluate
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import device_name, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.choose import make_consistency_judge
 from r1reward.parallel import side_by_side
@@ -35,7 +35,7 @@ class Grid:
     the folder of the trained consistency judges, `references` holds the records of the StableReinforce and
     Reinforce++ runs in a folder each. Without a `benchmark` runs are trained only. Heavy files go to
     `work/<variant>/seed_<seed>`, what reports read to `records/<variant>/seed_<seed>`. Records of the same
-    run in a folder of `earlier`, such as the committed ones, are taken over.
+    run in the folder `kept` are taken over.
     """
 
     profile: Profile
@@ -46,7 +46,7 @@ class Grid:
     references: Path
     work: Path
     records: Path
-    earlier: tuple[Path, ...] = ()
+    kept: Path | None = None
 
     def start(self, variant: Variant, seed: int) -> str | Path:
         """The checkpoint that a run starts from."""
@@ -67,9 +67,8 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     """One run of the grid: trained and judged, or found identical to its reference, or done before."""
     folder = grid.records / variant.name / f"seed_{seed}"
     file, key = folder / "run.json", run_key(grid, variant, seed)
-    for earlier in grid.earlier:
-        if not file.is_file():
-            _take_over(earlier / variant.name / f"seed_{seed}", folder, key)
+    if grid.kept and not file.is_file():
+        _take_over(grid.kept / variant.name / f"seed_{seed}", folder, key)
     if file.is_file() and (known := read_json(file))["key"] == key:
         return known
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
@@ -99,12 +98,12 @@ def read_metrics(record: Path) -> list[dict[str, Any]]:
     return read_jsonl(file) if file.is_file() else []
 
 
-def _take_over(earlier: Path, folder: Path, key: str) -> None:
-    """Copy the records of an earlier run if it is the same; its `run.json` comes last."""
-    last = earlier / "run.json"
+def _take_over(kept: Path, folder: Path, key: str) -> None:
+    """Copy the records of a kept run if it is the same; its `run.json` comes last."""
+    last = kept / "run.json"
     if not last.is_file() or read_json(last)["key"] != key:
         return
-    for file in sorted(earlier.iterdir(), key=lambda path: path == last):
+    for file in sorted(kept.iterdir(), key=lambda path: path == last):
         write_atomic(folder / file.name, file.read_bytes())
 
 
@@ -141,6 +140,7 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> d
         "accuracy": {mode: score.overall for mode, score in scores.items()},
         "interventions": interventions(read_metrics(folder)),
         "model": weights_hash(result.model),
+        "device": device_name(),
     }
 
 

@@ -96,7 +96,7 @@ def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
         references=records,
         work=grid.work / cell.name,
         records=records,
-        earlier=tuple(earlier / cell.name for earlier in grid.earlier),
+        kept=grid.kept and grid.kept / cell.name,
     )
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_a_moved_folder_still_finds_its_pictures(tmp_path: Path) -> None:
     write_pairs(old / "pairs.jsonl", [_pair(old)])
     old.rename(new)
     assert read_pairs(new / "pairs.jsonl") == [_pair(new)]
+
+
+def test_the_same_data_has_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    files = []
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        pair = replace(_pair(folder), origin=f"{folder / 'world' / 'a.json'}, row 1")
+        files.append(write_pairs(folder / "pairs.jsonl", [pair]))
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert read_pairs(files[0])[0].origin == "world/a.json, row 1"
 
 
 @pytest.mark.parametrize(

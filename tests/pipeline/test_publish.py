@@ -63,6 +63,10 @@ def test_finished_grid_runs_are_kept_until_the_grid_is_published(checkout):
     assert sorted(path.name for path in kept.rglob("*.json*")) == ["metrics.jsonl", "run.json"]
     publish(checkout.fake_finished_run())
     assert not kept.exists()
+    published = checkout.root / "results/tiny/records/grid/wo_filter/seed_0/run.json"
+    write_json(published, 1)
+    write_json(checkout.context.folder / published.relative_to(checkout.root / "results/tiny"), 1)
+    assert keep_grid_runs(checkout.context) == [], "it is published already"
 
 
 @pytest.mark.parametrize(

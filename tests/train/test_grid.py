@@ -134,14 +134,14 @@ def test_a_run_of_the_grid_can_be_sent_to_a_process(grid: Grid) -> None:
     assert call.args[0] == grid
 
 
-def test_committed_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp_path: Path) -> None:
+def test_kept_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp_path: Path) -> None:
     first = run_grid(grid, VARIANTS)
-    grid.records.rename(tmp_path / "earlier")
+    grid.records.rename(tmp_path / "kept")
     runs.clear()
-    again = replace(grid, earlier=(tmp_path / "none", tmp_path / "earlier"), records=tmp_path / "again")
+    again = replace(grid, kept=tmp_path / "kept", records=tmp_path / "again")
     assert run_grid(again, VARIANTS) == first
     assert runs == []
-    names = {path.relative_to(tmp_path / "earlier") for path in (tmp_path / "earlier").rglob("*.json*")}
+    names = {path.relative_to(tmp_path / "kept") for path in (tmp_path / "kept").rglob("*.json*")}
     assert {path.relative_to(again.records) for path in again.records.rglob("*.json*")} == names
     changed = [Variant("weight_0.0", (7,), {"consistency_weight": 0.3})]
     run_grid(replace(again, records=tmp_path / "other"), changed)
