@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +61,8 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "audit_always_one": always_one,
     "extra_best_of_n": scaling.best_of_n_table,
 }
-EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
+FIGURES: dict[str, Callable[[Records], Figure]] = {
+    "figure_1": figures.figure_1,
     "figure_2": figures.figure_2,
     "figure_3": scaling.figure_3,
     "figure_4": figures.figure_4,
@@ -74,28 +77,40 @@ EXTRA_FIGURES: dict[str, Callable[[Records], Figure]] = {
     "extra_training": full_grid.figure_training_extras,
 }
 
+_PROCESSES = 2
+
 
 def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     """Draw all tables and figures of `root/records` into `root/tables` and `root/figures`.
 
     `root` is a run or results folder named after its profile. What has no record yet says "not run".
-    The files are the same bytes for the same records. Returns the written paths.
+    The files are the same bytes for the same records. Figures are drawn in processes beside this one.
+    Returns the written paths.
     """
-    records = Records.of_run(root)
+    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
+        drawn = [pool.submit(draw_figure, root, name, paper) for name in FIGURES]
+        records = Records.of_run(root)
+        frames = make_tables(records, paper)
+        claims = ledger(records, CLAIMS)
+        written = [path for name, frame in frames.items() for path in write_table(frame, root / "tables", name)]
+        written += [path for figure in drawn for path in figure.result()]
+    write_json(root / "claims.json", claims)
+    write_atomic(root / PAGE, page(root, frames, claims, figures=list(FIGURES), profile=records.profile))
+    return [*written, root / "claims.json", root / PAGE]
+
+
+def make_tables(records: Records, paper: Path = PAPER_FOLDER) -> dict[str, pd.DataFrame]:
+    """Every table by name."""
     frames = {name: make(records, paper=paper) for name, make in PAPER_TABLES.items()}
     frames |= {name: make(records) for name, make in EXTRA_TABLES.items()}
-    frames |= {name: make() for name, make in AUDITS.items()}
-    written = []
-    for name, frame in frames.items():
-        written += write_table(frame, root / "tables", name)
-    pictures = {"figure_1": figures.figure_1(records, paper=paper)}
-    pictures |= {name: draw(records) for name, draw in EXTRA_FIGURES.items()}
-    for name, figure in pictures.items():
-        written += save_figure(figure, root / "figures", name)
-    claims = ledger(records, CLAIMS)
-    write_json(root / "claims.json", claims)
-    write_atomic(root / PAGE, page(root, frames, claims, figures=list(pictures), profile=records.profile))
-    return [*written, root / "claims.json", root / PAGE]
+    return frames | {name: make() for name, make in AUDITS.items()}
+
+
+def draw_figure(root: Path, name: str, paper: Path = PAPER_FOLDER) -> list[Path]:
+    """Draw one of `FIGURES` into `root/figures`; returns the written paths."""
+    records = Records.of_run(root)
+    figure = figures.figure_1(records, paper=paper) if name == "figure_1" else FIGURES[name](records)
+    return save_figure(figure, root / "figures", name)
 
 
 def write_table(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:

@@ -92,6 +92,10 @@ class RLSettings(Settings):
     kl_coef: float = Field(
         default=0.0, ge=0, description="KL penalty against the starting policy; 0 loads no reference model."
     )
+    normalize_groups: bool = Field(
+        default=True,
+        description="GRPO divides rewards by the deviation of their group; Dr. GRPO does not.",
+    )
     consistency_weight: float = Field(
         default=0.5, ge=0, description="Weight of the consistency reward inside the gate."
     )

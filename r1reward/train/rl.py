@@ -290,7 +290,8 @@ def advantages(
     """
     rewards = torch.tensor([trajectory.reward for trajectory in trajectories])
     if settings.algorithm == "grpo":
-        rewards = group_advantages(rewards, torch.arange(len(rewards)) // samples)
+        groups = torch.arange(len(rewards)) // samples
+        rewards = group_advantages(rewards, groups, normalize_std=settings.normalize_groups)
     masks = [chunk.mask for chunk in chunks]
     values = [
         rewards.to(c.mask.device)[c.rows][:, None].expand(c.mask.shape) - _penalty(c, settings)

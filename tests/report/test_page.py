@@ -10,7 +10,7 @@ import pytest
 from r1reward.files import write_json
 from r1reward.pipeline.verify import compare_files
 from r1reward.report.page import page, take_apart
-from r1reward.report.render import EXTRA_FIGURES, EXTRA_TABLES, PAPER_TABLES, render
+from r1reward.report.render import EXTRA_TABLES, FIGURES, PAPER_TABLES, render
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def drawn(tmp_path_factory):
 def test_all_tables_and_figures_of_the_paper_are_there(drawn):
     assert [name for name in PAPER_TABLES if f'id="{name}"' not in drawn] == []
     assert sorted(PAPER_TABLES) == [f"table_{number:02d}" for number in range(1, 14)]
-    wanted = [*(f"figure_{number}" for number in range(1, 7)), *EXTRA_FIGURES, *EXTRA_TABLES]
+    wanted = [*FIGURES, *EXTRA_TABLES]
     assert [name for name in wanted if f'id="{name}"' not in drawn and name != "extra_claims"] == []
 
 
@@ -68,7 +68,7 @@ def test_texts_are_escaped(drawn, tmp_path):
 
 def test_the_page_is_compared_with_its_figures(drawn, tmp_path):
     text, figures = take_apart(drawn)
-    assert len(figures) == len(EXTRA_FIGURES) + 1 and all(figure.startswith(b"<?xml") for figure in figures)
+    assert len(figures) == len(FIGURES) and all(figure.startswith(b"<?xml") for figure in figures)
     assert "base64" not in text
     committed, changed = tmp_path / "a.html", tmp_path / "b.html"
     committed.write_text(drawn)

@@ -238,6 +238,9 @@ def test_grpo_compares_the_samples_of_a_prompt() -> None:
     rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
     assert chunks[0].advantages.tolist() == [[0.0, 0.0], [pytest.approx(1.0), pytest.approx(1.0)]]
     assert chunks[1].advantages.tolist() == [[pytest.approx(-1.0)], [0.0]]
+    settings = settings.model_copy(update={"normalize_groups": False})
+    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
+    assert chunks[0].advantages.tolist() == [[0.0, 0.0], [0.5, 0.5]]
 
 
 def test_the_kl_penalty_is_a_reward_to_go() -> None:
