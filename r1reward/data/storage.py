@@ -1,4 +1,4 @@
-"""Preference pairs as JSON lines. Paths below the file's folder are kept relative to it.
+"""Preference pairs as JSON lines. Paths are kept relative to the file.
 
 So a folder can move, and the same data has the same bytes wherever it lies.
 """
@@ -26,9 +26,15 @@ def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
         "images": [os.path.relpath(path, folder) for path in pair.images],
         "frames": [os.path.relpath(path, folder) for path in pair.frames],
         "category": pair.category,
-        "origin": pair.origin.removeprefix(f"{folder}{os.sep}"),
+        "origin": _near(pair.origin, folder),
         "meta": dict(pair.meta),
     }
+
+
+def _near(origin: str, folder: Path) -> str:
+    """An origin relative to the folder where it lies in it or beside it; one farther away stays as it is."""
+    relative = os.path.relpath(origin, folder) if os.path.isabs(origin) else origin
+    return origin if relative.startswith(os.path.join(os.pardir, os.pardir)) else relative
 
 
 def pair_from_row(row: Mapping[str, Any], folder: Path) -> PreferencePair:

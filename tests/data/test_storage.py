@@ -39,9 +39,14 @@ def test_the_same_data_has_the_same_bytes_wherever_it_lies(tmp_path: Path) -> No
     files = []
     for folder in (tmp_path / "here", tmp_path / "there"):
         pair = replace(_pair(folder), origin=f"{folder / 'world' / 'a.json'}, row 1")
-        files.append(write_pairs(folder / "pairs.jsonl", [pair]))
+        files.append(write_pairs(folder / "made" / "pairs.jsonl", [pair]))
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert read_pairs(files[0])[0].origin == "world/a.json, row 1"
+    assert read_pairs(files[0])[0].origin == "../world/a.json, row 1"
+
+
+def test_an_origin_far_away_keeps_its_path(tmp_path: Path) -> None:
+    far = replace(_pair(tmp_path), origin="/far/away/a.json, row 1")
+    assert read_pairs(write_pairs(tmp_path / "pairs.jsonl", [far]))[0].origin == far.origin
 
 
 @pytest.mark.parametrize(
