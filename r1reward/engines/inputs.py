@@ -11,6 +11,8 @@ import r1reward.torchvision_ops  # noqa: F401
 
 # isort: split
 
+import os
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,11 +50,43 @@ class SharedPrompts:
         return (self.beginnings["attention_mask"].sum(1)[self.rows] + self.rest_mask.sum(1)).tolist()
 
 
+class DecodedPictures:
+    """RGB pictures that are wanted again soon, as those of a rollout are by its updates.
+
+    At most `limit` bytes of them; those that were not asked for longest go first. A file that changed is
+    read again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._known: OrderedDict[tuple[str, int, int], Image.Image] = OrderedDict()
+
+    def read(self, path: str | Path) -> Image.Image:
+        """The picture of a file; what Pillow raises for one that is missing or corrupt."""
+        status = os.stat(path)
+        key = (os.fspath(path), status.st_mtime_ns, status.st_size)
+        if key not in self._known:
+            with Image.open(path) as picture:
+                self._known[key] = picture.convert("RGB")
+            self._size += _bytes_of(self._known[key])
+        self._known.move_to_end(key)
+        picture = self._known[key]
+        while self._size > self._limit:
+            self._size -= _bytes_of(self._known.popitem(last=False)[1])
+        return picture
+
+
+def _bytes_of(picture: Image.Image) -> int:
+    return 3 * picture.width * picture.height
+
+
+_DECODED = DecodedPictures(256 * 2**20)
+
+
 def load_picture(path: str | Path, *, origin: str = "") -> Image.Image:
     """A picture as RGB. Raises PictureError naming file and origin if it is missing or corrupt."""
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
+        return _DECODED.read(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         where = f" ({origin})" if origin else ""
         fault = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"

@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 GROUPED = "r1reward_grouped_sdpa"
 # Tokens that a feed-forward layer takes at once without gradient: what it makes of them stays in the cache.
@@ -68,6 +69,8 @@ def speed_up(model: Any) -> Any:
         model.set_attn_implementation(GROUPED)
     embedding = model.model.visual.patch_embed
     embedding.forward = MethodType(_embed_patches, embedding)
+    for block in model.model.visual.blocks:
+        block.attn.forward = MethodType(_attend_together, block.attn)
     for layer in model.model.language_model.layers:
         layer.mlp.forward = MethodType(_feed_by_parts, layer.mlp)
     return model
@@ -119,6 +122,25 @@ def _feed_by_parts(self: Any, hidden_states: Tensor) -> Tensor:
         return forward(self, hidden_states)
     parts = hidden_states.flatten(0, -2).split(TOKENS_AT_ONCE)
     return torch.cat([forward(self, part) for part in parts]).view_as(hidden_states)
+
+
+def _attend_together(
+    self: Any, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings: Any = None, **kwargs: Any
+) -> Tensor:
+    """Qwen's vision attention; windows of one size (patches (N, H), as with pictures of one size) at once.
+
+    transformers attends to one window after the other.
+    """
+    lengths = torch.unique(cu_seqlens.diff())
+    if self.config._attn_implementation != GROUPED or len(lengths) != 1:
+        return type(self).forward(
+            self, hidden_states, cu_seqlens, position_embeddings=position_embeddings, **kwargs
+        )
+    query, key, value = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, -1).unbind(1)
+    query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+    windows = [part.unflatten(0, (-1, int(lengths))).transpose(1, 2) for part in (query, key, value)]
+    output = scaled_dot_product_attention(*windows, scale=self.scaling)
+    return self.proj(output.transpose(1, 2).reshape(hidden_states.shape))
 
 
 def _embed_patches(self: Any, hidden_states: Tensor) -> Tensor:

@@ -92,7 +92,9 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
         records = Records.of_run(root)
         frames = make_tables(records, paper)
         claims = ledger(records, CLAIMS)
-        written = [path for name, frame in frames.items() for path in write_table(frame, root / "tables", name)]
+        written = [
+            path for name, frame in frames.items() for path in write_table(frame, root / "tables", name)
+        ]
         written += [path for figure in drawn for path in figure.result()]
     write_json(root / "claims.json", claims)
     write_atomic(root / PAGE, page(root, frames, claims, figures=list(FIGURES), profile=records.profile))

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from r1reward.engines import inputs
 from r1reward.engines.base import PictureError, PromptTooLongError
-from r1reward.engines.inputs import build_messages, encode, encode_shared, load_picture
+from r1reward.engines.inputs import DecodedPictures, build_messages, encode, encode_shared, load_picture
 from r1reward.types import Request
 
 
@@ -140,3 +141,18 @@ def test_a_shared_prompt_that_is_too_long_names_its_row(
     row, limit = lengths.index(max(lengths)), max(lengths) - 1
     with pytest.raises(PromptTooLongError, match=rf"row {row + 1} has {limit + 1} tokens"):
         encode_shared(tiny[1], sharing, max_prompt_tokens=limit)
+
+
+def test_decoded_pictures_are_kept_while_their_files_stay_the_same(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.png", tmp_path / "b.png"
+    for file in (path, other):
+        Image.new("RGB", (10, 10), "red").save(file)
+    pictures = DecodedPictures(limit=300)
+    first = pictures.read(path)
+    assert pictures.read(path) is first
+    Image.new("RGB", (10, 10), "blue").save(path)
+    os.utime(path, ns=(1, 1))
+    changed = pictures.read(path)
+    assert changed.getpixel((0, 0)) == (0, 0, 255)
+    pictures.read(other)
+    assert pictures.read(path) is not changed, "one picture of 300 bytes is all there is room for"

@@ -10,11 +10,12 @@ from r1reward.mini.tiny import build_tiny
 from r1reward.types import Request
 
 
-def test_a_faster_model_computes_the_same(requests_: list[Request], pictures: list[str]) -> None:
+@pytest.mark.parametrize("some", [slice(None), slice(0, 1)], ids=["sizes differ", "one size"])
+def test_a_faster_model_computes_the_same(requests_: list[Request], some: slice) -> None:
     plain, processor = build_tiny(1)
     faster, _ = build_tiny(1)
     assert speed_up(faster).config._attn_implementation == GROUPED
-    batch = encode(processor, requests_)
+    batch = encode(processor, requests_[some] * 2)
     outputs: list[Any] = []
     for model in (plain, faster):
         model.zero_grad()

@@ -130,7 +130,7 @@ def test_old_log_probs_are_those_of_the_engine(world: World) -> None:
         for place, row in enumerate(chunk.rows):
             sampled = torch.tensor(trajectories[row].completion.log_probs)
             torch.testing.assert_close(
-                chunk.old.log_probs[place, chunk.mask[place]], sampled, atol=1e-4, rtol=0
+                chunk.old.log_probs[place, chunk.mask[place]].cpu(), sampled, atol=1e-4, rtol=0
             )
 
 
