@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtrit
 
 Statistic = Callable[[NDArray[np.float64]], float]
 
@@ -90,6 +90,20 @@ def cluster_bootstrap(
     return _percentile_interval(
         statistic(array), _resampled([array], statistic, rng, num_samples)[0], confidence
     )
+
+
+def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Mean of independent values (N,) with Student's interval; fewer than two are a ValueError.
+
+    For a handful of seeds, of which a bootstrap would only give the smallest and the largest.
+    """
+    _check_confidence(confidence)
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2:
+        raise ValueError(f"an interval needs at least two values, got shape {array.shape}")
+    middle = float(array.mean())
+    half = stdtrit(len(array) - 1, (1 + confidence) / 2) * array.std(ddof=1) / math.sqrt(len(array))
+    return Interval(middle, middle - float(half), middle + float(half))
 
 
 def paired_bootstrap(

@@ -17,6 +17,7 @@ from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, Records
 from r1reward.report.tables import (
+    DAGGER,
     DAGGER_NOTE,
     GROUPING_NOTE,
     INTERVAL_NOTE,
@@ -33,23 +34,26 @@ from r1reward.report.tables import (
 from r1reward.stats import exact_interval
 
 IDENTICAL = {
-    REFERENCE: "identical by construction (0 hits)",
-    "reinforce_pp": "identical to Reinforce++ by construction (0 Pre-CLIP hits)",
+    REFERENCE: "identical by construction (0 hits of what differs)",
+    "reinforce_pp": "identical to Reinforce++ by construction (0 hits of what differs)",
 }
 GRID_NOTE = (
     "Acted: steps in which the filter changed anything, and in which Pre-CLIP did or, where it is off, would "
-    "have at 1e3. Difference: accuracy minus that of StableReinforce on the same seeds and pairs, in points. "
-    "No setting was tuned for a variant."
+    "have at 1e3. Collapsed: runs at the profile's own settings. No setting was tuned for a variant."
 )
-
-
+DIFFERENCE_NOTE = "Difference: accuracy minus that of StableReinforce on the same seeds and pairs, in points."
 STRESS_NOTE = (
     "Stress: collapsed runs on fresh seeds in the setting that was searched for on others (make grid), with "
     "the exact 95 % interval."
 )
+COLLAPSE_NOTE = (
+    "Collapsed: a loss or gradient that is not finite, or for five steps running more than half of the "
+    "answers cut off or the reward 0.3 below that of the first rollout."
+)
 WEIGHT_NOTE = (
-    "Weights are those that the paper found best for each kind of judge; the others are in the table of "
-    "further variants. No weight was chosen here."
+    "Weight of a measured row: the one that the paper found best for such a judge, and 0.5 for the random "
+    "judge, whose best is 0, to see what it does; others are in the table of further variants. None was "
+    "chosen here."
 )
 
 
@@ -79,7 +83,7 @@ ABLATIONS = {
             ("Reinforce++",): "reinforce_pp",
             ("SFT continued (control)",): "sft_continued",
             ("REINFORCE",): "reinforce",
-            ("PPO",): "ppo",
+            ("PPO-clip without a critic",): "ppo",
             ("GRPO",): "grpo",
         },
         (*GROUP_COUNTS[VL], "overall_acc"),
@@ -137,7 +141,9 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
         for mode in (MODES if variant not in HEAD_NAMES else ["greedy"])
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
-    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE, DAGGER_NOTE]
+    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE]
+    notes += [DIFFERENCE_NOTE] if "difference" in frame else []
+    notes += [DAGGER_NOTE]
     notes += [WEIGHT_NOTE] if number == 13 else []
     notes += [STRESS_NOTE, *stress_notes(records)] if ablation.stress else []
     return titled(frame, ablation.caption, notes)
@@ -148,14 +154,22 @@ def stress_notes(records: Records) -> list[str]:
     found = records.stress()
     if found is None:
         return []
+    alone = (
+        "Reinforce++ collapsed on at least three fifths of the tuning seeds and StableReinforce on at most "
+        "one fifth"
+    )
     if found["separates"]:
-        return [
-            f"{found['chosen']} is the first cell, mildest first, in which Reinforce++ alone collapsed on "
-            "the tuning seeds; it was frozen before the fresh seeds ran."
-        ]
+        told = f"{found['chosen']} is the first cell, mildest first, in which {alone}; it was frozen before "
+        return [COLLAPSE_NOTE, told + "the fresh seeds ran."]
+    both = sum(
+        all(all(ended["collapsed"]) for ended in row["ended"].values()) and len(row["ended"]) > 1
+        for row in found["tried"]
+    )
     return [
-        "In no cell did Reinforce++ alone collapse on three of the tuning seeds; shown is "
-        f"{found['chosen']}, where it collapsed most often."
+        COLLAPSE_NOTE,
+        f"There is no cell in which {alone}: in {both} of {len(found['tried'])} cells both collapsed on every "
+        f"one. So the stress setting ranks nothing; shown is {found['chosen']}, the first of those in which "
+        "Reinforce++ collapsed most often.",
     ]
 
 
@@ -177,11 +191,14 @@ def consistency_judges(records: Records) -> pd.DataFrame:
 def _row(
     records: Records, ablation: Ablation, labels: Sequence[str], variant: str, mode: str
 ) -> dict[str, Any]:
-    row = dict(zip(ablation.labels, labels, strict=True)) | {"decoding": MODES[mode]}
+    row = dict(zip(ablation.labels, labels, strict=True))
+    row["decoding"] = "scores" if variant in HEAD_NAMES else MODES[mode]
     if ablation.group:
         row |= {"group": ablation.group, "data": f"cold start ({records.profile})"}
     if "model" in row:
         row["model"] = display_name(records, variant, fallback=row["model"])
+    elif records.scripted(variant):
+        row[ablation.labels[0]] += DAGGER
     if ablation.stress and mode == "greedy":
         row["stress"] = _stress(records, variant)
     row |= score_cells(
@@ -204,11 +221,10 @@ def _stress(records: Records, variant: str) -> str:
     if variant not in found["fresh"]:
         return ""
     ended = found["fresh"][variant]
-    if ended["same_as"]:
-        return IDENTICAL[ended["same_as"]]
     count, total = sum(ended["collapsed"]), len(ended["collapsed"])
     low, high = exact_interval(count, total)
-    return f"{count} of {total} collapsed, {100 * low:.0f} to {100 * high:.0f} %"
+    told = f"{count} of {total} collapsed, {100 * low:.0f} to {100 * high:.0f} %"
+    return ", ".join([told, *filter(None, [IDENTICAL.get(ended["same_as"])])])
 
 
 def _acted(records: Records, variant: str) -> str:

@@ -4,7 +4,8 @@ A verdict is computed, never typed. A claim is about a quantity with an interval
 pairs, unless said otherwise). "above" claims that the quantity is above its bound, "below" that it is below,
 "within" that it lies within the bound on both sides of zero. An interval wholly on the claimed side: *holds*;
 wholly on the other side: *does not hold*; else *undecided*. Without records: *not run*. Where a variant is
-identical to its reference by construction there is nothing to compare, which is *undecided* too.
+identical to its reference by construction there is nothing to compare, which is *undecided* too. A number
+that the paper prints may be the `centre` from which the bound is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from r1reward.stats import Interval
 
 Direction = Literal["above", "below", "within"]
 Verdict = Literal["holds", "does not hold", "undecided", "not run"]
-IDENTICAL_NOTE = "identical to its reference by construction: the part never acted"
+IDENTICAL_NOTE = "identical to its reference by construction: what differs never acted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One checkable sentence. `measure` returns None without records; `bound` has the quantity's unit."""
+    """One checkable sentence. `measure` returns None without records.
+
+    `bound` has the quantity's unit and is measured from `centre`.
+    """
 
     name: str
     section: str
@@ -47,6 +51,13 @@ class Claim:
     direction: Direction
     measure: Callable[[Records], Measured | None]
     bound: float = 0.0
+    centre: float = 0.0
+
+    @property
+    def claimed(self) -> str:
+        """For example "above 0.5" or "within ±5 of 35"."""
+        sign = "±" if self.direction == "within" else ""
+        return f"{self.direction} {sign}{self.bound:g}" + (f" of {self.centre:g}" if self.centre else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,7 @@ def judge_interval(interval: Interval, direction: Direction, bound: float) -> Ve
 
 def check(claim: Claim, records: Records) -> Entry:
     """The entry of a claim for the records of a run."""
-    direction = f"{claim.direction} {'±' if claim.direction == 'within' else ''}{claim.bound:g}"
-    entry = Entry(claim.name, claim.section, claim.quote, claim.statistic, direction)
+    entry = Entry(claim.name, claim.section, claim.quote, claim.statistic, claim.claimed)
     found = claim.measure(records)
     if found is None:
         return entry
@@ -95,9 +105,13 @@ def check(claim: Claim, records: Records) -> Entry:
         low=round(found.interval.low, 6),
         high=round(found.interval.high, 6),
         seeds=found.seeds,
-        verdict=judge_interval(found.interval, claim.direction, claim.bound),
+        verdict=judge_interval(_shifted(found.interval, claim.centre), claim.direction, claim.bound),
         note=found.note,
     )
+
+
+def _shifted(interval: Interval, centre: float) -> Interval:
+    return Interval(interval.estimate - centre, interval.low - centre, interval.high - centre)
 
 
 def ledger(records: Records, claims: Sequence[Claim]) -> list[dict[str, Any]]:

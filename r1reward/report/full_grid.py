@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from r1reward.report.ablations import IDENTICAL, collapsed_cell, stress_notes
+from r1reward.report.ablations import DIFFERENCE_NOTE, IDENTICAL, collapsed_cell, stress_notes
 from r1reward.report.figures import draw_curve
-from r1reward.report.records import MODES, REFERENCE, Records
+from r1reward.report.records import MODES, REFERENCE, Records, same_as
 from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import (
     DAGGER_NOTE,
@@ -37,9 +37,6 @@ COMPARED = {
     "ratio_bound_100": "ratio <= 100",
 }
 OTHERS = {
-    "reinforce": "REINFORCE",
-    "ppo": "PPO",
-    "grpo": "GRPO, 8 answers a prompt",
     "no_cold_start": "StableReinforce without a cold start",
     "easy_pairs": "StableReinforce on pairs that were right at once",
     **{
@@ -56,28 +53,34 @@ _PANELS = (
 )
 
 
+_STRESS_NOTES = (
+    "In the search StableReinforce runs where Reinforce++ collapsed on at least three fifths of the seeds.",
+    "Repeated: runs that would repeat Reinforce++ or StableReinforce step by step, because what differs "
+    "never acted; they count as those. Share: exact (Clopper-Pearson) 95 % interval.",
+    "Pre-CLIP: steps of the other runs in which a ratio passed 1e3, with Pre-CLIP on or off. Harmful: too "
+    "high with a negative advantage, which alone PPO's own clipping leaves unbounded (§2.1).",
+)
+
+
 def stress_table(records: Records) -> pd.DataFrame:
     """How often each variant collapsed in the stress setting: on the tuning seeds, then on fresh ones."""
     found = records.stress()
     caption = "Collapsed runs in the stress setting."
     if found is None:
         return titled(pd.DataFrame([{"variant": "all", "collapsed": NOT_RUN}]), caption, [])
+    parts = [("tuning", row["cell"], row["ended"]) for row in found["tried"]]
+    parts.append(("fresh", found["chosen"], found["fresh"]))
     rows = [
-        _stress_row(name, ended, row["cell"], "tuning")
-        for row in found["tried"]
-        for name, ended in row["ended"].items()
+        _stress_row(records, name, ended, cell, seeds)
+        for seeds, cell, part in parts
+        for name, ended in part.items()
     ]
-    rows += [_stress_row(name, ended, found["chosen"], "fresh") for name, ended in found["fresh"].items()]
-    for row in rows:
-        row |= {"source": "measured", "profile": records.profile}
     frame = join_tables(pd.DataFrame(), rows, intervals=["share"])
-    searched = "In the search StableReinforce runs where Reinforce++ collapsed on three fifths of the seeds."
-    interval = "Share: exact (Clopper-Pearson) 95 % interval."
-    return titled(frame, caption, [*stress_notes(records), searched, interval])
+    return titled(frame, caption, [*stress_notes(records), *_STRESS_NOTES])
 
 
 def other_variants(records: Records) -> pd.DataFrame:
-    """Benchmark accuracy of the variants that no table of the paper has, beside StableReinforce."""
+    """Benchmark accuracy of the variants that stand in no table of the paper, beside StableReinforce."""
     rows = []
     for variant, name in OTHERS.items():
         for mode, decoding in MODES.items():
@@ -89,7 +92,7 @@ def other_variants(records: Records) -> pd.DataFrame:
                 row["note"] = IDENTICAL.get(records.same_as(variant), "")
             rows.append(row)
     frame = join_tables(pd.DataFrame(), rows, intervals=["overall_acc", "difference"])
-    notes = [INTERVAL_NOTE, "Difference: minus StableReinforce, in points.", DAGGER_NOTE]
+    notes = [INTERVAL_NOTE, *([DIFFERENCE_NOTE] if "difference" in frame else []), DAGGER_NOTE]
     return titled(frame, "Further variants on VL-RewardBench, accuracy in percent.", notes)
 
 
@@ -120,11 +123,31 @@ def figure_training_extras(records: Records) -> Figure:
         return figure
 
 
-def _stress_row(name: str, ended: Mapping[str, Any], cell: str, seeds: str) -> dict[str, Any]:
+def _stress_row(
+    records: Records, name: str, ended: Mapping[str, Any], cell: str, seeds: str
+) -> dict[str, Any]:
     count, total = sum(ended["collapsed"]), len(ended["collapsed"])
+    runs = records.stress_runs(cell, name)
     row = {"cell": cell, "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
-    row |= {"collapsed": f"{count} of {total}", "note": IDENTICAL.get(ended["same_as"], "")}
+    row |= {"collapsed": f"{count} of {total}", "source": "measured", "profile": records.profile}
+    row |= _about_runs(runs[:total] if seeds == "tuning" else runs[-total:])
+    row["note"] = IDENTICAL.get(ended["same_as"], "")
     if ended["same_as"]:
         return row
     numbers = zip(("", "_low", "_high"), (count / total, *exact_interval(count, total)), strict=True)
     return row | {f"share{end}": percent(number) for end, number in numbers}
+
+
+def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str, str]:
+    """How many repeat others, how often Pre-CLIP's bound was passed in the rest, and what they ran on."""
+    own = [(about, rows) for about, rows in runs if not same_as(about) and len(rows)]
+    if not own:
+        return {}
+    steps = pd.concat([rows for _, rows in own])
+    hits = (steps[[column for column in steps if column.startswith("pre_clip_")]] > 0).any(axis=1)
+    harmful = steps["pre_clip_high_negative"] > 0
+    return {
+        "repeated": str(len(runs) - len(own)),
+        "pre_clip": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",
+        "device": ", ".join(sorted({about.get("device", "") for about, _ in own})),
+    }

@@ -207,6 +207,15 @@ class Records:
         known = {same_as(run) for run in self.grid(variant)}
         return known.pop() if len(known) == 1 else ""
 
+    def stress_runs(self, cell: str, variant: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+        """`run.json` and metrics of a variant's runs in a cell of the stress grid, by seed."""
+        found = []
+        for seed, folder in _seed_folders(self.folder / "stress" / cell / variant):
+            rows = folder / "metrics.jsonl"
+            frame = _metrics_frame(rows, seed) if rows.is_file() else pd.DataFrame()
+            found.append((read_json(folder / "run.json"), frame))
+        return found
+
     def statuses(self, variant: str) -> list[str]:
         """How the RL runs of a variant ended, by seed: "finished" or "collapsed"."""
         files = [folder / "status.json" for _, folder in self.runs("rl", variant)]

@@ -67,14 +67,22 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     """One run of the grid: trained and judged, or found identical to its reference, or done before."""
     folder = grid.records / variant.name / f"seed_{seed}"
     file, key = folder / "run.json", run_key(grid, variant, seed)
-    if grid.kept and not file.is_file():
+    if grid.kept and not _is_done(grid, variant, seed, file=file, key=key):
         _take_over(grid.kept / variant.name / f"seed_{seed}", folder, key)
-    if file.is_file() and (known := read_json(file))["key"] == key:
-        return known
+    if _is_done(grid, variant, seed, file=file, key=key):
+        return read_json(file)
     about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
     about |= _find_identical(grid, variant, seed) or _train_and_judge(grid, variant, seed, folder)
     write_json(file, about)
     return about
+
+
+def _is_done(grid: Grid, variant: Variant, seed: int, *, file: Path, key: str) -> bool:
+    """Whether `file` is of this run, and what it repeats, if so, is repeated still."""
+    if not file.is_file() or (known := read_json(file))["key"] != key:
+        return False
+    again = _find_identical(grid, variant, seed) or {}
+    return known["status"] != "identical" or known["same_as"] == again.get("same_as")
 
 
 def _find_identical(grid: Grid, variant: Variant, seed: int) -> dict[str, Any] | None:

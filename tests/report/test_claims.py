@@ -12,7 +12,7 @@ from r1reward.report.claim_list import (
     collapses,
     contradictions,
     difference,
-    more_collapses,
+    held_where,
 )
 from r1reward.report.claims import (
     IDENTICAL_NOTE,
@@ -76,8 +76,8 @@ def test_a_change_is_relative_and_over_seeds(run_root: Path, write_jsonl) -> Non
         write_jsonl(run_root / f"records/rl/made_up/seed_{seed}/metrics.jsonl", rows)
     found = change("made_up", "response_length")(Records.of_run(run_root))
     assert found and found.interval and found.seeds == 2
-    interval = found.interval
-    assert (interval.estimate, interval.low, interval.high) == pytest.approx((-15, -20, -10))
+    interval, half = found.interval, 12.7062 * 5  # Student's t of one degree of freedom, standard error 5
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx((-15, -15 - half, -15 + half))
 
 
 def test_contradictions_are_compared_at_the_end(run_root: Path, write_jsonl) -> None:
@@ -104,12 +104,44 @@ def test_collapse_rates_come_from_fresh_seeds(run_root: Path, stress: dict) -> N
     assert measured.interval.low == pytest.approx(0.4781762, abs=1e-6)
 
 
-def test_collapses_are_compared_seed_by_seed(run_root: Path, stress: dict) -> None:
+def test_a_setting_searched_for_collapses_decides_nothing_alone(run_root: Path, stress: dict) -> None:
     (run_root / "records" / "stress.json").write_text(json.dumps(stress | {"separates": False}))
-    measured = more_collapses("reinforce_pp", "stable_reinforce")(Records.of_run(run_root))
-    assert measured and measured.interval
-    assert measured.interval.estimate == pytest.approx(0.8) and measured.interval.low > 0
+    measured = collapses("reinforce_pp")(Records.of_run(run_root))
+    assert measured and measured.interval is None
+    assert "Reinforce++ collapsed on 5 of 5 fresh seeds, StableReinforce collapsed on 1 of 5" in measured.note
     assert "no cell separates" in measured.note
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "expected"),
+    [
+        ([1] * 6, [0] * 6, (1.0, 0.5407419, 1.0)),
+        ([1, 1, 1, 1, 0], [1, 0, 0, 0, 1], (0.75, 0.1941205, 0.9936905)),
+        ([0] * 5, [1] * 5, None),
+    ],
+)
+def test_who_holds_where_the_other_collapses(run_root: Path, stress: dict, theirs, ours, expected) -> None:
+    stress["fresh"]["reinforce_pp"]["collapsed"] = theirs
+    stress["fresh"]["stable_reinforce"]["collapsed"] = ours
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
+    measured = held_where("reinforce_pp")(Records.of_run(run_root))
+    assert measured
+    found = measured.interval and (measured.interval.estimate, measured.interval.low, measured.interval.high)
+    assert found == (expected and pytest.approx(expected, abs=1e-6))
+
+
+def test_a_printed_number_is_the_centre_of_a_claim(records: Records) -> None:
+    claim = Claim(
+        "c", "1", "q", "s", "within", lambda _: Measured(Interval(76, 75, 77), 3), bound=5, centre=35
+    )
+    entry = check(claim, records)
+    assert (entry.direction, entry.measured, entry.verdict) == ("within ±5 of 35", 76, "does not hold")
+
+
+def test_the_spread_of_policy_losses_has_no_verdict(records: Records) -> None:
+    (claim,) = [claim for claim in CLAIMS if claim.name == "stable_loss"]
+    entry = check(claim, records)
+    assert entry.verdict == "undecided" and "not comparable" in entry.note
 
 
 def test_the_table_shows_every_claim_once(records: Records) -> None:

@@ -16,7 +16,26 @@ def test_collapse_rates_have_exact_intervals(run_root: Path, stress: dict) -> No
     row = frame[frame["variant"] == "without the advantage filter"].iloc[0]
     shown = list(row[["share", "share_low", "share_high"]])
     assert shown == ["60.00", f"{100 * low:.2f}", f"{100 * high:.2f}"]
-    assert "alone collapsed" in frame.attrs["notes"][0]
+    assert "the first cell, mildest first" in frame.attrs["notes"][1]
+
+
+def test_repeated_runs_and_harmful_hits_are_counted(run_root: Path, stress: dict, write_jsonl) -> None:
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
+    hits = {f"pre_clip_{side}_{sign}": 0.0 for side in ("high", "low") for sign in ("positive", "negative")}
+    for seed in range(200, 205):
+        folder = run_root / f"records/stress/hard/wo_pre_clip/seed_{seed}"
+        about = {"status": "collapsed", "device": "cpu"}
+        if seed < 203:
+            about = {"status": "identical", "same_as": "reinforce_pp"}
+        else:
+            rows = [{"step": 1, **hits}, {"step": 2, **hits, "pre_clip_low_negative": 0.1}]
+            rows.append({"step": 3, **hits, "pre_clip_high_negative": 0.1})
+            write_jsonl(folder / "metrics.jsonl", rows)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").write_text(json.dumps(about))
+    frame = stress_table(Records.of_run(run_root))
+    row = frame[frame["variant"] == "without Pre-CLIP"].iloc[0]
+    assert list(row[["repeated", "pre_clip", "device"]]) == ["3", "4 of 6 steps, 2 harmful", "cpu"]
 
 
 def test_a_variant_that_is_identical_by_construction_has_no_interval(run_root: Path, stress: dict) -> None:

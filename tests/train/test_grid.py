@@ -148,6 +148,19 @@ def test_kept_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp
     assert runs == [("weight_0.0", 0), ("weight_0.0", 1)]
 
 
+def test_a_kept_run_that_repeats_a_reference_is_checked_against_the_reference_here(
+    grid: Grid, runs: list, tmp_path: Path
+) -> None:
+    identical = [variant for variant in VARIANTS if variant.name == "wo_pre_clip"]
+    run_grid(grid, identical)
+    assert runs == []
+    grid.records.rename(tmp_path / "kept")
+    for rows in grid.references.rglob("metrics.jsonl"):
+        rows.write_text(rows.read_text().replace('"log_ratio_max": ', '"log_ratio_max": 9'))
+    run_grid(replace(grid, kept=tmp_path / "kept"), identical)
+    assert runs == [("wo_pre_clip", 0), ("wo_pre_clip", 1)]
+
+
 def test_the_reference_is_run_where_the_grid_has_none(grid: Grid, runs: list, tmp_path: Path) -> None:
     own = replace(grid, references=grid.records)
     run_grid(own, [find_variant("stable_reinforce")])
