@@ -138,8 +138,10 @@ def _attend_together(
         )
     query, key, value = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, -1).unbind(1)
     query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-    windows = [part.unflatten(0, (-1, int(lengths))).transpose(1, 2) for part in (query, key, value)]
-    output = scaled_dot_product_attention(*windows, scale=self.scaling)
+    query, key, value = (
+        part.unflatten(0, (-1, int(lengths))).transpose(1, 2) for part in (query, key, value)
+    )
+    output = scaled_dot_product_attention(query, key, value, scale=self.scaling)
     return self.proj(output.transpose(1, 2).reshape(hidden_states.shape))
 
 

@@ -167,9 +167,9 @@ def stress_notes(records: Records) -> list[str]:
     )
     return [
         COLLAPSE_NOTE,
-        f"There is no cell in which {alone}: in {both} of {len(found['tried'])} cells both collapsed on every "
-        f"one. So the stress setting ranks nothing; shown is {found['chosen']}, the first of those in which "
-        "Reinforce++ collapsed most often.",
+        f"There is no cell in which {alone}: in {both} of {len(found['tried'])} cells both collapsed on "
+        f"every one. So the stress setting ranks nothing; shown is {found['chosen']}, the first of those in "
+        "which Reinforce++ collapsed most often.",
     ]
 
 
@@ -184,8 +184,11 @@ def consistency_judges(records: Records) -> pd.DataFrame:
     frame = join_tables(
         pd.DataFrame(), rows or [{"judge": "all", "accuracy": NOT_RUN}], intervals=["accuracy"]
     )
-    note = "Half of the answers are contradicted on purpose; an unknown opinion is wrong."
-    return titled(frame, "Consistency judges on held-out answers, accuracy in percent.", [note])
+    notes = [
+        "Half of the answers are contradicted on purpose; an unknown opinion is wrong. They learnt from "
+        "answers of the annotator and of the judge that it taught, so a script may stand behind both."
+    ]
+    return titled(frame, "Consistency judges on held-out answers, accuracy in percent.", notes)
 
 
 def _row(

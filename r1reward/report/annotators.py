@@ -26,8 +26,9 @@ _NOTE = (
     "answer was right."
 )
 _WEAK_NOTE = (
-    "The weak annotator is a real model: the base model without its last layers, after a short lesson on "
-    "other pairs. Its lesson was scripted, so its rows have a dagger as well."
+    "The weak annotator is a real model: the base model cut down by its last decoder layers (by one in the "
+    "profile mini), after a short lesson on other pairs. Its lesson was scripted, so its rows have a dagger "
+    "as well."
 )
 
 
@@ -45,14 +46,20 @@ def table_10(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
 def annotator_differences(records: Records) -> pd.DataFrame:
     """Paired differences between the cold starts of Table 10, in percentage points."""
     rows = [
-        {"annotator": ARMS[b], "minus": ARMS[a]}
+        {"annotator": _marked(records, b), "minus": _marked(records, a)}
         | tables.difference_cells(records, model_of(a), model_of(b), mode="greedy")
         for a, b in _COMPARISONS
     ]
     caption = "Paired differences between annotators, VL-RewardBench, greedy."
     return tables.titled(
-        tables.join_tables(pd.DataFrame(), rows, intervals=("difference",)), caption, [_NOTE]
+        tables.join_tables(pd.DataFrame(), rows, intervals=("difference",)),
+        caption,
+        [_NOTE, tables.DAGGER_NOTE],
     )
+
+
+def _marked(records: Records, arm: str) -> str:
+    return ARMS[arm] + (tables.DAGGER if records.scripted(model_of(arm)) else "")
 
 
 def model_of(arm: str) -> str:

@@ -86,6 +86,12 @@ BENCHMARK_TABLES = {
 }
 
 
+_BASE_NOTE = (
+    "The base model has not learnt to give a verdict, and an answer without one is wrong: how many of its "
+    "answers have none stands in the table of how the judges answer."
+)
+
+
 def benchmark_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 3, 4 or 8: the paper's rows, then this run's models, greedy and sampled, and scored by heads."""
     table = BENCHMARK_TABLES[number]
@@ -100,7 +106,8 @@ def benchmark_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER
         rows.append(row | cells)
     rows += _voting_rows(records, table)
     frame = join_tables(printed, rows, intervals=list(table.columns))
-    return titled(frame, table.caption, [*table.notes, WORLD_NOTE, INTERVAL_NOTE, DAGGER_NOTE])
+    notes = [*table.notes, WORLD_NOTE, INTERVAL_NOTE, _BASE_NOTE, DAGGER_NOTE]
+    return titled(frame, table.caption, notes)
 
 
 def _voting_rows(records: Records, table: BenchmarkTable) -> list[dict[str, str]]:

@@ -67,13 +67,19 @@ def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -
     for row, (name, counts) in enumerate(sources.items()):
         share = 100 * counts["sampled"] / total
         axes.barh(-row, share, height=0.62, color=COLOURS["stable_reinforce"])
-        _annotate(axes, share, -row, text=f"{counts['sampled']:,}")
+        at_the_edge = {
+            "transform": axes.get_yaxis_transform(),
+            "ha": "right",
+            "va": "center",
+            "fontsize": 7.5,
+        }
+        axes.text(1.0, -row, f"{counts['sampled']:,}", **at_the_edge)
         if name in paper:
             look = {"marker": "o", "ms": 7, "mfc": "white", "mec": COLOURS["paper"], "mew": 1.4}
             axes.plot(paper[name], -row, linestyle="none", **look)
     _name_rows(axes, list(sources))
     axes.set_xlabel("share of all pairs (%)")
-    axes.margins(x=0.18)
+    axes.margins(x=0.3)
     handles = [
         Line2D([], [], color=COLOURS["stable_reinforce"], lw=6, label="measured"),
         Line2D([], [], marker="o", ms=7, mfc="white", mec=COLOURS["paper"], linestyle="none", label="paper"),
@@ -140,8 +146,11 @@ def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -
 
 
 def _note(records: Records, data: Mapping[str, Any]) -> str:
-    annotator = data.get("annotator", "scripted")
+    annotator, printed = data.get("annotator", "scripted"), _paper_shares(PAPER_FOLDER)
+    sizes = {name: counts["sampled"] for name, counts in data.get("sources", {}).items()}
+    others = sum(size for name, size in sizes.items() if name not in printed) / max(1, sum(sizes.values()))
     return (
         f"Measured, profile {records.profile}; annotator: {annotator}. The paper prints the sizes of the "
-        "MM-RLHF subsets and, for the other four sources, only their sum of 100k; attempts are not printed."
+        "MM-RLHF subsets and, for the other four sources, only their sum: "
+        f"{100 - sum(printed.values()):.0f} % of all, here {100 * others:.0f} %. Attempts are not printed."
     )

@@ -87,7 +87,11 @@ def downstream_differences(records: Records) -> pd.DataFrame:
         row |= {"source": ("scripted" if by_script else "measured") if name in found else NOT_RUN}
         rows.append(row | interval_cells("difference", found.get(name)))
     caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
-    notes = [_UNIT_NOTE, "The paper prints one run without intervals.", _DAGGER_NOTE]
+    notes = [
+        _UNIT_NOTE,
+        "The paper prints one run without intervals.",
+        _DAGGER_NOTE.removeprefix(f"{DAGGER} "),
+    ]
     return titled(join_tables(pd.DataFrame(), rows, intervals=("difference",)), caption, notes)
 
 
@@ -133,8 +137,8 @@ def _draw_gain(axes: Axes, place: float, gain: Interval) -> None:
 _TRAINING_CURVES = (
     ("(a) Different answers", "distinct_share", "share of eight"),
     ("(b) Length", "response_length", "tokens"),
-    ("(c) The reference's answers", "reference_share", "share"),
-    ("(d) They win against others", "reference_above_share", "share of pairs"),
+    ("(c) Answers equal to the reference", "reference_share", "share of answers"),
+    ("(d) R1-Reward ranks them higher", "reference_above_share", "share of pairs"),
 )
 
 
@@ -150,5 +154,12 @@ def figure_downstream_training(records: Records) -> Figure:
                 continue
             axes.set_xlabel("rollout step")
             axes.set_ylabel(unit)
-        add_note(figure, "Mean over seeds and their range. (d): by R1-Reward, which never sees a reference.")
+            if column == "reference_above_share":
+                axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
+        seeds = 0 if frame is None else frame["seed"].nunique()
+        add_note(
+            figure,
+            f"Measured, profile {records.profile}, {seeds} seeds: mean and range. (d): how often R1-Reward, "
+            "which never sees a reference, gives an answer equal to it the higher reward; dotted: chance.",
+        )
         return figure

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from r1reward.report.records import MODEL_NAMES, MODES, Records
 from r1reward.report.scores import COMPARISONS, behaviour, compare
 from r1reward.report.style import COLOURS, MARKERS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import display_name
+from r1reward.report.tables import SHORT_DAGGER_NOTE, display_name
 
 _CONFUSED_SKILLS = ("digits", "counts", "attributes")
 _SHOW_NUMBERS_UP_TO = 14
@@ -49,7 +49,7 @@ def figure_comparison(records: Records) -> Figure:
         note = (
             f"Measured on VL-RewardBench, profile {records.profile}; 95 % intervals over seeds, then pairs. "
         )
-        note += "† something in the training was scripted."
+        note += SHORT_DAGGER_NOTE
         add_note(figure, note)
         return figure
 

@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 
 from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
-from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
+from r1reward.report.records import MODEL_NAMES, REFERENCE, VARIANT_NAMES, Records
 from r1reward.report.scores import score
 from r1reward.report.style import COLOURS, LINES, MARKERS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import display_name
+from r1reward.report.tables import SHORT_DAGGER_NOTE, display_name
 from r1reward.stats import Interval
 
 _PRINTED_ROWS = ("Best other model", "R1-Reward", "Voting@5", "Voting@15")
@@ -43,6 +43,7 @@ _CURVES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 )
 
 
+_LOSS_NOTE = "Policy loss: about minus the mean advantage, so 0 unless the filter takes negative ones out."
 _WITHOUT = {"wo_filter": "no filter", "wo_pre_clip": "no Pre-CLIP"}
 _FIGURE_4 = ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
 
@@ -88,7 +89,8 @@ def figure_2(records: Records) -> Figure:
             if columns == ("answer_one_share",):
                 axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
         _legend_2(figure, records, runs)
-        add_note(figure, _figure_2_note(records, [frame for frame in runs.values() if frame is not None]))
+        note = _figure_2_note(records, [frame for frame in runs.values() if frame is not None])
+        add_note(figure, f"{note}\n{_LOSS_NOTE}")
         return figure
 
 
@@ -112,7 +114,10 @@ def figure_4(records: Records) -> Figure:
                 axes.set_ylabel(unit)
                 _widen_scale(axes)
         _legend_2(figure, records, {REFERENCE: reference} | {v: records.training(v) for v in _WITHOUT})
-        add_note(figure, _figure_2_note(records, [] if reference is None else [reference]))
+        note = _figure_2_note(records, [] if reference is None else [reference])
+        same = [f"{VARIANT_NAMES[v]}: the runs of {MODEL_NAMES[other]}, what differs never acted"
+                for v in _WITHOUT if (other := records.same_as(v))]  # fmt: skip
+        add_note(figure, "\n".join([note, *(["; ".join(same)] if same else []), _LOSS_NOTE]))
         return figure
 
 
@@ -137,7 +142,7 @@ def draw_curve(axes: Axes, frame: pd.DataFrame, variant: str, columns: Sequence[
 
 
 def _figure_2_note(records: Records, frames: Sequence[pd.DataFrame]) -> str:
-    text = "The paper's curves are not printed, so none is drawn."
+    text = f"The paper's curves are not printed, so none is drawn. {SHORT_DAGGER_NOTE}"
     if not frames:
         return text
     seeds = max(len(set(frame["seed"])) for frame in frames)
@@ -253,7 +258,7 @@ def _figure_1_note(records: Records) -> str:
     return (
         "Upper block: numbers printed in the paper (7B models, real benchmarks). "
         f"Shaded block: profile {records.profile}, its own model{size}, greedy, both orders; "
-        "compare within a block.\n† something in the training was scripted. "
+        f"compare within a block; the base model gives no verdict, which is wrong.\n{SHORT_DAGGER_NOTE} "
         "Figure 1's bars are not printed; the numbers are those of Tables 3, 4 and 8 and appendix C.4."
     )
 
@@ -268,7 +273,7 @@ def _legend_1(figure: Figure) -> None:
             color=COLOURS["stable_reinforce"],
             marker="D",
             lw=2.2,
-            label="measured here, 95 % interval",
+            label="measured here (a marker each model), 95 % interval",
         ),
         Line2D([], [], color=COLOURS["quiet"], lw=0.8, linestyle=":", label="chance"),
     ]

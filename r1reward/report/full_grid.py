@@ -17,6 +17,7 @@ from r1reward.report.tables import (
     DAGGER_NOTE,
     INTERVAL_NOTE,
     NOT_RUN,
+    SHORT_DAGGER_NOTE,
     difference_cells,
     display_name,
     join_tables,
@@ -118,7 +119,9 @@ def figure_training_extras(records: Records) -> Figure:
         ]
         figure.legend(handles=handles, loc="outside upper right", ncols=4)
         add_note(
-            figure, f"Measured, profile {records.profile}. Line: mean over seeds, band: smallest to largest."
+            figure,
+            f"Measured, profile {records.profile}. Line: mean over seeds, band: smallest to largest. All: "
+            f"{SHORT_DAGGER_NOTE}",
         )
         return figure
 
@@ -144,8 +147,8 @@ def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str
     if not own:
         return {}
     steps = pd.concat([rows for _, rows in own])
-    hits = (steps[[column for column in steps if column.startswith("pre_clip_")]] > 0).any(axis=1)
-    harmful = steps["pre_clip_high_negative"] > 0
+    hits = steps[[column for column in steps if column.startswith("pre_clip_")]].sum(axis=1).gt(0)
+    harmful = steps["pre_clip_high_negative"].gt(0)
     return {
         "repeated": str(len(runs) - len(own)),
         "pre_clip": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",

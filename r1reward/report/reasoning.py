@@ -17,10 +17,18 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import Records
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
 from r1reward.report.scores import bootstrap
 from r1reward.report.style import add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import DAGGER_NOTE, NOT_RUN, display_name, interval_cells, join_tables, titled
+from r1reward.report.tables import (
+    DAGGER_NOTE,
+    NOT_RUN,
+    SHORT_DAGGER_NOTE,
+    display_name,
+    interval_cells,
+    join_tables,
+    titled,
+)
 
 MOST_CHARACTERS = 700
 OUTCOMES = {"win": "win_percent", "loss": "loss_percent", "tie": "tie_percent"}
@@ -80,7 +88,7 @@ def figure_examples(records: Records, number: int) -> Figure:
     """Figure 5 (`number` 0) or 6 (1): a real output of the trained judge, chosen by a written rule."""
     found = records.reasoning_examples()
     with styled():
-        figure = new_figure(8.0, 3.4)
+        figure = new_figure(8.0, 2.7)
         picture, text = figure.subplots(1, 2, width_ratios=(1, 3.2))
         if found is None or number >= len(found["examples"]):
             say_not_run(picture)
@@ -94,7 +102,7 @@ def figure_examples(records: Records, number: int) -> Figure:
             0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5, parse_math=False
         )
         text.set_title(f"{display_name(records, 'stable_reinforce')}: {example['chosen']}")
-        add_note(figure, textwrap.fill(_frequency(found["counts"]), 130))
+        add_note(figure, textwrap.fill(_frequency(found["counts"]), 150))
         return figure
 
 
@@ -116,8 +124,14 @@ def _shorten(text: str) -> str:
 
 
 def _frequency(counts: Mapping[str, Mapping[str, int]]) -> str:
-    shares = [f"{name}: {one['corrected']} of {one['outputs']}" for name, one in counts.items()]
-    return f"Outputs that correct themselves. {'; '.join(shares)}. Chosen by rule, not by hand."
+    shares = [
+        f"{(MODEL_NAMES | HEAD_NAMES)[name]} {one['corrected']:,} of {one['outputs']:,}"
+        for name, one in counts.items()
+    ]
+    return (
+        "Chosen by rule: outputs that correct themselves and are right come first, then those that RL put "
+        f"right. Outputs that correct themselves, right or wrong: {', '.join(shares)}. {SHORT_DAGGER_NOTE}"
+    )
 
 
 def self_corrections(records: Records) -> pd.DataFrame:

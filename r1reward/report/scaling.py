@@ -20,6 +20,7 @@ from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, st
 from r1reward.report.tables import (
     DAGGER_NOTE,
     NOT_RUN,
+    SHORT_DAGGER_NOTE,
     WORLD_NOTE,
     display_name,
     interval_cells,
@@ -48,9 +49,15 @@ LOOKS: dict[str, dict[str, Any]] = {
     "any": {"color": COLOURS["any"], "marker": "^", "ms": 4, "label": "Any@k"},
     REFERENCE: {"color": COLOURS[REFERENCE], "marker": "D", "ms": 4, "label": "Vote@k"},
     "swapped": {"color": COLOURS["swapped"], "marker": "s", "ms": 4, "label": "Vote@k, half exchanged"},
-    "weighted": {"color": COLOURS["any"], "marker": "P", "ms": 8, "ls": "none", "label": "weighted votes"},
+    "weighted": {
+        "color": COLOURS["weighted"],
+        "marker": "P",
+        "ms": 8,
+        "ls": "none",
+        "label": "weighted votes",
+    },
     "stopped": {
-        "color": COLOURS["swapped"],
+        "color": COLOURS["paper"],
         "marker": "*",
         "ms": 11,
         "ls": "none",
@@ -132,12 +139,12 @@ def figure_3(records: Records) -> Figure:
         _legend_3(figure)
         found = [pool for pool in pools.values() if pool]
         seeds = max((len(pool.seeds) for pool in found), default=0)
-        sizes = " / ".join(str(len(pool.groups)) for pool in found)
+        sizes = " / ".join(f"{len(pool.groups):,}" for pool in found)
         add_note(
             figure,
-            f"Measured, profile {records.profile}, {display_name(records, REFERENCE)}, seeds: {seeds}, "
-            f"{sizes} pairs in both orders. Bands: 95 % bootstrap over seeds, then pairs.\n"
-            "The paper's curves are not printed, so none is drawn.",
+            f"Measured, profile {records.profile}, {display_name(records, REFERENCE)}, {seeds} seeds; "
+            f"{sizes} pairs, each judged in both orders. Bands: 95 % bootstrap over seeds, then pairs.\n"
+            f"The paper's curves are not printed, so none is drawn. {SHORT_DAGGER_NOTE}",
         )
         return figure
 
@@ -171,7 +178,7 @@ def _draw_costs(axes: Axes, pool: Pool) -> None:
     weighted = weighted_majority(pool)
     axes.plot(tokens * pool.size, 100 * weighted.mean(), **LOOKS["weighted"])
     axes.plot(tokens * drawn.mean(), 100 * stopped.mean(), **LOOKS["stopped"])
-    axes.set_xlabel("generated tokens a pair")
+    axes.set_xlabel("generated tokens a judgment")
     axes.set_ylabel("accuracy (%)")
 
 

@@ -33,6 +33,7 @@ COLOURS = {
     "easy_pairs": "#009E73",
     "any": "#009E73",
     "swapped": "#D55E00",
+    "weighted": "#CC79A7",
     "paper": "#333333",
     "quiet": "#8A8A8A",
 }

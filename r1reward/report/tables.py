@@ -33,8 +33,9 @@ NOT_RUN = "not run"
 DAGGER = "†"
 DAGGER_NOTE = (
     f"{DAGGER} Something in the training was scripted: the annotator of the cold-start reasoning, and with "
-    "it the answers from which the consistency judges learnt."
+    "it the answers from which the consistency judges learnt; for the scalar head, its pairs."
 )
+SHORT_DAGGER_NOTE = f"{DAGGER} something in the training was scripted."
 INTERVAL_NOTE = (
     "Measured: mean over both orders of a pair, unparsed answers wrong, "
     "95 % bootstrap interval over seeds, then pairs."
@@ -77,7 +78,7 @@ def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     notes = [
         "The paper samples 100k pairs from its first four data sets together.",
         "Measured rows count this profile's files, which have the sources' own schemas; "
-        "those of the mini world are generated.",
+        "those of the mini world are generated. Dropped: rows that make no preference pair, such as ties.",
     ]
     return titled(frame, "Table 2. Data sets used for training.", notes)
 

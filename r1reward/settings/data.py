@@ -41,10 +41,20 @@ class AnnotatorSettings(ServerSettings):
     )
 
 
+# The eight subsets of Table 2.
+SourceName = Literal[
+    "rlaif_v", "vl_feedback", "povid", "wildvision_battle",
+    "mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety",
+]  # fmt: skip
+
+
 class DataSettings(Settings):
     """How R1-Reward-200K is built (paper §3.2)."""
 
     root: str = Field(default="", description="Folder of the original data sets; empty means the mini world.")
+    sources: tuple[SourceName, ...] = Field(
+        default=(), description="Subsets of Table 2 that are read; none means all eight."
+    )
     sampled_pairs: int = Field(
         default=100_000, ge=1, description="Pairs sampled from the sources that are not taken whole."
     )
