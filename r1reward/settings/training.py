@@ -158,8 +158,13 @@ class StressSettings(Settings):
 
     rollout_batch_size: int = Field(default=64, ge=2, description="Prompts a rollout; updates take half.")
     steps: int = Field(default=40, ge=1, description="Rollouts of a run.")
-    seeds: int = Field(default=5, ge=1, le=100, description="Seeds for the search, and as many fresh ones.")
-    cells: int = Field(default=12, ge=1, description="At most so many cells are tried, mildest first.")
+    seeds: int = Field(default=5, ge=1, le=100, description="Seeds for the search.")
+    fresh_seeds: int = Field(
+        default=6,
+        ge=1,
+        description="Other seeds for the setting that is found; fewer than six decide nothing.",
+    )
+    cells: int = Field(default=16, ge=1, description="At most so many cells are tried, mildest first.")
 
 
 class ClusterSettings(Settings):

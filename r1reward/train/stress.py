@@ -1,9 +1,13 @@
 """A setting in which training breaks: does StableReinforce hold where Reinforce++ does not? (paper §2.1)
 
 At the mini profile's own settings Pre-CLIP never acts, so Tables 5 and 6 say nothing about it. The cells
-below raise the learning rate, the number of updates a rollout and the imbalance of rewards (pairs that are
-nearly all answered right), mildest first. The first cell in which Reinforce++ alone collapses on the tuning
-seeds is frozen; every variant then runs on other seeds. All runs start from one cold-started judge.
+below raise the learning rate, the number of updates a rollout and the imbalance of rewards (pairs of which
+the judge is sure, so that few rewards differ), mildest first. The first cell in which Reinforce++ alone
+collapses on the tuning seeds is frozen; every variant then runs on other seeds. All runs start from one
+cold-started judge. If no cell separates the two algorithms, the one with most collapses is shown.
+
+This is the second grid. In the first (rates of 5e-4 to 2e-3, imbalance by the annotator's first attempts)
+everything collapsed.
 """
 
 from __future__ import annotations
@@ -11,14 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
-from r1reward.settings import RLSettings, StressSettings
+from r1reward.data.storage import read_pairs, write_pairs
+from r1reward.judge.r1_reward import R1Reward
+from r1reward.settings import Profile, RLSettings, StressSettings
 from r1reward.train.grid import Grid, run_grid
 from r1reward.train.variants import REFERENCE, REFERENCES, find_variant
+from r1reward.types import Comparison, PreferencePair
 
 FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200
 MANY, FEW = 0.6, 0.2
+SURE_ANSWERS = 8
 COMPARED = (*REFERENCES, "wo_filter", "wo_pre_clip")
 COMPARED += ("log_bound_5", "log_bound_100", "ratio_bound_5", "ratio_bound_100")
 
@@ -29,11 +38,11 @@ class Cell:
 
     learning_rate: float
     inner_epochs: int
-    pairs: Literal["hard", "easy"]
+    pairs: Literal["hard", "sure"]
 
     @property
     def name(self) -> str:
-        """For example "rate_0.0005_epochs_4_easy"."""
+        """For example "rate_0.0005_epochs_4_sure"."""
         return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_{self.pairs}"
 
     def settings(self, base: RLSettings, size: StressSettings) -> RLSettings:
@@ -46,8 +55,31 @@ class Cell:
 
 
 CELLS = tuple(
-    Cell(rate, epochs, pairs) for rate, epochs, pairs in product((5e-4, 1e-3, 2e-3), (1, 4), ("hard", "easy"))
+    Cell(rate, epochs, pairs)
+    for rate, epochs, pairs in product((1e-4, 2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
 )
+
+
+def write_sure_pairs(
+    judge: str | Path, pairs: Sequence[PreferencePair], path: Path, *, profile: Profile, seed: int
+) -> int:
+    """Write those pairs about which a judge is sampled right eight times out of eight; returns their number.
+
+    What is there already is kept.
+    """
+    if not path.is_file():
+        reward_model = R1Reward.from_pretrained(judge, profile=profile, seed=seed)
+        items = [
+            Comparison(pair.question, pair.responses, pair.images, pair.frames, pair.label) for pair in pairs
+        ]
+        judged = reward_model.compare_all(items, votes=SURE_ANSWERS)
+        sure = (
+            pair
+            for pair, one in zip(pairs, judged, strict=True)
+            if all(vote.verdict.agrees_with(pair.preferred) for vote in one.votes)
+        )
+        write_pairs(path, sure)
+    return len(read_pairs(path))
 
 
 def search_cells(
@@ -79,9 +111,9 @@ def run_fresh(
     make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, found: dict[str, Any]
 ) -> dict[str, Any]:
     """What was found, with how every variant ended on fresh seeds in the chosen cell."""
-    seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + size.seeds)
+    seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + size.fresh_seeds)
     fresh = run_cell(make_grid(find_cell(found["chosen"]), seeds), COMPARED)
-    return {**found, "fresh": fresh, "fresh_seeds": size.seeds}
+    return {**found, "fresh": fresh, "fresh_seeds": size.fresh_seeds}
 
 
 def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from r1reward.config import load_profile
+from r1reward.data.storage import read_pairs
 from r1reward.settings import RLSettings, StressSettings
 from r1reward.train import stress as stress_module
 from r1reward.train.grid import Grid
@@ -21,15 +23,17 @@ from r1reward.train.stress import (
     run_cell,
     run_fresh,
     search_cells,
+    write_sure_pairs,
 )
 from r1reward.train.variants import REFERENCE, Variant
+from r1reward.types import PreferencePair, Verdict
 
 SIZE = StressSettings()
 
 
 @pytest.fixture
 def grid(tmp_path: Path) -> Grid:
-    pairs = {name: tmp_path / f"{name}.jsonl" for name in ("hard", "easy")}
+    pairs = {name: tmp_path / f"{name}.jsonl" for name in ("hard", "sure")}
     folders = [tmp_path / name for name in ("references", "work", "records")]
     return Grid(load_profile("smoke"), {7: tmp_path / "sft"}, pairs, (), tmp_path / "judges", *folders)
 
@@ -42,7 +46,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]]]
     def run(grid: Grid, variants: list[Variant]) -> dict[str, dict[str, Any]]:
         found = {}
         for variant in variants:
-            statuses = known.get(grid.records.name, {}).get(variant.name, ["finished"] * 5)
+            statuses = known.get(grid.records.name, {}).get(variant.name, ["finished"] * len(grid.starts))
             for seed, status in zip(grid.starts, statuses, strict=True):
                 about = {"variant": variant.name, "seed": seed, "status": status}
                 found[f"{variant.name}, seed {seed}"] = about | (
@@ -91,10 +95,10 @@ def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, ou
 
 
 def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
-    cell = Cell(1e-3, 4, "easy")
+    cell = Cell(1e-3, 4, "sure")
     made = make_stress_grid(grid, cell, range(100, 105))
     assert made.starts == dict.fromkeys(range(100, 105), tmp_path / "sft")
-    assert made.rl_pairs == {"hard": tmp_path / "easy.jsonl"}
+    assert made.rl_pairs == {"hard": tmp_path / "sure.jsonl"}
     assert made.references == tmp_path / "records" / cell.name
     settings = made.profile.rl
     assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
@@ -113,7 +117,10 @@ def test_cells_are_told_apart_and_seeds_are_fresh() -> None:
 
 def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: dict) -> None:
     cell = CELLS[1]
-    outcomes[cell.name] = {"reinforce_pp": _statuses(4), "wo_filter": _statuses(2)}
+    outcomes[cell.name] = {
+        "reinforce_pp": ["collapsed"] * 6,
+        "wo_filter": ["collapsed"] * 2 + ["finished"] * 4,
+    }
     asked: list[tuple[str, list[int]]] = []
 
     def make(cell: Cell, seeds: Any) -> Grid:
@@ -121,13 +128,40 @@ def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: 
         return make_stress_grid(grid, cell, seeds)
 
     found = run_fresh(make, SIZE, {"chosen": cell.name, "separates": True})
-    assert asked == [(cell.name, [200, 201, 202, 203, 204])]
+    assert asked == [(cell.name, [200, 201, 202, 203, 204, 205])]
     collapsed = {name: sum(ended["collapsed"]) for name, ended in found["fresh"].items()}
-    assert collapsed == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 4, "wo_filter": 2}
-    assert (found["fresh_seeds"], found["separates"]) == (5, True)
+    assert collapsed == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 6, "wo_filter": 2}
+    assert (found["fresh_seeds"], found["separates"]) == (6, True)
 
 
 def test_a_profile_may_try_fewer_cells(grid: Grid, outcomes: dict) -> None:
     size = StressSettings(cells=2)
     found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), size)
     assert [row["cell"] for row in found["tried"]] == [cell.name for cell in CELLS[:2]]
+
+
+def test_sure_pairs_are_those_that_every_sample_gets_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [PreferencePair(f"p-{n}", "povid", f"q{n} ?", ("a", "b"), 1) for n in range(3)]
+    said = {"q0 ?": ["1"] * 8, "q1 ?": ["1"] * 7 + ["2"], "q2 ?": ["1"] * 7 + ["unparsed"]}
+
+    class Judge:
+        @classmethod
+        def from_pretrained(cls, path: Path, **_: Any) -> "Judge":
+            return cls()
+
+        def compare_all(self, items: list[Any], *, votes: int) -> list[Any]:
+            return [
+                SimpleNamespace(
+                    votes=[SimpleNamespace(verdict=Verdict(one)) for one in said[item.question][:votes]]
+                )
+                for item in items
+            ]
+
+    monkeypatch.setattr(stress_module, "R1Reward", Judge)
+    file, known = tmp_path / "sure.jsonl", {"profile": load_profile("smoke"), "seed": 0}
+    assert write_sure_pairs(tmp_path, pairs, file, **known) == 1
+    assert [pair.pair_id for pair in read_pairs(file)] == ["p-0"]
+    said["q0 ?"][0] = "2"
+    assert write_sure_pairs(tmp_path, pairs, file, **known) == 1, "what is there is kept"
