@@ -164,7 +164,7 @@ class StressSettings(Settings):
         ge=1,
         description="Other seeds for the setting that is found; fewer than six decide nothing.",
     )
-    cells: int = Field(default=16, ge=1, description="At most so many cells are tried, mildest first.")
+    cells: int = Field(default=12, ge=1, description="At most so many cells are tried, mildest first.")
 
 
 class ClusterSettings(Settings):

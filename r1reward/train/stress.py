@@ -56,7 +56,7 @@ class Cell:
 
 CELLS = tuple(
     Cell(rate, epochs, pairs)
-    for rate, epochs, pairs in product((1e-4, 2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
+    for rate, epochs, pairs in product((2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
 )
 
 

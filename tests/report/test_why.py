@@ -24,6 +24,8 @@ def run_with_manifest(run_root: Path) -> Path:
         run = {"start": f"start{seed}", "seed": seed, "rl": {"advantage_limit": "off"}}
         status = {"status": "finished", "step": 48, "reason": "", "weights": f"hash{seed}", "run": run}
         (folder / "status.json").write_text(json.dumps(status))
+        about = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(about | {"device": f"card {seed}"}))
     return run_root
 
 
@@ -36,6 +38,7 @@ def test_a_row_names_records_settings_checkpoint_commit_and_command(run_with_man
         "start     start1",
         "weights   hash1",
         "status    finished after 48 steps",
+        "device    card 2",
         "commit    abc123 with changes",
         'machine   {"cores": 2}',
         "command   r1reward run 05_ablations --profile synthetic --seeds 3",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from r1reward.config import load_profile
+from r1reward.engines.loading import device_name
 from r1reward.files import append_jsonl, read_json, write_json
 from r1reward.train import grid as grid_module
 from r1reward.train.grid import Grid, run_grid
@@ -73,6 +74,7 @@ def test_a_variant_that_is_identical_by_construction_is_not_run(grid: Grid, runs
     assert noted["status"] == "identical"
     assert noted["interventions"]["pre_clip_steps"] == 0
     assert outcomes["weight_0.0, seed 0"]["accuracy"] == {"greedy": 0.8}
+    assert outcomes["weight_0.0, seed 0"]["device"] == device_name()
 
 
 def test_without_the_filter_it_is_reinforce_pp_while_pre_clip_never_acts(
