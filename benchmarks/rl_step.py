@@ -20,7 +20,7 @@ from r1reward.train.learner import choose_prompts, make_learner
 from r1reward.train.rl import take_step
 from r1reward.train.tasks import JudgeTask
 
-PARTS = ("rollout_seconds", "old_log_prob_seconds", "update_seconds", "seconds")
+PARTS = ("rollout_seconds", "score_seconds", "old_log_prob_seconds", "update_seconds", "seconds")
 
 
 def measure(model: str, *, batch: int, max_new_tokens: int, steps: int) -> list[dict[str, float]]:

@@ -47,7 +47,7 @@ from r1reward.types import Completion, PreferencePair
 
 MODEL = ModelSettings(max_pixels=12544)
 SIDES = ("ours", "trl")
-PARTS = ("rollout_seconds", "old_log_prob_seconds", "update_seconds")
+PARTS = ("rollout_seconds", "score_seconds", "old_log_prob_seconds", "update_seconds")
 MISSING = "TRL is not installed; it comes with `pip install -c constraints.txt -e '.[bench]'`"
 SHOWN = (
     *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"),

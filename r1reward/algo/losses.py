@@ -53,6 +53,7 @@ class LossOutput:
     Metrics are means over counted tokens unless said otherwise:
     policy_loss; policy_loss_max, the largest token loss; num_tokens, the number of counted tokens;
     clip_share, tokens whose clipped surrogate is the smaller one;
+    log_ratio_max, the largest |log-ratio| before Pre-CLIP;
     approx_kl, k3 of old and new policy from the log-ratio the loss uses (infinite where that overflows);
     pre_clip_{high,low}_{positive,negative}, the share of tokens above the upper or below the lower bound
     by sign of the advantage; with Pre-CLIP off against 1e3, so what it would have caught;

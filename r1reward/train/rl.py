@@ -211,6 +211,7 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
     completions = rollout(learner, items, step)
     rolled_out = time.perf_counter()
     trajectories = learner.task.score(items, completions)
+    scored = time.perf_counter()
     minibatches = prepare(learner, trajectories, step)
     chunks = [chunk for minibatch in minibatches for chunk in minibatch]
     raw = advantages(
@@ -235,7 +236,8 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
         "entropy": entropy,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
-        "old_log_prob_seconds": prepared - rolled_out,
+        "score_seconds": scored - rolled_out,
+        "old_log_prob_seconds": prepared - scored,
         "update_seconds": finished - prepared,
         "seconds": finished - started,
         "cpu_seconds": time.process_time() - cpu_started,

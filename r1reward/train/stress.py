@@ -55,8 +55,7 @@ class Cell:
 
 
 CELLS = tuple(
-    Cell(rate, epochs, pairs)
-    for rate, epochs, pairs in product((2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
+    Cell(rate, epochs, pairs) for rate, epochs, pairs in product((2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
 )
 
 

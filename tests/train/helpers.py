@@ -36,6 +36,7 @@ TIME_KEYS = {
     "seconds",
     "cpu_seconds",
     "rollout_seconds",
+    "score_seconds",
     "old_log_prob_seconds",
     "update_seconds",
     "tokens_per_second",
