@@ -55,34 +55,49 @@ class Grid:
 
 def run_grid(grid: Grid, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
     """Run what is missing, side by side; returns the record `run.json` of every run by its name."""
-    runs = {
-        f"{variant.name}, seed {seed}": partial(run_one, grid, variant, seed)
-        for seed in grid.starts
-        for variant in variants
+    wanted = {
+        f"{variant.name}, seed {seed}": (grid, variant, seed) for seed in grid.starts for variant in variants
     }
-    return side_by_side(runs, processes=grid.profile.processes)
+    done = {name: about for name, run in wanted.items() if (about := settle(*run))}
+    missing = {name: partial(run_one, *run) for name, run in wanted.items() if name not in done}
+    return done | side_by_side(missing, processes=grid.profile.processes)
 
 
 def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
-    """One run of the grid: trained and judged, or found identical to its reference, or done before."""
-    folder = grid.records / variant.name / f"seed_{seed}"
-    file, key = folder / "run.json", run_key(grid, variant, seed)
-    if grid.kept and not _is_done(grid, variant, seed, file=file, key=key):
-        _take_over(grid.kept / variant.name / f"seed_{seed}", folder, key)
-    if _is_done(grid, variant, seed, file=file, key=key):
-        return read_json(file)
-    about: dict[str, Any] = {"variant": variant.name, "seed": seed, "key": key}
-    about |= _find_identical(grid, variant, seed) or _train_and_judge(grid, variant, seed, folder)
-    write_json(file, about)
+    """One run of the grid: trained and judged, or settled without that."""
+    if about := settle(grid, variant, seed):
+        return about
+    return _note(grid, variant, seed, _train_and_judge(grid, variant, seed))
+
+
+def settle(grid: Grid, variant: Variant, seed: int) -> dict[str, Any] | None:
+    """The record of a run that need not be trained: done before, kept, or identical to its reference."""
+    folder, key = _record(grid, variant, seed), run_key(grid, variant, seed)
+    identical = _find_identical(grid, variant, seed)
+    known = _read_done(folder, key, identical)
+    if known is None and grid.kept:
+        _take_over(grid.kept / variant.name / folder.name, folder, key)
+        known = _read_done(folder, key, identical)
+    return known or (_note(grid, variant, seed, identical) if identical else None)
+
+
+def _record(grid: Grid, variant: Variant, seed: int) -> Path:
+    return grid.records / variant.name / f"seed_{seed}"
+
+
+def _note(grid: Grid, variant: Variant, seed: int, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"variant": variant.name, "seed": seed, "key": run_key(grid, variant, seed), **outcome}
+    write_json(_record(grid, variant, seed) / "run.json", about)
     return about
 
 
-def _is_done(grid: Grid, variant: Variant, seed: int, *, file: Path, key: str) -> bool:
-    """Whether `file` is of this run, and what it repeats, if so, is repeated still."""
+def _read_done(folder: Path, key: str, identical: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The record of this very run; one that was noted as identical must be so still."""
+    file = folder / "run.json"
     if not file.is_file() or (known := read_json(file))["key"] != key:
-        return False
-    again = _find_identical(grid, variant, seed) or {}
-    return known["status"] != "identical" or known["same_as"] == again.get("same_as")
+        return None
+    repeats = known.get("same_as") if known["status"] == "identical" else None
+    return known if repeats is None or repeats == (identical or {}).get("same_as") else None
 
 
 def _find_identical(grid: Grid, variant: Variant, seed: int) -> dict[str, Any] | None:
@@ -115,8 +130,9 @@ def _take_over(kept: Path, folder: Path, key: str) -> None:
         write_atomic(folder / file.name, file.read_bytes())
 
 
-def _train_and_judge(grid: Grid, variant: Variant, seed: int, folder: Path) -> dict[str, Any]:
-    settings, work = variant.settings(grid.profile.rl), grid.work / variant.name / f"seed_{seed}"
+def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
+    settings, folder = variant.settings(grid.profile.rl), _record(grid, variant, seed)
+    work = grid.work / variant.name / folder.name
     result = train_rl(
         grid.start(variant, seed),
         grid.rl_pairs[variant.pairs],
