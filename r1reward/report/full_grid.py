@@ -58,8 +58,8 @@ _STRESS_NOTES = (
     "In the search StableReinforce runs where Reinforce++ collapsed on at least three fifths of the seeds.",
     "Repeated: runs that would repeat Reinforce++ or StableReinforce step by step, because what differs "
     "never acted; they count as those. Share: exact (Clopper-Pearson) 95 % interval.",
-    "Pre-CLIP: steps of the other runs in which a ratio passed 1e3, with Pre-CLIP on or off. Harmful: too "
-    "high with a negative advantage, which alone PPO's own clipping leaves unbounded (§2.1).",
+    "Bound passed: steps of the other runs in which a ratio passed Pre-CLIP's bound (1e3 where it is off). "
+    "Harmful: too high with a negative advantage, which alone PPO's own clipping leaves unbounded (§2.1).",
 )
 
 
@@ -151,6 +151,6 @@ def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str
     harmful = steps["pre_clip_high_negative"].gt(0)
     return {
         "repeated": str(len(runs) - len(own)),
-        "pre_clip": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",
+        "bound_passed": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",
         "device": ", ".join(sorted({about.get("device", "") for about, _ in own})),
     }

@@ -35,7 +35,7 @@ def test_repeated_runs_and_harmful_hits_are_counted(run_root: Path, stress: dict
         (folder / "run.json").write_text(json.dumps(about))
     frame = stress_table(Records.of_run(run_root))
     row = frame[frame["variant"] == "without Pre-CLIP"].iloc[0]
-    assert list(row[["repeated", "pre_clip", "device"]]) == ["3", "4 of 6 steps, 2 harmful", "cpu"]
+    assert list(row[["repeated", "bound_passed", "device"]]) == ["3", "4 of 6 steps, 2 harmful", "cpu"]
 
 
 def test_a_variant_that_is_identical_by_construction_has_no_interval(run_root: Path, stress: dict) -> None:
