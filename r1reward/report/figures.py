@@ -258,7 +258,8 @@ def _figure_1_note(records: Records) -> str:
     return (
         "Upper block: numbers printed in the paper (7B models, real benchmarks). "
         f"Shaded block: profile {records.profile}, its own model{size}, greedy, both orders; "
-        f"compare within a block; the base model gives no verdict, which is wrong.\n{SHORT_DAGGER_NOTE} "
+        "compare within a block.\nThe base model gives no verdict, which counts as wrong. "
+        f"{SHORT_DAGGER_NOTE} "
         "Figure 1's bars are not printed; the numbers are those of Tables 3, 4 and 8 and appendix C.4."
     )
 
