@@ -14,6 +14,7 @@ ESTIMATORS: dict[Algorithm, str] = {
     "grpo": "group_norm",
 }
 ADAM_BETAS = ("0.9", "0.95")
+SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr"}
 Flags = dict[str, str | tuple[str, ...] | bool]
 
 
@@ -40,7 +41,7 @@ def rl_flags(
         "actor.num_gpus_per_node": str(cluster.gpus_per_node),
         "actor.adam.lr": str(rl.learning_rate),
         "actor.adam.betas": ADAM_BETAS,
-        "actor.lr_scheduler": "constant_with_warmup",
+        "actor.lr_scheduler": SCHEDULES[rl.schedule],
         "actor.lr_warmup_ratio": str(rl.warmup_ratio),
         "actor.max_norm": str(rl.max_grad_norm),
         "actor.eps_clip": str(rl.clip_eps),

@@ -109,6 +109,9 @@ class RLSettings(Settings):
     warmup_ratio: float = Field(
         default=0.03, ge=0, le=1, description="Share of the updates with rising learning rate."
     )
+    schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="The rate after warm-up; a cosine ends at a tenth of the peak."
+    )
     save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
 
 

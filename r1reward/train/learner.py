@@ -22,6 +22,7 @@ from r1reward.train.lora import load_policy
 from r1reward.train.tasks import Task
 
 BETAS = (0.9, 0.95)
+LOWEST_RATE = 0.1  # of the peak, as in the authors' script
 UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
 
 
@@ -59,12 +60,17 @@ class Learner:
 
 
 def learning_rate(learner: Learner) -> float:
-    """Linear warm-up over a share of all updates, then constant."""
+    """Linear warm-up over a share of all updates, then constant, or falling along a cosine to a tenth."""
     settings = learner.settings
     samples = settings.rollout_batch_size * settings.samples_per_prompt
     updates = learner.steps * settings.inner_epochs * math.ceil(samples / settings.train_batch_size)
     warmup = math.ceil(settings.warmup_ratio * updates)
-    return settings.learning_rate * min(1.0, (learner.update_count + 1) / max(1, warmup))
+    if learner.update_count < warmup:
+        return settings.learning_rate * (learner.update_count + 1) / warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    fallen = (1 - math.cos(math.pi * (learner.update_count - warmup) / max(1, updates - warmup))) / 2
+    return settings.learning_rate * (1 - (1 - LOWEST_RATE) * fallen)
 
 
 def count_steps(settings: RLSettings, num_items: int) -> int:

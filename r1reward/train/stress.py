@@ -46,12 +46,12 @@ class Cell:
         return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_{self.pairs}"
 
     def settings(self, base: RLSettings, size: StressSettings) -> RLSettings:
-        """The profile's RL settings with those of the cell."""
+        """The profile's RL settings with those of the cell, whose rate does not fall."""
         batch = size.rollout_batch_size
-        changes = {"learning_rate": self.learning_rate, "inner_epochs": self.inner_epochs}
+        rate = {"learning_rate": self.learning_rate, "schedule": "constant"}
         sizes = {"rollout_batch_size": batch, "train_batch_size": batch // 2, "micro_batch_size": batch // 2}
         lengths = {"max_steps": size.steps, "epochs": 1000, "save_steps": size.steps}
-        return base.model_copy(update={**changes, **sizes, **lengths})
+        return base.model_copy(update={**rate, **sizes, **lengths, "inner_epochs": self.inner_epochs})
 
 
 CELLS = tuple(

@@ -26,6 +26,7 @@ RL = RLSettings(
     epochs=1,
     save_steps=2,
     warmup_ratio=0.5,
+    schedule="constant",
     # An untrained model never ends its answers.
     collapse_patience=0,
 )

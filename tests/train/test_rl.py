@@ -338,13 +338,22 @@ def test_number_of_steps(epochs: int, limit: int | None, steps: int) -> None:
     assert count_steps(settings, 3) == 1
 
 
-def test_the_rate_warms_up_and_stays(world: World) -> None:
-    """10 steps of two updates, a fifth of them warm-up: four updates."""
-    learner = new_learner(world, RL.model_copy(update={"warmup_ratio": 0.2, "learning_rate": 0.4}), steps=10)
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4]),
+        # A quarter, half and three quarters of the way down the cosine from 0.4 to 0.04.
+        ("cosine", [0.1, 0.2, 0.3, 0.4, 0.4, 0.22 + 0.18 * 2**-0.5, 0.22, 0.22 - 0.18 * 2**-0.5]),
+    ],
+)
+def test_the_rate_warms_up_and_stays_or_falls(world: World, schedule: str, expected: list[float]) -> None:
+    """Four steps of two updates, half of them warm-up."""
+    changes = {"warmup_ratio": 0.5, "learning_rate": 0.4, "schedule": schedule}
+    learner = new_learner(world, RL.model_copy(update=changes), steps=4)
     rates = []
-    for learner.update_count in range(6):
+    for learner.update_count in range(8):
         rates.append(learning_rate(learner))
-    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.usefixtures("easy_reward")

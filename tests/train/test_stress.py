@@ -102,7 +102,8 @@ def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp
     assert made.references == tmp_path / "records" / cell.name
     settings = made.profile.rl
     assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
-    left = {"learning_rate", "inner_epochs", "max_steps", "epochs", "save_steps"}
+    assert settings.schedule == "constant"
+    left = {"learning_rate", "schedule", "inner_epochs", "max_steps", "epochs", "save_steps"}
     left |= {"rollout_batch_size", "train_batch_size", "micro_batch_size"}
     assert settings.model_dump(exclude=left) == grid.profile.rl.model_dump(exclude=left)
     assert RLSettings.model_validate(settings.model_dump()) == settings
