@@ -56,6 +56,7 @@ _PANELS = (
 
 _STRESS_NOTES = (
     "In the search StableReinforce runs where Reinforce++ collapsed on at least three fifths of the seeds.",
+    "Steps: how long each run lasted, seed by seed, the same seeds in all rows.",
     "Repeated: runs that would repeat Reinforce++ or StableReinforce step by step, because what differs "
     "never acted; they count as those. Share: exact (Clopper-Pearson) 95 % interval.",
     "Bound passed: steps of the other runs in which a ratio passed Pre-CLIP's bound (1e3 where it is off). "
@@ -133,7 +134,9 @@ def _stress_row(
     runs = records.stress_runs(cell, name)
     row = {"cell": cell, "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
     row |= {"collapsed": f"{count} of {total}", "source": "measured", "profile": records.profile}
-    row |= _about_runs(runs[:total] if seeds == "tuning" else runs[-total:])
+    which = slice(total) if seeds == "tuning" else slice(-total, None)
+    row["steps"] = ", ".join(map(str, [*records.stress_steps(cell, name).values()][which]))
+    row |= _about_runs(runs[which])
     row["note"] = IDENTICAL.get(ended["same_as"], "")
     if ended["same_as"]:
         return row

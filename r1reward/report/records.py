@@ -216,6 +216,14 @@ class Records:
             found.append((read_json(folder / "run.json"), frame))
         return found
 
+    def stress_steps(self, cell: str, variant: str) -> dict[int, int]:
+        """How many steps a variant's runs in a cell lasted, by seed; an identical run as long as the other."""
+        lasted = {}
+        for about, _ in self.stress_runs(cell, variant):
+            seed, repeated = about["seed"], same_as(about)
+            lasted[seed] = self.stress_steps(cell, repeated)[seed] if repeated else about["steps"]
+        return lasted
+
     def statuses(self, variant: str) -> list[str]:
         """How the RL runs of a variant ended, by seed: "finished" or "collapsed"."""
         files = [folder / "status.json" for _, folder in self.runs("rl", variant)]

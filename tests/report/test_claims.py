@@ -153,6 +153,24 @@ def test_the_table_shows_every_claim_once(records: Records) -> None:
     assert (row["verdict"], row["measured"], row["seeds"]) == ("holds", "1.00 [0.00, 2.00]", "3")
 
 
+def test_who_lasts_longer_is_measured_on_the_same_fresh_seeds(run_root: Path, stress: dict) -> None:
+    """Differences of 9, 1, 0, 0 and 10 steps: mean 4, standard error 2.258, Student's 2.776 at four degrees."""
+    (run_root / "records" / "stress.json").write_text(json.dumps(stress))
+    (claim,) = [claim for claim in CLAIMS if claim.name == "lasts_longer"]
+    assert claim.measure(Records.of_run(run_root)) is None
+    lasted = {"reinforce_pp": (40, 7, 8, 40, 9, 10), "stable_reinforce": (1, 16, 9, 40, 9, 20)}
+    for name, steps in lasted.items():
+        for seed, count in zip((100, *range(200, 205)), steps, strict=True):
+            folder = run_root / f"records/stress/hard/{name}/seed_{seed}"
+            folder.mkdir(parents=True)
+            about = {"status": "collapsed", "seed": seed, "steps": count}
+            (folder / "run.json").write_text(json.dumps(about))
+    measured = claim.measure(Records.of_run(run_root))
+    assert measured and measured.interval and measured.seeds == 5
+    found = (measured.interval.estimate, measured.interval.low, measured.interval.high)
+    assert found == pytest.approx((4.0, 4 - 2.7764 * 2.2583, 4 + 2.7764 * 2.2583), abs=1e-3)
+
+
 def test_quotes_are_the_papers() -> None:
     files = glob.glob(os.environ.get("R1REWARD_PAPER", ""))
     if not files:

@@ -24,9 +24,12 @@ def test_repeated_runs_and_harmful_hits_are_counted(run_root: Path, stress: dict
     hits = {f"pre_clip_{side}_{sign}": 0.0 for side in ("high", "low") for sign in ("positive", "negative")}
     for seed in range(200, 205):
         folder = run_root / f"records/stress/hard/wo_pre_clip/seed_{seed}"
-        about = {"status": "collapsed", "device": "cpu"}
+        about = {"status": "collapsed", "device": "cpu", "seed": seed, "steps": seed - 190}
+        other = run_root / f"records/stress/hard/reinforce_pp/seed_{seed}"
+        other.mkdir(parents=True)
+        (other / "run.json").write_text(json.dumps({**about, "steps": 7}))
         if seed < 203:
-            about = {"status": "identical", "same_as": "reinforce_pp"}
+            about = {"status": "identical", "same_as": "reinforce_pp", "seed": seed}
         else:
             rows = [{"step": 1, **hits}, {"step": 2, **hits, "pre_clip_low_negative": 0.1}]
             rows.append({"step": 3, **hits, "pre_clip_high_negative": 0.1})
@@ -36,6 +39,7 @@ def test_repeated_runs_and_harmful_hits_are_counted(run_root: Path, stress: dict
     frame = stress_table(Records.of_run(run_root))
     row = frame[frame["variant"] == "without Pre-CLIP"].iloc[0]
     assert list(row[["repeated", "bound_passed", "device"]]) == ["3", "4 of 6 steps, 2 harmful", "cpu"]
+    assert row["steps"] == "7, 7, 7, 13, 14"
 
 
 def test_a_variant_that_is_identical_by_construction_has_no_interval(run_root: Path, stress: dict) -> None:
