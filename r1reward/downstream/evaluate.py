@@ -1,4 +1,4 @@
-"""A policy on the downstream benchmarks: greedy answers, what each is worth, and the record of it."""
+"""A policy on the downstream benchmarks: its answers, what each is worth, and the record of it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def evaluate_policy(
     profile: Profile,
     work: Path,
     record: Path,
+    temperature: float = 0.0,
+    seed: int = 0,
     judge: OpenJudge | None = None,
     label: str = "answering",
 ) -> dict[str, float]:
@@ -38,9 +40,11 @@ def evaluate_policy(
     Args:
         work: gets the answers' texts; those of the same model to the same file are not asked for again.
         record: gets a line for each row, in `<benchmark>.jsonl`.
+        temperature, seed: one answer is drawn for each row; at temperature 0 it is the greedy one.
         judge: scores open questions; without one their benchmarks are left out.
     """
     engine: Engine | None = None
+    sampling = Sampling(profile.downstream.max_new_tokens, temperature=temperature, seed=seed)
     columns: dict[str, float] = {}
     for benchmark in BENCHMARKS.values():
         path = folder / f"{benchmark.name}.tsv"
@@ -48,11 +52,12 @@ def evaluate_policy(
             continue
         rows = list(read_rows(path, style=style_of(profile), cache=work / "pictures"))
         kept = work / f"{benchmark.name}.json"
-        key = {"model": identify(checkpoint, profile), "file": sha256_file(path)}
+        drawn = f"temperature {temperature:g}, seed {seed}" if temperature else "greedy"
+        key = {"model": identify(checkpoint, profile), "file": sha256_file(path), "decoding": drawn}
         answers = _kept_answers(kept, key)
         if answers is None:
             engine = engine or load_engine(checkpoint, profile)
-            answers = _answer(engine, rows, profile, Progress(f"{label}, {benchmark.name}"))
+            answers = _answer(engine, rows, sampling, Progress(f"{label}, {benchmark.name}"))
             write_json(kept, {**key, "answers": answers})
         lines = score_answers(benchmark, rows, answers, judge=judge)
         write_rows(record / f"{benchmark.name}.jsonl", lines)
@@ -87,7 +92,6 @@ def _kept_answers(path: Path, key: Mapping[str, str]) -> list[str] | None:
     return found["answers"] if all(found.get(name) == value for name, value in key.items()) else None
 
 
-def _answer(engine: Engine, rows: Sequence[Row], profile: Profile, progress: Progress) -> list[str]:
-    sampling = Sampling(profile.downstream.max_new_tokens, temperature=0.0)
+def _answer(engine: Engine, rows: Sequence[Row], sampling: Sampling, progress: Progress) -> list[str]:
     requests = [row.question.request() for row in rows]
     return [one.text for (one,) in engine.generate(requests, sampling, progress=progress)]

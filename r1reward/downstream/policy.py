@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from r1reward.downstream.questions import read_questions
+from r1reward.downstream.questions import Question, read_questions
 from r1reward.downstream.task import TournamentTask
-from r1reward.engines.loading import keep_layers
-from r1reward.files import sha256_file
+from r1reward.engines import Sampling, load_engine
+from r1reward.engines.loading import keep_layers, weights_hash
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.judge.r1_reward import R1Reward
+from r1reward.progress import Progress
 from r1reward.settings import Profile
 from r1reward.train import checkpoint
 from r1reward.train.rl import RLResult, train_policy
 from r1reward.train.sft import train_sft
+
+COUNTS = "right_answers.json"
 
 
 def make_policy(profile: Profile, *, lessons: Path, out: Path, seed: int) -> str | Path:
@@ -53,16 +58,28 @@ def train_with_judge(
     """Train the policy by GRPO with R1-Reward's comparisons as its only reward (paper C.9).
 
     `prompts` is a file of `write_questions`, of which `downstream.prompts` are drawn by the seed; `judge` is
-    the checkpoint of the reward model. See `train_policy` for the rest.
+    the checkpoint of the reward model. With `downstream.right_answers` only those are kept that the policy
+    sometimes answers as the reference does; the reward never looks at it. See `train_policy` for the rest.
     """
     settings = profile.downstream
     questions = read_questions(prompts)
     order = np.random.default_rng([seed, len(questions)]).permutation(len(questions))
+    drawn = [questions[index] for index in order[: settings.prompts]]
+    drawn_hash = f"{sha256_file(prompts)} {settings.prompts}"
+    if settings.right_answers:
+        counts = _right_answers(
+            policy, drawn, profile=profile, seed=seed, kept=out / COUNTS, drawn_hash=drawn_hash
+        )
+        fewest, most = settings.right_answers
+        drawn = [item for item, count in zip(drawn, counts, strict=True) if fewest <= count <= most]
+        drawn_hash += f" {fewest} {most}"
+        if not drawn:
+            raise ValueError(f"{prompts}: downstream.right_answers leaves no prompt; widen its range")
     return train_policy(
         TournamentTask(R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)),
         policy,
-        [questions[index] for index in order[: settings.prompts]],
-        items_hash=f"{sha256_file(prompts)} {settings.prompts}",
+        drawn,
+        items_hash=drawn_hash,
         out=out,
         record=record,
         settings=settings.rl,
@@ -70,3 +87,34 @@ def train_with_judge(
         engine_settings=profile.engine.model_copy(update={"max_new_tokens": settings.max_new_tokens}),
         seed=seed,
     )
+
+
+def _right_answers(
+    policy: str | Path,
+    questions: Sequence[Question],
+    *,
+    profile: Profile,
+    seed: int,
+    kept: Path,
+    drawn_hash: str,
+) -> list[int]:
+    """How many answers of a group sampled by the policy are the reference's, by question; asked once."""
+    rl = profile.downstream.rl
+    key = f"{drawn_hash} {weights_hash(policy)} {rl.temperature} {rl.samples_per_prompt} {seed}"
+    if kept.is_file() and (found := read_json(kept))["key"] == key:
+        return found["counts"]
+    sampling = Sampling(
+        profile.downstream.max_new_tokens,
+        temperature=rl.temperature,
+        samples=rl.samples_per_prompt,
+        seed=seed,
+    )
+    groups = load_engine(policy, profile).generate(
+        [item.request() for item in questions], sampling, progress=Progress("what the policy can do")
+    )
+    counts = [
+        sum(item.is_reference(one.text) for one in group)
+        for item, group in zip(questions, groups, strict=True)
+    ]
+    write_json(kept, {"key": key, "counts": counts})
+    return counts

@@ -45,6 +45,10 @@ class Question:
         """What supervised training teaches: the reference answer."""
         return self.answer
 
+    def is_reference(self, text: str) -> bool:
+        """Whether a text is the reference's answer, word for word."""
+        return text.strip() == self.answer.strip() != ""
+
     def request(self, prompt: PromptName | None = None) -> Request:
         """The question as it is; no prompt is laid around it."""
         return Request(self.text, self.images, origin=self.label)

@@ -73,4 +73,4 @@ class TournamentTask:
 
 
 def _is_reference(trajectory: Trajectory) -> bool:
-    return trajectory.completion.text.strip() == trajectory.item.answer.strip() != ""
+    return trajectory.item.is_reference(trajectory.completion.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
-from r1reward.report.downstream_scores import differences, read_columns, resampled
+from r1reward.report.downstream_scores import POLICIES, differences, read_columns, resampled
 from r1reward.report.figures import draw_curve
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import Records
+from r1reward.report.records import MODES, Records
 from r1reward.report.scores import bootstrap
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import (
@@ -27,7 +28,7 @@ from r1reward.report.tables import (
 )
 from r1reward.stats import Interval
 
-TITLES = {"start": "Policy before", "trained": f"Policy trained by R1-Reward{DAGGER}"}
+_TITLES = ("Policy before", f"Policy trained by R1-Reward{DAGGER}")
 SCRIPTED = " ◐"
 _MEANS = {"measured": "mean of the columns without a script", "mean": "mean of the ten columns"}
 MATH_VISTA = "mathvista"
@@ -48,10 +49,23 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 11: the policy before and after, all ten columns."""
     printed = paper_table(11, folder=paper).assign(source="paper")
     printed[MATH_VISTA] = "not printed"
-    rows = [_row(records, policy, title) for policy, title in TITLES.items()]
+    rows = [
+        _row(records, policy, title) | {"decoding": MODES[mode]}
+        for mode, policies in POLICIES.items()
+        for policy, title in zip(policies, _TITLES, strict=True)
+    ]
     notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, _DAGGER_NOTE]
     caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
     return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
+
+
+def row_titles() -> dict[str, str]:
+    """What the measured rows of Table 11 show, by the name of their records."""
+    return {
+        policy: f"{title}, {MODES[mode]}"
+        for mode, policies in POLICIES.items()
+        for policy, title in zip(policies, _TITLES, strict=True)
+    }
 
 
 def _row(records: Records, policy: str, title: str) -> dict[str, str]:
@@ -75,7 +89,8 @@ def paper_gain(printed: pd.DataFrame, column: str) -> float:
 def downstream_differences(records: Records) -> pd.DataFrame:
     """What training changed in each column, beside what it changed in the paper; percentage points."""
     printed = paper_table(11).set_index("model")
-    found, columns = differences(records), read_columns(records, "trained")
+    found = {mode: differences(records, mode=mode) for mode in POLICIES}
+    columns = {**read_columns(records, "trained_sampled"), **read_columns(records, "trained")}
     scripted = {name for name, column in columns.items() if column.scripted}
     gains = {name: paper_gain(printed, name) for name in DOWNSTREAM_COLUMNS}
     gains["measured"] = float(np.mean([gain for name, gain in gains.items() if name not in scripted]))
@@ -84,43 +99,46 @@ def downstream_differences(records: Records) -> pd.DataFrame:
     for name, title in {**DOWNSTREAM_COLUMNS, **_MEANS}.items():
         by_script = name in scripted or (name == "mean" and scripted)
         row = {"column": title, "paper": f"{gains[name]:+.2f}", "profile": records.profile}
-        row |= {"source": ("scripted" if by_script else "measured") if name in found else NOT_RUN}
-        rows.append(row | interval_cells("difference", found.get(name)))
+        row |= {"source": ("scripted" if by_script else "measured") if name in found["greedy"] else NOT_RUN}
+        for mode, gained in found.items():
+            row |= interval_cells(mode, gained.get(name))
+        rows.append(row)
     caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
     notes = [
         _UNIT_NOTE,
-        "The paper prints one run without intervals.",
+        "The paper prints one run without intervals. Sampled: one answer to each row at temperature 1.",
         _DAGGER_NOTE.removeprefix(f"{DAGGER} "),
     ]
-    return titled(join_tables(pd.DataFrame(), rows, intervals=("difference",)), caption, notes)
+    return titled(join_tables(pd.DataFrame(), rows, intervals=tuple(found)), caption, notes)
 
 
 def figure_downstream(records: Records) -> Figure:
-    """Gain of each column: the paper's hollow, this run's filled with its interval."""
+    """Gain of each column: the paper's a circle, this run's diamonds with intervals, by decoding."""
     with styled():
-        figure = new_figure(7.5, 3.8)
+        figure = new_figure(7.5, 4.4)
         axes = figure.subplots()
         printed = paper_table(11).set_index("model")
         names = [*DOWNSTREAM_COLUMNS]
         places = np.arange(len(names))[::-1]
         gains = [paper_gain(printed, name) for name in names]
-        axes.plot(gains, places + 0.15, "o", mfc="white", mec=COLOURS["paper"], label="paper", ls="none")
-        found = differences(records)
-        for place, name in zip(places, names, strict=True):
-            if name in found:
-                _draw_gain(axes, place - 0.15, found[name])
-        if not found:
+        axes.plot(gains, places + 0.25, "o", mfc="white", mec=COLOURS["paper"], label="paper", ls="none")
+        found = {mode: differences(records, mode=mode) for mode in POLICIES}
+        for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
+            for place, name in zip(places, names, strict=True):
+                if name in gained:
+                    _draw_gain(axes, place - shift, gained[name], mode)
+        if not any(found.values()):
             say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
         axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
         axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
         axes.set_xlabel("trained minus start (percentage points)")
-        handles = [
-            Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B"),
-            Line2D(
-                [], [], marker="D", color=COLOURS["stable_reinforce"], label=f"this run, {records.profile}"
-            ),
+        paper = Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B")
+        measured = [
+            Line2D([], [], label=f"{records.profile}, {MODES[mode]}", **_look(mode))
+            for mode, gained in found.items()
+            if gained
         ]
-        figure.legend(handles=handles, loc="outside upper right", ncols=2)
+        figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
         add_note(
             figure,
             "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
@@ -128,10 +146,15 @@ def figure_downstream(records: Records) -> Figure:
         return figure
 
 
-def _draw_gain(axes: Axes, place: float, gain: Interval) -> None:
-    colour = COLOURS["stable_reinforce"]
-    axes.plot([100 * gain.low, 100 * gain.high], [place, place], lw=1.5, color=colour)
-    axes.plot([100 * gain.estimate], [place], "D", ms=5, color=colour)
+def _look(mode: str) -> dict[str, Any]:
+    """Greedy answers filled and solid, sampled ones hollow and dashed, as in the figure of comparisons."""
+    look = {"color": COLOURS["stable_reinforce"], "marker": "D", "ms": 5, "lw": 1.5}
+    return look if mode == "greedy" else look | {"mfc": "white", "ls": (0, (2, 1))}
+
+
+def _draw_gain(axes: Axes, place: float, gain: Interval, mode: str) -> None:
+    points = [100 * number for number in (gain.low, gain.estimate, gain.high)]
+    axes.plot(points, [place] * 3, markevery=[1], **_look(mode))
 
 
 _TRAINING_CURVES = (

@@ -14,7 +14,8 @@ from r1reward.report.records import Records
 from r1reward.report.scores import BOOTSTRAP_SEED
 from r1reward.stats import Interval, paired_bootstrap
 
-POLICIES = ("start", "trained")
+# Records of the policy before and after, by how it answered.
+POLICIES = {"greedy": ("start", "trained"), "sampled": ("start_sampled", "trained_sampled")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,13 +88,13 @@ def resampled(columns: Sequence[Column]) -> NDArray[np.float64]:
     return values.T
 
 
-def differences(records: Records, *, confidence: float = 0.95) -> dict[str, Interval]:
+def differences(records: Records, *, mode: str = "greedy", confidence: float = 0.95) -> dict[str, Interval]:
     """Paired difference of each column, trained minus start, over the seeds that both have.
 
     Under "measured" and "mean" that of the mean of the columns that no script scored, and of all ten, where
     all ten are there. Policies that did not answer the same questions are a ValueError.
     """
-    start, trained = (read_columns(records, policy) for policy in POLICIES)
+    start, trained = (read_columns(records, policy) for policy in POLICIES[mode])
     pairs = {}
     for name in (name for name in start if name in trained):
         seeds = [seed for seed in start[name].seeds if seed in trained[name].seeds]

@@ -217,7 +217,7 @@ class Records:
         return found
 
     def stress_steps(self, cell: str, variant: str) -> dict[int, int]:
-        """How many steps a variant's runs in a cell lasted, by seed; an identical run as long as the other."""
+        """Steps that a variant's runs in a cell lasted, by seed; an identical run as many as the other."""
         lasted = {}
         for about, _ in self.stress_runs(cell, variant):
             seed, repeated = about["seed"], same_as(about)

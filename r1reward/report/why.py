@@ -13,7 +13,7 @@ from r1reward.files import read_json
 from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
 from r1reward.report.benchmarks import BENCHMARK_TABLES
-from r1reward.report.downstream import TITLES
+from r1reward.report.downstream import row_titles
 from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, same_as
 
 
@@ -23,7 +23,7 @@ def table_rows() -> dict[str, dict[str, str]]:
     for number, ablation in ABLATIONS.items():
         rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
     rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
-    rows["table_11"] = dict(TITLES)
+    rows["table_11"] = row_titles()
     rows["table_12"] = {REFERENCE: MODEL_NAMES[REFERENCE]}
     return rows
 
@@ -67,7 +67,7 @@ def _judge(records: Records, table: str, row: str) -> Parts:
 
 def _downstream(records: Records, row: str) -> Parts:
     """The work behind a policy; the one before R1-Reward trained it has no training here."""
-    training = records.runs("downstream", "training") if row == "trained" else []
+    training = records.runs("downstream", "training") if row.startswith("trained") else []
     return {"training": training, "answering": records.runs("downstream", row)}
 
 

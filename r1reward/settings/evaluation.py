@@ -65,6 +65,11 @@ class DownstreamSettings(Settings):
         default="", description="Work folder of VLMEvalKit, whose results then count; empty answers here."
     )
     prompts: int = Field(default=50_000, ge=1, description="Prompts drawn from all sets together.")
+    right_answers: tuple[int, int] | None = Field(
+        default=None,
+        description="Only prompts to which so many (from, to) of a group sampled from the start are the "
+        "reference's answer; all unless given.",
+    )
     max_new_tokens: int = Field(
         default=512, ge=1, description="Most tokens an answer of the policy may have."
     )

@@ -6,14 +6,16 @@ import pytest
 
 from r1reward.config import load_profile
 from r1reward.downstream import evaluate
+from r1reward.downstream import policy as policy_module
 from r1reward.downstream.evaluate import evaluate_policy, style_of
 from r1reward.downstream.policy import make_policy, train_with_judge
 from r1reward.downstream.prompt_sets import read_prompts
-from r1reward.downstream.questions import write_questions
+from r1reward.downstream.questions import read_questions, write_questions
 from r1reward.downstream.scripted import find_open_judge
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
+from r1reward.types import Completion
 
 PROFILE = load_profile("smoke", overrides={"downstream": {"prompts": 8, "layers": [0, 3]}})
 
@@ -64,6 +66,43 @@ def test_the_judge_trains_the_policy_and_the_run_is_kept(policy, world, tmp_path
     assert weights_hash(again[0].model) == weights_hash(policy)
 
 
+def test_only_prompts_within_reach_are_trained_on(policy, world, tmp_path, monkeypatch):
+    """Answers are fixed: as many are the reference's as the number of the prompt."""
+    questions = read_questions(world / "prompts.jsonl")
+    numbers = {question.label: number for number, question in enumerate(questions)}
+    asked = []
+
+    class Engine:
+        def generate(self, requests, sampling, *, progress):
+            asked.append(sampling)
+            right = {item.label: item.answer for item in questions}
+            return [
+                tuple(
+                    Completion(right[one.origin] if sample < numbers[one.origin] else "no .", (), (), "stop")
+                    for sample in range(sampling.samples)
+                )
+                for one in requests
+            ]
+
+    trained_on = []
+    monkeypatch.setattr(policy_module, "load_engine", lambda *_: Engine())
+    monkeypatch.setattr(
+        policy_module, "train_policy", lambda *a, **k: trained_on.append((a[2], k["items_hash"]))
+    )
+    run = {"out": tmp_path, "record": tmp_path / "record", "seed": 0}
+    for reach in ([2, 3], [3, 3], None):
+        overrides = {"downstream": {"prompts": len(questions), "right_answers": reach}}
+        profile = load_profile("smoke", overrides=overrides)
+        train_with_judge(policy, world / "prompts.jsonl", "mini", profile=profile, **run)
+    kept = [sorted(numbers[item.label] for item in items) for items, _ in trained_on]
+    assert kept == [[2, 3], [3], list(range(len(questions)))]
+    assert len({items_hash for _, items_hash in trained_on}) == 3
+    assert [(one.samples, one.temperature) for one in asked] == [(4, profile.downstream.rl.temperature)]
+    profile = load_profile("smoke", overrides={"downstream": {"right_answers": [99, 99]}})
+    with pytest.raises(ValueError, match="right_answers leaves no prompt"):
+        train_with_judge(policy, world / "prompts.jsonl", "mini", profile=profile, **run)
+
+
 def test_answers_are_scored_recorded_and_kept(policy, world, tmp_path, monkeypatch):
     folder = world / "benchmarks"
     ask = {"profile": PROFILE, "work": tmp_path / "work", "record": tmp_path / "record"}
@@ -75,6 +114,8 @@ def test_answers_are_scored_recorded_and_kept(policy, world, tmp_path, monkeypat
     monkeypatch.setattr(evaluate, "load_engine", lambda *_: pytest.fail("answered again"))
     assert evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask) == columns
     assert len(evaluate_policy(policy, folder, **ask)) == 8, "no judge, no open questions"
+    with pytest.raises(pytest.fail.Exception, match="answered again"):
+        evaluate_policy(policy, folder, temperature=1.0, **ask)
 
 
 def test_answers_of_another_model_are_not_taken(policy, world, tmp_path):

@@ -154,7 +154,7 @@ def test_the_table_shows_every_claim_once(records: Records) -> None:
 
 
 def test_who_lasts_longer_is_measured_on_the_same_fresh_seeds(run_root: Path, stress: dict) -> None:
-    """Differences of 9, 1, 0, 0 and 10 steps: mean 4, standard error 2.258, Student's 2.776 at four degrees."""
+    """Differences of 9, 1, 0, 0 and 10 steps: mean 4, standard error 2.258, Student's factor 2.776."""
     (run_root / "records" / "stress.json").write_text(json.dumps(stress))
     (claim,) = [claim for claim in CLAIMS if claim.name == "lasts_longer"]
     assert claim.measure(Records.of_run(run_root)) is None

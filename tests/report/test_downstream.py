@@ -43,11 +43,15 @@ def root(tmp_path):
 
 
 def test_columns_are_means_over_units_and_seeds(root):
-    table = table_11(Records.of_run(root)).set_index("model")
-    assert table.loc["Policy before"]["mmstar"] == "55.00"
-    assert table.loc["Policy trained by R1-Reward†"]["wildvision"] == "75.00 ◐"
+    answer(root, "start_sampled", 0, 3)
+    table = table_11(Records.of_run(root))
     assert set(table["mathvista"]) == {"not printed", "not run"}
-    assert table.loc["Ours"]["mmstar"] == "56.53"
+    assert table.set_index("model").loc["Ours"]["mmstar"] == "56.53"
+    rows = table.set_index(["model", "decoding"])
+    assert rows.loc["Policy before", "greedy"]["mmstar"] == "55.00"
+    assert rows.loc["Policy before", "sampled, temperature 1"]["mmstar"] == "15.00"
+    assert rows.loc["Policy trained by R1-Reward†", "greedy"]["wildvision"] == "75.00 ◐"
+    assert rows.loc["Policy trained by R1-Reward†", "sampled, temperature 1"]["mmstar"] == "not run"
 
 
 def test_differences_are_paired_and_averaged(root):
@@ -60,6 +64,12 @@ def test_differences_are_paired_and_averaged(root):
     assert table.loc["MMStar"]["paper"] == "+0.43" and table.loc["WildVision"]["source"] == "scripted"
     assert table.loc["mean of the ten columns"]["source"] == "scripted"
     assert table.loc["mean of the columns without a script"]["source"] == "measured"
+    assert (table.loc["MMStar"]["greedy"], table.loc["MMStar"]["sampled"]) == ("20.00", "not run")
+    for seed in range(3):
+        answer(root, "start_sampled", seed, 10)
+        answer(root, "trained_sampled", seed, 9)
+    table = downstream_differences(Records.of_run(root)).set_index("column")
+    assert (table.loc["MMStar"]["greedy"], table.loc["MMStar"]["sampled"]) == ("20.00", "-5.00")
 
 
 def test_without_open_questions_there_is_no_mean(root):
