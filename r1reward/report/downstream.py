@@ -49,6 +49,7 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 11: the policy before and after, all ten columns."""
     printed = paper_table(11, folder=paper).assign(source="paper")
     printed[MATH_VISTA] = "not printed"
+    printed.insert(1, "decoding", "")
     rows = [
         _row(records, policy, title) | {"decoding": MODES[mode]}
         for mode, policies in POLICIES.items()
