@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -139,7 +140,8 @@ def _lasts_longer(records: Records) -> Measured | None:
         [*records.stress_steps(found["chosen"], name).values()][-found["fresh_seeds"] :]
         for name in (REFERENCE, "reinforce_pp")
     )
-    return _over_seeds(np.subtract(ours, theirs))
+    measured = _over_seeds(np.subtract(ours, theirs))
+    return replace(measured, note=f"{measured.note}; {_about_stress(found)}")
 
 
 def _about_stress(found: Mapping[str, Any]) -> str:
