@@ -28,7 +28,12 @@ from r1reward.report.tables import (
 )
 from r1reward.stats import Interval
 
-_TITLES = ("Policy before", f"Policy trained by R1-Reward{DAGGER}")
+# Measured rows of Table 11: the records' name, what it shows, and how it answered.
+_ROWS = [
+    (policy, title, MODES[mode])
+    for mode, policies in POLICIES.items()
+    for policy, title in zip(policies, ("Policy before", f"Policy trained by R1-Reward{DAGGER}"), strict=True)
+]
 SCRIPTED = " ◐"
 _MEANS = {"measured": "mean of the columns without a script", "mean": "mean of the ten columns"}
 MATH_VISTA = "mathvista"
@@ -50,11 +55,7 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     printed = paper_table(11, folder=paper).assign(source="paper")
     printed[MATH_VISTA] = "not printed"
     printed.insert(1, "decoding", "")
-    rows = [
-        _row(records, policy, title) | {"decoding": MODES[mode]}
-        for mode, policies in POLICIES.items()
-        for policy, title in zip(policies, _TITLES, strict=True)
-    ]
+    rows = [_row(records, policy, title) | {"decoding": decoding} for policy, title, decoding in _ROWS]
     notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, _DAGGER_NOTE]
     caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
     return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
@@ -62,11 +63,7 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
 
 def row_titles() -> dict[str, str]:
     """What the measured rows of Table 11 show, by the name of their records."""
-    return {
-        policy: f"{title}, {MODES[mode]}"
-        for mode, policies in POLICIES.items()
-        for policy, title in zip(policies, _TITLES, strict=True)
-    }
+    return {policy: f"{title}, {decoding}" for policy, title, decoding in _ROWS}
 
 
 def _row(records: Records, policy: str, title: str) -> dict[str, str]:

@@ -58,6 +58,8 @@ def pairs(tmp_path: Path) -> list[PreferencePair]:
 def test_the_papers_values_are_the_flags() -> None:
     flags = flags_of(load_profile("paper"))
     assert flags["actor.adam.lr"] == "1e-06" and flags["algo.kl.init_coef"] == "0.0"
+    assert flags["actor.lr_scheduler"] == "cosine_with_min_lr"
+    assert flags_of(small(rl={"schedule": "constant"}))["actor.lr_scheduler"] == "constant_with_warmup"
     assert (flags["train.batch_size"], flags["rollout.batch_size"]) == ("128", "256")
     assert flags["train.num_episodes"] == "5" and flags["algo.advantage.estimator"] == "reinforce"
     assert (

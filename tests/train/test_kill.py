@@ -63,11 +63,11 @@ def test_a_killed_run_ends_like_any_other(kind: str, world: World, tmp_path: Pat
     for target, count, name in DEATHS[kind]:
         done = run_driver(kind, world, tmp_path / "killed", target, count, name)
         assert done.returncode == -signal.Signals[name], done.stderr[-2000:]
-        assert not (tmp_path / "killed/work/model").exists()
+        assert not (tmp_path / "killed" / "work/model").exists()
     train(kind, world, tmp_path / "killed")
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
     start = load_file(world.model / "model.safetensors")
-    trained = load_file(tmp_path / "whole/work/model/model.safetensors")
+    trained = load_file(tmp_path / "whole" / "work/model/model.safetensors")
     assert not all(torch.equal(trained[name], start[name]) for name in start)
 
 
@@ -116,7 +116,7 @@ def resize(disk: Path, size: int) -> None:
 
 def test_a_full_disk_is_explained_and_loses_nothing(world: World, tmp_path: Path, small_disk: Path) -> None:
     train("rl", world, tmp_path / "whole")
-    newest = latest_checkpoint(tmp_path / "whole/work/checkpoints")
+    newest = latest_checkpoint(tmp_path / "whole" / "work/checkpoints")
     assert newest is not None
     size = sum(path.stat().st_size for path in newest.iterdir())
     resize(small_disk, int(1.6 * size))

@@ -135,8 +135,8 @@ def test_a_resumed_run_ends_like_a_whole_one(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint, "save_optimizer", stop_at_the_second)
         train(world, examples, tmp_path / "stopped", kind)
-    assert checkpoint.latest_checkpoint(tmp_path / "stopped/work/checkpoints") is not None
-    assert not (tmp_path / "stopped/work/model").exists()
+    assert checkpoint.latest_checkpoint(tmp_path / "stopped" / "work/checkpoints") is not None
+    assert not (tmp_path / "stopped" / "work/model").exists()
     train(world, examples, tmp_path / "stopped", kind)
 
     whole, stopped = (tmp_path / name for name in ("whole", "stopped"))
