@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 VL, MULTIMODAL, MM_RLHF = "vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"
@@ -43,15 +44,18 @@ OPEN_COLUMNS = ("llava_wild", "wildvision")
 
 
 def units_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Points of the units of each downstream column: a unit is worth what its worst row is worth.
+    """Points of the units of each downstream column: what a unit's worst row is worth, the mean over draws.
 
-    A line has the "points" of a row and its "units", the unit it belongs to by column. So a question of
-    MMBench counts if it was answered in every rotation, and a figure of HallusionBench if all its
-    questions were.
+    A line has the "points" of an answer to a row, its "units", the unit the row belongs to by column, and the
+    "draw", where several answers were drawn. So a question of MMBench counts if it was answered in every
+    rotation, and a figure of HallusionBench if all its questions were.
     """
-    columns: dict[str, dict[str, float]] = {}
+    worst: dict[tuple[str, str], dict[int, float]] = {}
     for line in lines:
-        for column, unit in line["units"].items():
-            found = columns.setdefault(column, {})
-            found[unit] = min(found.get(unit, line["points"]), line["points"])
+        for place in line["units"].items():
+            draws, draw = worst.setdefault(place, {}), line.get("draw", 0)
+            draws[draw] = min(draws.get(draw, line["points"]), line["points"])
+    columns: dict[str, dict[str, float]] = {}
+    for (column, unit), draws in worst.items():
+        columns.setdefault(column, {})[unit] = fmean(draws.values())
     return columns

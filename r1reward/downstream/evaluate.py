@@ -31,6 +31,7 @@ def evaluate_policy(
     work: Path,
     record: Path,
     temperature: float = 0.0,
+    draws: int = 1,
     seed: int = 0,
     judge: OpenJudge | None = None,
     label: str = "answering",
@@ -39,12 +40,12 @@ def evaluate_policy(
 
     Args:
         work: gets the answers' texts; those of the same model to the same file are not asked for again.
-        record: gets a line for each row, in `<benchmark>.jsonl`.
-        temperature, seed: one answer is drawn for each row; at temperature 0 it is the greedy one.
+        record: gets a line for each row and draw, in `<benchmark>.jsonl`.
+        temperature, draws, seed: so many answers are drawn for each row; at temperature 0 one is greedy.
         judge: scores open questions; without one their benchmarks are left out.
     """
     engine: Engine | None = None
-    sampling = Sampling(profile.downstream.max_new_tokens, temperature=temperature, seed=seed)
+    sampling = Sampling(profile.downstream.max_new_tokens, temperature, draws, seed)
     columns: dict[str, float] = {}
     for benchmark in BENCHMARKS.values():
         path = folder / f"{benchmark.name}.tsv"
@@ -52,14 +53,18 @@ def evaluate_policy(
             continue
         rows = list(read_rows(path, style=style_of(profile), cache=work / "pictures"))
         kept = work / f"{benchmark.name}.json"
-        drawn = f"temperature {temperature:g}, seed {seed}" if temperature else "greedy"
+        drawn = f"temperature {temperature:g}, seed {seed}, draws {draws}" if temperature else "greedy"
         key = {"model": identify(checkpoint, profile), "file": sha256_file(path), "decoding": drawn}
         answers = _kept_answers(kept, key)
         if answers is None:
             engine = engine or load_engine(checkpoint, profile)
             answers = _answer(engine, rows, sampling, Progress(f"{label}, {benchmark.name}"))
             write_json(kept, {**key, "answers": answers})
-        lines = score_answers(benchmark, rows, answers, judge=judge)
+        lines = [
+            {**line, "draw": draw}
+            for draw, texts in enumerate(zip(*answers, strict=True))
+            for line in score_answers(benchmark, rows, texts, judge=judge)
+        ]
         write_rows(record / f"{benchmark.name}.jsonl", lines)
         columns |= {name: 100 * fmean(units.values()) for name, units in units_of(lines).items()}
     return columns
@@ -87,11 +92,12 @@ def score_answers(
     ]
 
 
-def _kept_answers(path: Path, key: Mapping[str, str]) -> list[str] | None:
+def _kept_answers(path: Path, key: Mapping[str, str]) -> list[list[str]] | None:
     found = read_json(path) if path.is_file() else {}
     return found["answers"] if all(found.get(name) == value for name, value in key.items()) else None
 
 
-def _answer(engine: Engine, rows: Sequence[Row], sampling: Sampling, progress: Progress) -> list[str]:
+def _answer(engine: Engine, rows: Sequence[Row], sampling: Sampling, progress: Progress) -> list[list[str]]:
     requests = [row.question.request() for row in rows]
-    return [one.text for (one,) in engine.generate(requests, sampling, progress=progress)]
+    drawn = engine.generate(requests, sampling, progress=progress)
+    return [[one.text for one in answers] for answers in drawn]

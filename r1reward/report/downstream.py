@@ -44,7 +44,8 @@ _OPEN_NOTE = (
 )
 _UNIT_NOTE = (
     "A figure or question of HallusionBench counts if all its rows are right, a question of MMBench if every "
-    "rotation is. 95 % bootstrap interval over seeds, then units, sets of HallusionBench as a whole."
+    "rotation is; sampled answers are several a row, and a unit is worth its mean over them. 95 % bootstrap "
+    "interval over seeds, then units, sets of HallusionBench as a whole."
 )
 _MATH_NOTE = "MathVista is named in the text of C.9 and not printed in the table; it was not run here."
 _DAGGER_NOTE = f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward."
@@ -104,7 +105,7 @@ def downstream_differences(records: Records) -> pd.DataFrame:
     caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
     notes = [
         _UNIT_NOTE,
-        "The paper prints one run without intervals. Sampled: one answer to each row at temperature 1.",
+        "The paper prints one run without intervals. Sampled: the mean of several answers at temperature 1.",
         _DAGGER_NOTE.removeprefix(f"{DAGGER} "),
     ]
     return titled(join_tables(pd.DataFrame(), rows, intervals=tuple(found)), caption, notes)

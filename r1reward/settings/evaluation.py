@@ -82,3 +82,6 @@ class DownstreamSettings(Settings):
     lessons: int = Field(default=6000, ge=1, description="Answered questions the mini policy learns from.")
     sft: SFTSettings = Field(default=SFTSettings(), description="How it learns from them.")
     questions: int = Field(default=120, ge=4, description="Questions of each benchmark of the mini world.")
+    draws: int = Field(
+        default=4, ge=1, description="Answers sampled to each question of a benchmark, beside the greedy one."
+    )

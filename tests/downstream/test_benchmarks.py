@@ -64,6 +64,12 @@ def test_mmbench_counts_a_question_that_is_right_in_every_rotation(world, tmp_pa
     assert sum(always_a.values()) == 0
 
 
+def test_a_unit_is_worth_its_worst_row_of_a_draw_and_the_mean_over_draws():
+    points = {0: (1.0, 0.0), 1: (0.0, 1.0), 2: (1.0, 1.0), 3: (0.5, 1.0)}
+    rows = [{"points": value, "draw": draw} for draw, values in points.items() for value in values]
+    assert units_of([row | {"units": {"mmstar": "a"}} for row in rows]) == {"mmstar": {"a": 1.5 / 4}}
+
+
 def test_hallusion_groups_by_figure_and_by_question(world, tmp_path):
     benchmark = BENCHMARKS["HallusionBench"]
     rows = rows_of(world, benchmark.name, tmp_path)

@@ -1,6 +1,7 @@
 """The policy is made, trained by a judge, and measured; all with tiny sizes and real models."""
 
 import json
+from statistics import fmean
 
 import pytest
 
@@ -109,13 +110,24 @@ def test_answers_are_scored_recorded_and_kept(policy, world, tmp_path, monkeypat
     columns = evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask)
     assert len(columns) == 10 and all(0 <= value <= 100 for value in columns.values())
     lines = (tmp_path / "record" / "MMBench_DEV_EN_V11.jsonl").read_text().splitlines()
-    assert len(lines) == 24 and set(json.loads(lines[0])) == {"points", "units"}
+    assert len(lines) == 24 and set(json.loads(lines[0])) == {"points", "units", "draw"}
 
     monkeypatch.setattr(evaluate, "load_engine", lambda *_: pytest.fail("answered again"))
     assert evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask) == columns
     assert len(evaluate_policy(policy, folder, **ask)) == 8, "no judge, no open questions"
     with pytest.raises(pytest.fail.Exception, match="answered again"):
         evaluate_policy(policy, folder, temperature=1.0, **ask)
+
+
+def test_of_several_draws_each_is_recorded_and_the_column_is_their_mean(policy, world, tmp_path):
+    folder = world / "benchmarks"
+    ask = {"profile": PROFILE, "work": tmp_path / "work", "record": tmp_path / "record"}
+    columns = evaluate_policy(policy, folder, temperature=1.0, draws=3, **ask)
+    lines = [json.loads(line) for line in (tmp_path / "record" / "MMStar.jsonl").read_text().splitlines()]
+    assert [line["draw"] for line in lines] == [draw for draw in range(3) for _ in range(len(lines) // 3)]
+    assert columns["mmstar"] == pytest.approx(100 * fmean(line["points"] for line in lines))
+    texts = json.loads((tmp_path / "work" / "MMStar.json").read_text())["answers"]
+    assert any(len(set(answers)) > 1 for answers in texts), "the draws are draws"
 
 
 def test_answers_of_another_model_are_not_taken(policy, world, tmp_path):
