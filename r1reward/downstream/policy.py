@@ -75,8 +75,9 @@ def train_with_judge(
         drawn_hash += f" {fewest} {most}"
         if not drawn:
             raise ValueError(f"{prompts}: downstream.right_answers leaves no prompt; widen its range")
+    reward_model = R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)
     return train_policy(
-        TournamentTask(R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)),
+        TournamentTask(reward_model, settings.tournament, settings.rounds),
         policy,
         drawn,
         items_hash=drawn_hash,

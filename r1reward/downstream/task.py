@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from r1reward.downstream.questions import Question
-from r1reward.downstream.tournament import tournament_scores
+from r1reward.downstream.tournament import Pairing, tournament_scores
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.types import Completion, Request, Trajectory
 
@@ -15,17 +16,19 @@ from r1reward.types import Completion, Request, Trajectory
 class TournamentTask:
     """Answers to a prompt are compared with each other by R1-Reward; an answer's reward is its mean win.
 
+    All of them, or those that `pairing` and `rounds` of a cheaper tournament bring together.
     Items are questions, whose reference answers no reward looks at. Rewards are Score / (n - 1), between 0
     and 1: GRPO measures them against the others of the prompt, so the scale only changes what is drawn.
     """
 
-    def __init__(self, judge: R1Reward) -> None:
+    def __init__(self, judge: R1Reward, pairing: Pairing = "all", rounds: int = 1) -> None:
         self._judge = judge
+        self._how: dict[str, Any] = {} if pairing == "all" else {"pairing": pairing, "rounds": rounds}
 
     @property
     def fingerprint(self) -> str:
-        """Who judges, by which engine."""
-        return self._judge.name
+        """Who judges, by which engine, and how a cheaper tournament is held."""
+        return " ".join([self._judge.name, *map(str, self._how.values())])
 
     def request(self, item: Question) -> Request:
         """The question as it is, with its pictures."""
@@ -34,11 +37,11 @@ class TournamentTask:
     def score(
         self, items: Sequence[Question], completions: Sequence[tuple[Completion, ...]]
     ) -> list[Trajectory]:
-        """All comparisons of a step in one call; greedy verdicts."""
+        """All comparisons of a step, or of a round of it, in one call; greedy verdicts."""
         questions = [
             (item, [one.text for one in samples]) for item, samples in zip(items, completions, strict=True)
         ]
-        scores = tournament_scores(questions, partial(self._judge.compare_all, votes=1))
+        scores = tournament_scores(questions, partial(self._judge.compare_all, votes=1), **self._how)
         return [
             Trajectory(item, one, float(score) / (len(samples) - 1))
             for item, samples, found in zip(items, completions, scores, strict=True)

@@ -153,6 +153,11 @@ class Records:
         """Metrics of the policies' training, one row a seed and step, or None."""
         return self._training(_seed_folders(self.folder / "downstream" / "training"))
 
+    def tournaments(self) -> list[list[dict[str, Any]]]:
+        """Scores of the same answers in different tournaments, a line a prompt and tournament, by seed."""
+        paths = sorted((self.folder / "downstream" / "tournaments").glob("seed_*.jsonl"))
+        return [read_jsonl(path) for path in paths]
+
     def ratings(self, kind: str) -> list[dict[str, Any]]:
         """Outcomes of a blind comparison of reasoning, rated by "people" or "scripted" raters."""
         path = self.folder / "reasoning" / f"{kind}.jsonl"

@@ -22,6 +22,7 @@ from r1reward.report import (
     reasoning,
     scaling,
     tables,
+    tournaments,
 )
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
 from r1reward.report.audit import AUDITS, always_one
@@ -60,6 +61,7 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_consistency_judges": consistency_judges,
     "audit_always_one": always_one,
     "extra_best_of_n": scaling.best_of_n_table,
+    "extra_tournaments": tournaments.tournaments_table,
 }
 FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_1": figures.figure_1,

@@ -73,6 +73,13 @@ class DownstreamSettings(Settings):
     max_new_tokens: int = Field(
         default=512, ge=1, description="Most tokens an answer of the policy may have."
     )
+    tournament: Literal["all", "random", "swiss"] = Field(
+        default="all", description="Which answers to a prompt are compared; the paper compares all."
+    )
+    rounds: int = Field(default=3, ge=1, description="Rounds of a random or Swiss tournament.")
+    tournament_prompts: int = Field(
+        default=200, ge=1, description="Prompts on which cheaper tournaments are held against the full one."
+    )
     rl: RLSettings = Field(
         default=RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1), description="Its training."
     )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1reward.downstream.agreement import TOURNAMENTS, hold_tournaments
 from r1reward.downstream.questions import Question
 from r1reward.downstream.task import TournamentTask
 from r1reward.downstream.tournament import tournament_scores
@@ -63,6 +64,68 @@ def test_each_pair_is_asked_once_in_each_order_and_everything_in_one_call() -> N
     assert tournament_scores([(ITEM, ["a", "a"])], compare)[0].tolist() == [0.5, 0.5] and len(calls) == 1
 
 
+@pytest.mark.parametrize("pairing", ["random", "swiss"])
+@given(
+    answers=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=8),
+    rounds=st.integers(1, 5),
+    seed=st.integers(0, 9),
+)
+def test_in_a_cheaper_tournament_nobody_meets_twice_or_two_in_a_round(pairing, answers, rounds, seed) -> None:
+    calls: list[list[Comparison]] = []
+
+    def compare(asked: list[Comparison]) -> list[Judgment]:
+        calls.append(asked)
+        return judge_by(lambda one, other: Verdict.FIRST if one > other else Verdict.SECOND)(asked)
+
+    (scores,) = tournament_scores([(ITEM, answers)], compare, pairing=pairing, rounds=rounds, seed=seed)
+    assert len(calls) <= rounds
+    for asked in calls:
+        met = [frozenset(one.responses) for one in asked]
+        assert all(met.count(two) == 2 for two in met), "both orders"
+        assert len({text for two in met for text in two}) == len(asked), "one opponent a round"
+    everything = [one.responses for asked in calls for one in asked]
+    assert len(set(everything)) == len(everything), "nothing is asked twice"
+    assert scores.min() >= 0 and scores.max() <= len(answers) - 1
+
+
+def test_swiss_lets_winners_meet_winners() -> None:
+    calls: list[list[Comparison]] = []
+
+    def compare(asked: list[Comparison]) -> list[Judgment]:
+        calls.append(asked)
+        return judge_by(longer)(asked)
+
+    answers = ["a", "aa", "aaa", "aaaa"]
+    (scores,) = tournament_scores([(ITEM, answers)], compare, pairing="swiss", rounds=2)
+    winners = {max(one.responses, key=len) for one in calls[0]}
+    assert winners in [set(one.responses) for one in calls[1]]
+    # Two wins of two, one of two twice, none: as shares of the three games of a full tournament.
+    assert sorted(scores) == [0, 1.5, 1.5, 3]
+
+
+def test_who_was_not_met_counts_like_those_who_were() -> None:
+    (scores,) = tournament_scores([(ITEM, ["a", "aa", "aa"])], judge_by(longer), pairing="random")
+    assert scores.tolist() == [0, 1.5, 1.5], "half a point for a twin, one for beating the other"
+    (scores,) = tournament_scores([(ITEM, ["a", "aa", "aaa"])], judge_by(longer), pairing="random", rounds=1)
+    assert sorted(scores) == [0, 1, 2], "who sits out stands in the middle"
+
+
+def test_cheaper_tournaments_are_held_with_the_verdicts_of_the_full_one() -> None:
+    calls: list[list[Comparison]] = []
+
+    def compare(asked: list[Comparison]) -> list[Judgment]:
+        calls.append(asked)
+        return judge_by(longer)(asked)
+
+    answers = ["a" * length for length in (3, 1, 4, 2, 5, 6, 8, 7)]
+    lines = hold_tournaments([(ITEM, ["b", "b"]), (ITEM, answers)], compare)
+    assert len(calls) == 1 and len(calls[0]) == 56
+    cost = {(line["pairing"], line["rounds"]): line["comparisons"] for line in lines}
+    assert cost["all", 1] == 56 and cost["random", 1] == 8 and cost["swiss", 3] == 24
+    assert [(line["pairing"], line["rounds"]) for line in lines] == list(TOURNAMENTS)
+    assert lines[0]["scores"] == [2, 0, 3, 1, 4, 5, 7, 6]
+
+
 class Judge:
     name = "longer is better"
 
@@ -80,6 +143,9 @@ def test_the_task_rewards_the_mean_win() -> None:
     assert task.request(ITEM).images == ("a.png",) and task.fingerprint == "longer is better"
     assert task.metrics(trajectories) == {"distinct_share": 1.0, "reference_share": 0.0}
     assert np.isclose(sum(one.reward for one in trajectories), 1.5)
+    cheaper = TournamentTask(Judge(), "swiss", 1)  # type: ignore[arg-type]
+    assert sorted(one.reward for one in cheaper.score([ITEM], [samples])) == [0.0, 0.5, 1.0]
+    assert cheaper.fingerprint == "longer is better swiss 1"
 
 
 def test_the_metrics_say_how_often_the_reference_answer_wins() -> None:

@@ -42,6 +42,7 @@ TABLES = (
     "extra_full_grid",
     "extra_steering",
     "extra_stress",
+    "extra_tournaments",
     "extra_consistency_judges",
     "extra_base_model",
     "extra_cold_start",
