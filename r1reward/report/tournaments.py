@@ -63,8 +63,8 @@ def _row(
 
 
 def _tau(scores: Sequence[float], full: Sequence[float]) -> float:
-    found, _ = kendalltau(scores, full)
-    return 0.0 if np.isnan(found) else float(found)
+    found: Any = kendalltau(scores, full)
+    return 0.0 if np.isnan(found.statistic) else float(found.statistic)
 
 
 def _same_best(scores: Sequence[float], full: Sequence[float]) -> float:
