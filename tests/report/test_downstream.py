@@ -117,6 +117,13 @@ def test_what_belongs_together_is_resampled_together(tmp_path):
 def test_the_claims_are_about_the_mean_and_the_smallest_gain(root):
     entries = {claim.name: check(claim, Records.of_run(root)) for claim in QUALITY_CLAIMS}
     assert entries["downstream_gain"].verdict == "holds" and entries["downstream_gain"].seeds == 3
+    assert entries["downstream_gain_sampled"].verdict == "not run"
+    answer(root, "start_sampled", 0, 14)
+    answer(root, "trained_sampled", 0, 6)
+    found = {claim.name: check(claim, Records.of_run(root)) for claim in QUALITY_CLAIMS}
+    assert found["downstream_gain"] == entries["downstream_gain"]
+    sampled = found["downstream_gain_sampled"]
+    assert (sampled.verdict, sampled.seeds) == ("does not hold", 1) and sampled.measured == pytest.approx(-40)
     everywhere = entries["downstream_everywhere"]
     assert everywhere.measured == pytest.approx(20) and "10 of 10 columns gained" in everywhere.note
     assert entries["reasoning_preferred"].verdict == "not run"
