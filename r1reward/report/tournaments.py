@@ -16,9 +16,10 @@ from r1reward.report.tables import NOT_RUN, interval_cells, join_tables, run_cel
 _TITLES = {"all": "all meet all (paper)", "random": "random opponents", "swiss": "Swiss"}
 _NOTES = (
     "Answers to a prompt, sampled from the policy before training and judged by R1-Reward; each two that "
-    "meet are judged in both orders. Equal answers are not compared; prompts with nothing else are left out.",
-    "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 if "
-    "one of the two has all scores equal. Same best: how often what the cheaper tournament puts first is "
+    "meet meet are judged in both orders. Equal answers are not compared; prompts on which the full tournament "
+    "tells no two answers apart are left out.",
+    "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 where "
+    "the cheaper one tells no two apart. Same best: how often what the cheaper tournament puts first is "
     "first in the full one, ties shared. 95 % bootstrap interval over seeds, then prompts.",
 )
 Line = Mapping[str, Any]
@@ -35,9 +36,9 @@ def tournaments_table(records: Records) -> pd.DataFrame:
 
 def _by_tournament(lines: Sequence[Line]) -> dict[tuple[str, int], list[tuple[Line, Line]]]:
     """Each line with that of the full tournament about the same prompt, by pairing and rounds."""
-    full = {line["question"]: line for line in lines if line["pairing"] == "all"}
+    full = {line["question"]: line for line in lines if line["pairing"] == "all" and _tells_apart(line)}
     found: dict[tuple[str, int], list[tuple[Line, Line]]] = {}
-    for line in lines:
+    for line in (line for line in lines if line["question"] in full):
         found.setdefault((line["pairing"], line["rounds"]), []).append((line, full[line["question"]]))
     return found
 
@@ -60,6 +61,10 @@ def _row(
         ]
         row |= interval_cells(name, bootstrap(np.array(values)))
     return row | {"source": "measured"} | run_cells(records, len(seeds), prompts)
+
+
+def _tells_apart(line: Line) -> bool:
+    return max(line["scores"]) - min(line["scores"]) > 1e-6
 
 
 def _tau(scores: Sequence[float], full: Sequence[float]) -> float:

@@ -12,8 +12,8 @@ from r1reward.report.tournaments import tournaments_table
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "synthetic"
-    swiss = [[1, 2, 3], [3, 2, 1], [1.5, 1.5, 0], [1, 1, 1]]
-    full = [[0, 1, 2], [0, 1, 2], [1.5, 1.5, 0], [0, 1, 2]]
+    swiss = [[1, 2, 3], [3, 2, 1], [1.5, 1.5, 0], [1, 1, 1], [0, 1, 2]]
+    full = [[0, 1, 2], [0, 1, 2], [1.5, 1.5, 0], [0, 1, 2], [1, 1, 1]]
     lines = [
         {"question": number, "pairing": pairing, "rounds": rounds, "comparisons": asked, "scores": scores}
         for pairing, rounds, asked, everything in (("all", 1, 6, full), ("swiss", 2, 4, swiss))
@@ -34,7 +34,7 @@ def test_agreement_with_the_full_tournament(root):
         "100.00",
         "100.00",
     )
-    # tau: 1, -1, 1 and 0 (all equal); best: the same, another, the two that share it, one of three.
+    # The last prompt says nothing. tau: 1, -1, 1 and 0 (all equal); best: the same, another, the two that share it, one of three.
     assert (swiss["comparisons"], swiss["share_of_full"]) == ("4.0", "67")
     assert swiss["tau"] == "25.00" and swiss["same_best"] == f"{100 * (1 + 0 + 1 + 1 / 3) / 4:.2f}"
     assert (swiss["seeds"], swiss["n"]) == ("2", "4")
