@@ -15,12 +15,12 @@ from r1reward.report.tables import NOT_RUN, interval_cells, join_tables, run_cel
 
 _TITLES = {"all": "all meet all (paper)", "random": "random opponents", "swiss": "Swiss"}
 _NOTES = (
-    "Answers to a prompt, sampled from the policy before training and judged by R1-Reward; those that meet are "
-    "judged in both orders, equal ones not at all. Prompts where the full tournament's scores are all equal "
-    "are left out.",
-    "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 where "
-    "the cheaper one's are all equal. Same best: how often what the cheaper tournament puts first is first "
-    "in the full one, ties shared. 95 % bootstrap interval over seeds, then prompts.",
+    "Answers to a prompt, sampled from the policy before training and judged by R1-Reward; those that meet "
+    "are judged in both orders, equal ones not at all. Prompts where the full tournament's scores are all "
+    "equal are left out.",
+    "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 "
+    "where the cheaper one's are all equal. Same best: how often what the cheaper tournament puts first is "
+    "first in the full one, ties shared. 95 % bootstrap interval over seeds, then prompts.",
 )
 Line = Mapping[str, Any]
 

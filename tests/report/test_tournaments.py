@@ -34,7 +34,8 @@ def test_agreement_with_the_full_tournament(root):
         "100.00",
         "100.00",
     )
-    # The last prompt says nothing. tau: 1, -1, 1 and 0 (all equal); best: the same, another, the two that share it, one of three.
+    # The full tournament says nothing of the last prompt.
+    # tau: 1, -1, 1 and 0 (all equal); best: the same, another, the two that share it, one of three.
     assert (swiss["comparisons"], swiss["share_of_full"]) == ("4.0", "67")
     assert swiss["tau"] == "25.00" and swiss["same_best"] == f"{100 * (1 + 0 + 1 + 1 / 3) / 4:.2f}"
     assert (swiss["seeds"], swiss["n"]) == ("2", "4")
