@@ -10,7 +10,7 @@ that the paper prints may be the `centre` from which the bound is measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -119,10 +119,10 @@ def ledger(records: Records, claims: Sequence[Claim]) -> list[dict[str, Any]]:
     return [asdict(check(claim, records)) for claim in claims]
 
 
-def claims_table(records: Records, *, claims: Sequence[Claim]) -> pd.DataFrame:
-    """The ledger as a table; the quotes are the paper's, everything else is this run's."""
+def claims_table(entries: Sequence[Mapping[str, Any]], *, profile: str) -> pd.DataFrame:
+    """Entries of a ledger as a table; the quotes are the paper's, everything else is this run's."""
     rows = []
-    for entry in ledger(records, claims):
+    for entry in entries:
         measured = "" if entry["measured"] is None else f"{entry['measured']:.2f}"
         bounds = "" if entry["low"] is None else f" [{entry['low']:.2f}, {entry['high']:.2f}]"
         sign = "" if entry["section"][:3] in ("Abs", "Fig") else "§"
@@ -139,4 +139,4 @@ def claims_table(records: Records, *, claims: Sequence[Claim]) -> pd.DataFrame:
         "Differences are in points of accuracy on VL-RewardBench unless said otherwise; 95 % intervals.",
         "A claim about a 7B model is checked on this profile's model: it can hold or fail for other reasons.",
     ]
-    return titled(pd.DataFrame(rows), f"Claims of the paper, profile {records.profile}.", notes)
+    return titled(pd.DataFrame(rows), f"Claims of the paper, profile {profile}.", notes)

@@ -49,7 +49,6 @@ PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_annotators": annotators.annotator_differences,
     "extra_base_model": tables.base_model,
-    "extra_claims": partial(claims_table, claims=CLAIMS),
     "extra_downstream": downstream.downstream_differences,
     "extra_full_grid": full_grid.other_variants,
     "extra_self_corrections": reasoning.self_corrections,
@@ -92,8 +91,9 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
         drawn = [pool.submit(draw_figure, root, name, paper) for name in FIGURES]
         records = Records.of_run(root)
-        frames = make_tables(records, paper)
         claims = ledger(records, CLAIMS)
+        frames = make_tables(records, paper)
+        frames["extra_claims"] = claims_table(claims, profile=records.profile)
         written = [
             path for name, frame in frames.items() for path in write_table(frame, root / "tables", name)
         ]
@@ -104,7 +104,7 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
 
 
 def make_tables(records: Records, paper: Path = PAPER_FOLDER) -> dict[str, pd.DataFrame]:
-    """Every table by name."""
+    """Every table by name, but that of the claims."""
     frames = {name: make(records, paper=paper) for name, make in PAPER_TABLES.items()}
     frames |= {name: make(records) for name, make in EXTRA_TABLES.items()}
     return frames | {name: make() for name, make in AUDITS.items()}

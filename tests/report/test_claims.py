@@ -145,11 +145,11 @@ def test_the_spread_of_policy_losses_has_no_verdict(records: Records) -> None:
 
 
 def test_the_table_shows_every_claim_once(records: Records) -> None:
-    frame = claims_table(records, claims=CLAIMS)
+    frame = claims_table(ledger(records, CLAIMS), profile=records.profile)
     assert len(frame) == len(CLAIMS) == len({claim.name for claim in CLAIMS}) >= 30
     interval = Interval(1.0, float(np.nextafter(0, 1)), 2.0)
     made_up = Claim("c", "1", "q", "s", "above", lambda _: Measured(interval, 3))
-    (row,) = claims_table(records, claims=[made_up]).to_dict("records")
+    (row,) = claims_table(ledger(records, [made_up]), profile=records.profile).to_dict("records")
     assert (row["verdict"], row["measured"], row["seeds"]) == ("holds", "1.00 [0.00, 2.00]", "3")
 
 
