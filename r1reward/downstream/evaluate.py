@@ -41,7 +41,7 @@ def evaluate_policy(
     Args:
         work: gets the answers' texts; those of the same model to the same file are not asked for again.
         record: gets a line for each row and draw, in `<benchmark>.jsonl`.
-        temperature, draws, seed: so many answers are drawn for each row; at temperature 0 one is greedy.
+        temperature, draws, seed: `draws` answers are drawn to each row, greedy ones at temperature 0.
         judge: scores open questions; without one their benchmarks are left out.
     """
     engine: Engine | None = None
@@ -53,7 +53,7 @@ def evaluate_policy(
             continue
         rows = list(read_rows(path, style=style_of(profile), cache=work / "pictures"))
         kept = work / f"{benchmark.name}.json"
-        drawn = f"temperature {temperature:g}, seed {seed}, draws {draws}" if temperature else "greedy"
+        drawn = f"temperature {temperature:g}, seed {seed}, draws {draws}"
         key = {"model": identify(checkpoint, profile), "file": sha256_file(path), "decoding": drawn}
         answers = _kept_answers(kept, key)
         if answers is None:

@@ -1,6 +1,6 @@
 """The prompts of the downstream policy: V*, arXivQA and ThinkLite-VL in their original schemas (paper C.9).
 
-Only questions and pictures are used in training; the reference answers are kept for whoever wants them. The
+No reward sees a reference answer; `downstream.right_answers` may choose prompts by them. The
 paper does not say which files its 50,000 prompts came from. The closest public match is
 DeepEyes-Datasets-47k, whose rows have one form for all three sets; it is read too. None of the real files
 could be opened to check these schemas, which are from data cards and from code that reads them.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any
+from zlib import crc32
 
 from r1reward.downstream.questions import Question
 from r1reward.downstream.tournament import Pairing, tournament_scores
@@ -41,7 +42,9 @@ class TournamentTask:
         questions = [
             (item, [one.text for one in samples]) for item, samples in zip(items, completions, strict=True)
         ]
-        scores = tournament_scores(questions, partial(self._judge.compare_all, votes=1), **self._how)
+        drawn_by = crc32(" ".join(item.label for item in items).encode())
+        compare = partial(self._judge.compare_all, votes=1)
+        scores = tournament_scores(questions, compare, **self._how, seed=drawn_by)
         return [
             Trajectory(item, one, float(score) / (len(samples) - 1))
             for item, samples, found in zip(items, completions, scores, strict=True)

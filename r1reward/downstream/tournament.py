@@ -2,7 +2,8 @@
 
 w_ij is 1 if answer i, shown first, beats answer j; s_ij = (w_ij + 1 - w_ji) / 2; Score(i) is the sum of s_ij
 over all j but i. The scores of n answers sum to n (n - 1) / 2, 28 for eight. Beyond the paper, not everybody
-has to meet everybody: opponents are drawn, or found among those who stand equal (a Swiss tournament).
+has to meet everybody: opponents are drawn, or found among those who stand equal (a Swiss tournament); then
+the sum may differ.
 """
 
 from __future__ import annotations

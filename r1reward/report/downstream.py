@@ -48,7 +48,11 @@ _UNIT_NOTE = (
     "interval over seeds, then units, sets of HallusionBench as a whole."
 )
 _MATH_NOTE = "MathVista is named in the text of C.9 and not printed in the table; it was not run here."
-_DAGGER_NOTE = f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward."
+_DAGGER_NOTE = (
+    f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward. No reward "
+    "sees a reference, but downstream.right_answers, set in mini, chooses prompts by how many of eight "
+    "answers of the start are the reference's."
+)
 
 
 def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:

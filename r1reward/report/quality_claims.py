@@ -15,6 +15,8 @@ from r1reward.stats import Interval
 # Ten columns are looked at, so each interval is as wide as a one-in-ten share of the error asks for.
 _COLUMN_CONFIDENCE = 1 - 0.05 / len(DOWNSTREAM_COLUMNS)
 _SUFFIXES = {"greedy": "", "sampled": "_sampled"}
+# Written after the sampled gains were known; the greedy claims are older than any result.
+_LATER = {"greedy": "", "sampled": "; this check was added when the result was known"}
 _OPEN = "with two columns that a script scored"
 
 
@@ -38,7 +40,8 @@ def _every_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
 def _in_points(gain: Interval, records: Records, note: str, mode: str) -> Measured:
     _, trained = POLICIES[mode]
     seeds = len(next(iter(read_columns(records, trained).values())).seeds)
-    return Measured(Interval(100 * gain.estimate, 100 * gain.low, 100 * gain.high), seeds, note)
+    bounds = Interval(100 * gain.estimate, 100 * gain.low, 100 * gain.high)
+    return Measured(bounds, seeds, note + _LATER[mode])
 
 
 def _preferred_reasoning(records: Records) -> Measured | None:

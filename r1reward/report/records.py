@@ -142,7 +142,7 @@ class Records:
         return [read_jsonl(path) for path in paths if path.is_file()]
 
     def downstream(self, policy: str) -> dict[int, list[dict[str, Any]]]:
-        """What the answers of a policy to all downstream benchmarks were worth, a line a row, by seed."""
+        """What the answers of a policy to all downstream benchmarks were worth, by seed."""
         folders = _seed_folders(self.folder / "downstream" / policy)
         return {
             seed: [line for path in sorted(folder.glob("*.jsonl")) for line in read_jsonl(path)]

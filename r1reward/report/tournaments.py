@@ -14,57 +14,68 @@ from r1reward.report.scores import bootstrap
 from r1reward.report.tables import NOT_RUN, interval_cells, join_tables, run_cells, titled
 
 _TITLES = {"all": "all meet all (paper)", "random": "random opponents", "swiss": "Swiss"}
+# With fewer different answers some of the cheaper tournaments would be the full one.
+FEWEST_DIFFERENT = 6
 _NOTES = (
     "Answers to a prompt, sampled from the policy before training and judged by R1-Reward; those that meet "
-    "are judged in both orders, equal ones not at all. Prompts where the full tournament's scores are all "
-    "equal are left out.",
+    "are judged in both orders, equal ones not at all. Prompts with six different answers or more, "
+    "as many of each seed as of that with the fewest.",
     "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 "
     "where the cheaper one's are all equal. Same best: how often what the cheaper tournament puts first is "
     "first in the full one, ties shared. 95 % bootstrap interval over seeds, then prompts.",
 )
 Line = Mapping[str, Any]
+Kind = tuple[str, int]
 
 
 def tournaments_table(records: Records) -> pd.DataFrame:
-    """Cost and agreement of each tournament: comparisons a prompt, Kendall's tau, same best answer."""
-    runs = [_by_tournament(lines) for lines in records.tournaments()]
-    rows = [_row(records, kind, [run[kind] for run in runs]) for kind in (runs[0] if runs else [])]
-    rows = rows or [{"tournament": _TITLES["all"], "comparisons": NOT_RUN, "source": NOT_RUN}]
+    """Cost and agreement of each tournament: comparisons a prompt, Kendall's tau, same best answer.
+
+    The last row is chance: all answers equal.
+    """
+    seeds = records.tournaments()
+    runs = [run for run in map(_by_tournament, seeds) if run]
+    rows = [_row(records, kind, [run[kind] for run in runs]) for kind in (runs[0] if runs else ())]
+    if runs:
+        rows.append(_row(records, ("none", 0), [_nothing_asked(run["all", 1]) for run in runs]))
+    else:
+        why = "no prompt with six different answers" if seeds else NOT_RUN
+        rows.append({"tournament": _TITLES["all"], "comparisons": why, "source": NOT_RUN})
     caption = "Cheaper tournaments beside the full one: what they ask and how well they agree."
     return titled(join_tables(pd.DataFrame(), rows, intervals=["tau", "same_best"]), caption, _NOTES)
 
 
-def _by_tournament(lines: Sequence[Line]) -> dict[tuple[str, int], list[tuple[Line, Line]]]:
+def _by_tournament(lines: Sequence[Line]) -> dict[Kind, list[tuple[Line, Line]]]:
     """Each line with that of the full tournament about the same prompt, by pairing and rounds."""
-    full = {line["question"]: line for line in lines if line["pairing"] == "all" and _tells_apart(line)}
-    found: dict[tuple[str, int], list[tuple[Line, Line]]] = {}
+    asked = FEWEST_DIFFERENT * (FEWEST_DIFFERENT - 1)
+    full = {
+        line["question"]: line for line in lines if line["pairing"] == "all" and line["comparisons"] >= asked
+    }
+    found: dict[Kind, list[tuple[Line, Line]]] = {}
     for line in (line for line in lines if line["question"] in full):
         found.setdefault((line["pairing"], line["rounds"]), []).append((line, full[line["question"]]))
     return found
 
 
-def _row(
-    records: Records, kind: tuple[str, int], seeds: Sequence[Sequence[tuple[Line, Line]]]
-) -> dict[str, str]:
+def _nothing_asked(pairs: Sequence[tuple[Line, Line]]) -> list[tuple[Line, Line]]:
+    return [({"comparisons": 0, "scores": [0.0] * len(full["scores"])}, full) for _, full in pairs]
+
+
+def _row(records: Records, kind: Kind, seeds: Sequence[Sequence[tuple[Line, Line]]]) -> dict[str, str]:
     pairing, rounds = kind
     prompts = min(map(len, seeds))
-    cost, full_cost = (np.mean([pair[of]["comparisons"] for seed in seeds for pair in seed]) for of in (0, 1))
+    pairs = [seed[:prompts] for seed in seeds]
+    cost, full_cost = (np.mean([pair[of]["comparisons"] for seed in pairs for pair in seed]) for of in (0, 1))
     row = {
-        "tournament": _TITLES[pairing],
+        "tournament": _TITLES.get(pairing, "none (chance)"),
         "rounds": str(rounds),
         "comparisons": f"{cost:.1f}",
         "share_of_full": f"{100 * cost / full_cost:.0f}",
     }
     for name, agreement in (("tau", _tau), ("same_best", _same_best)):
-        values = [
-            [agreement(one["scores"], full["scores"]) for one, full in seed[:prompts]] for seed in seeds
-        ]
+        values = [[agreement(one["scores"], full["scores"]) for one, full in seed] for seed in pairs]
         row |= interval_cells(name, bootstrap(np.array(values)))
     return row | {"source": "measured"} | run_cells(records, len(seeds), prompts)
-
-
-def _tells_apart(line: Line) -> bool:
-    return max(line["scores"]) - min(line["scores"]) > 1e-6
 
 
 def _tau(scores: Sequence[float], full: Sequence[float]) -> float:
