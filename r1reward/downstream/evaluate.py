@@ -34,7 +34,6 @@ def evaluate_policy(
     draws: int = 1,
     seed: int = 0,
     judge: OpenJudge | None = None,
-    label: str = "answering",
 ) -> dict[str, float]:
     """Answer every benchmark that has a file in `folder`; returns the columns of Table 11, in percent.
 
@@ -58,7 +57,7 @@ def evaluate_policy(
         answers = _kept_answers(kept, key)
         if answers is None:
             engine = engine or load_engine(checkpoint, profile)
-            answers = _answer(engine, rows, sampling, Progress(f"{label}, {benchmark.name}"))
+            answers = _answer(engine, rows, sampling, Progress(benchmark.name))
             write_json(kept, {**key, "answers": answers})
         lines = [
             {**line, "draw": draw}
