@@ -8,7 +8,6 @@ over any profile.
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,11 +50,6 @@ def load_profile(
         return Profile.model_validate(merged)
     except ValidationError as error:
         raise ProfileError("\n".join(_explain(fault, layers) for fault in error.errors())) from error
-
-
-def resolved_json(profile: Profile) -> str:
-    """Every setting of a profile, defaults included, as JSON with sorted keys."""
-    return json.dumps(profile.model_dump(mode="json"), indent=2, sort_keys=True)
 
 
 def profile_names() -> list[str]:

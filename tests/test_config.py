@@ -3,7 +3,7 @@ import json
 import pytest
 
 from r1reward import config
-from r1reward.config import ProfileError, load_profile, resolved_json
+from r1reward.config import ProfileError, load_profile
 from r1reward.files import write_atomic
 from r1reward.settings import Profile
 
@@ -85,8 +85,8 @@ def test_unknown_profile_and_broken_toml(tmp_path):
         load_profile(path)
 
 
-def test_resolved_json_holds_defaults_and_reads_back():
+def test_a_profile_as_json_holds_defaults_and_reads_back():
     profile = load_profile("mini")
-    values = json.loads(resolved_json(profile))
+    values = json.loads(profile.model_dump_json())
     assert values["rl"]["clip_eps"] == 0.2
     assert Profile.model_validate(values) == profile
