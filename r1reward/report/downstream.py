@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
-from r1reward.report.downstream_scores import POLICIES, differences, read_columns, resampled
+from r1reward.report.downstream_scores import POLICIES, differences, paper_gain, read_columns, resampled
 from r1reward.report.figures import draw_curve
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import MODES, Records
@@ -82,11 +82,6 @@ def _row(records: Records, policy: str, title: str) -> dict[str, str]:
             row[name] += SCRIPTED
     seeds, units = len(next(iter(columns.values())).seeds), sum(c.values.shape[1] for c in columns.values())
     return row | {"source": "measured", "seeds": str(seeds), "n": str(units)}
-
-
-def paper_gain(printed: pd.DataFrame, column: str) -> float:
-    """The paper's gain in a column; `printed` is its table by model."""
-    return float(printed.loc["Ours", column]) - float(printed.loc["Qwen-2.5-VL-3B", column])  # type: ignore[arg-type]
 
 
 def downstream_differences(records: Records) -> pd.DataFrame:

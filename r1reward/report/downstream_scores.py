@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
@@ -107,6 +108,11 @@ def differences(records: Records, *, mode: str = "greedy", confidence: float = 0
         chosen["measured"] = [pair for pair in pairs.values() if not pair[1].scripted]
         chosen["mean"] = list(pairs.values())
     return {name: _difference(some, confidence) for name, some in chosen.items() if some}
+
+
+def paper_gain(printed: pd.DataFrame, column: str) -> float:
+    """The paper's gain in a column; `printed` is its table by model."""
+    return float(printed.loc["Ours", column]) - float(printed.loc["Qwen-2.5-VL-3B", column])  # type: ignore[arg-type]
 
 
 def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:

@@ -129,7 +129,7 @@ def _contents() -> str:
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(claim["verdict"] for claim in claims)
-    order = ("holds", "does not hold", "undecided", "not run")
+    order = ("holds", "does not hold", "undecided", "not testable", "not run")
     badges = "".join(f'<span class="badge">{counts[verdict]} {verdict}</span>' for verdict in order)
     rows = "".join(_claim(claim) for claim in claims)
     return (
@@ -137,7 +137,8 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
         '<p class="quiet">A claim about a 7B model is checked on this profile\'s model: it can hold or fail '
         "for other reasons. Verdicts are computed from 95 % intervals.</p>"
         '<div class="wide"><table><thead><tr><th>The paper</th><th>Quantity</th><th>Claimed</th>'
-        f"<th>Measured</th><th>Verdict</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<th>Paper</th><th>Measured</th><th>Verdict</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -150,11 +151,12 @@ def _claim(claim: Mapping[str, Any]) -> str:
         f"“{claim['quote']}” ({claim['section']})",
         claim["statistic"],
         claim["direction"],
+        "" if claim["printed"] is None else f"{claim['printed']:.2f}",
         measured,
     )
     verdict = html.escape(claim["verdict"])
     texts = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-    kind = "not-run" if verdict == "not run" else "measured"
+    kind = "not-run" if verdict in ("not run", "not testable") else "measured"
     return f'<tr class="{verdict.replace(" ", "-")} {kind}">{texts}<td class="verdict">{verdict}</td></tr>'
 
 

@@ -5,6 +5,7 @@ Nothing here is computed. The conventions of the files stand in `results/paper/R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,20 @@ def paper_table(number: int, *, folder: Path = PAPER_FOLDER) -> pd.DataFrame:
             f"{path} is missing: the paper's tables come with the repository (results/paper)"
         )
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def paper_difference(number: int, of: Mapping[str, str], minus: Mapping[str, str]) -> float:
+    """Overall accuracy of one printed row of a table minus another's, each named by some of its cells.
+
+    Raises ValueError where the cells do not name one row.
+    """
+    printed, found = paper_table(number).to_dict("records"), []
+    for cells in (of, minus):
+        rows = [row for row in printed if cells.items() <= row.items()]
+        if len(rows) != 1:
+            raise ValueError(f"{len(rows)} rows of table {number} have {dict(cells)}")
+        found.append(float(rows[0]["overall_acc"]))
+    return found[0] - found[1]
 
 
 def paper_values(*, folder: Path = PAPER_FOLDER) -> dict[str, PaperValue]:

@@ -1,19 +1,13 @@
 import glob
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from r1reward.report.claim_list import (
-    CLAIMS,
-    change,
-    collapses,
-    contradictions,
-    difference,
-    held_where,
-)
+from r1reward.report.claim_list import CLAIMS
 from r1reward.report.claims import (
     IDENTICAL_NOTE,
     Claim,
@@ -23,6 +17,8 @@ from r1reward.report.claims import (
     judge_interval,
     ledger,
 )
+from r1reward.report.measures import change, collapses, contradictions, difference, held_where
+from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records
 from r1reward.report.scores import compare
 from r1reward.stats import Interval
@@ -58,10 +54,10 @@ def test_a_difference_is_the_paired_one_in_points(records: Records) -> None:
     assert found.seeds == 3
 
 
-def test_a_variant_that_never_acted_is_undecided_and_says_why(records: Records) -> None:
+def test_a_variant_that_never_acted_is_not_testable_and_says_why(records: Records) -> None:
     (claim,) = [claim for claim in CLAIMS if claim.name == "pre_clip_needed"]
     entry = check(claim, records)
-    assert (entry.verdict, entry.measured, entry.note) == ("undecided", None, IDENTICAL_NOTE)
+    assert (entry.verdict, entry.measured, entry.note) == ("not testable", None, IDENTICAL_NOTE)
 
 
 def test_without_records_nothing_has_a_verdict(empty_root: Path) -> None:
@@ -138,10 +134,29 @@ def test_a_printed_number_is_the_centre_of_a_claim(records: Records) -> None:
     assert (entry.direction, entry.measured, entry.verdict) == ("within ±5 of 35", 76, "does not hold")
 
 
+def test_the_papers_number_stands_beside_ours(records: Records) -> None:
+    made_up = Claim("c", "1", "q", "s", "above", lambda _: Measured(Interval(1, 0.5, 2), 3), note="n")
+    for printed, note in ((1.5, "n"), (-3.0, "n; the paper's number lies outside")):
+        entry = check(replace(made_up, printed=lambda value=printed: value), records)
+        assert (entry.verdict, entry.printed, entry.note) == ("holds", printed, note)
+
+
+def test_a_printed_difference_is_between_two_rows() -> None:
+    weight = [{"consistency_weight": name} for name in ("external", "0.50")]
+    assert paper_difference(7, *weight) == pytest.approx(56.60 - 71.44)
+    with pytest.raises(ValueError, match="2 rows of table 5"):
+        paper_difference(5, {"model": "MM-RLHF-Reward"}, {"model": "StableReinforce"})
+
+
+def test_every_printed_difference_can_be_read() -> None:
+    printed = {claim.name: claim.printed() for claim in CLAIMS if claim.printed}
+    assert len(printed) == 13 and printed["rl_above_sft"] == pytest.approx(7.12)
+
+
 def test_the_spread_of_policy_losses_has_no_verdict(records: Records) -> None:
     (claim,) = [claim for claim in CLAIMS if claim.name == "stable_loss"]
     entry = check(claim, records)
-    assert entry.verdict == "undecided" and "not comparable" in entry.note
+    assert entry.verdict == "not testable" and "not comparable" in entry.note
 
 
 def test_the_table_shows_every_claim_once(records: Records) -> None:
