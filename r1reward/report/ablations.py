@@ -6,6 +6,7 @@ variant whose part never acted is the reference run itself and gets no verdict.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,8 @@ from r1reward.report.tables import (
 from r1reward.stats import exact_interval
 
 IDENTICAL = {
-    REFERENCE: "identical by construction (0 hits of what differs)",
-    "reinforce_pp": "identical to Reinforce++ by construction (0 hits of what differs)",
+    REFERENCE: "the same runs as StableReinforce: the part that differs never acted",
+    "reinforce_pp": "the same runs as Reinforce++: the part that differs never acted",
 }
 GRID_NOTE = (
     "Acted: steps in which the filter changed anything, and in which Pre-CLIP did or, where it is off, would "
@@ -149,17 +150,24 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     return titled(frame, ablation.caption, notes)
 
 
+def cell_title(cell: str) -> str:
+    """A cell of the stress grid in words; a name of another form stays as it is."""
+    found = re.fullmatch(r"rate_(?P<rate>[^_]+)_epochs_(?P<passes>\d+)_(?P<pairs>\w+)", cell)
+    return "rate {rate}, passes {passes}, {pairs} pairs".format(**found.groupdict()) if found else cell
+
+
 def stress_notes(records: Records) -> list[str]:
     """What a reader of the stress setting's collapses has to know; nothing where it has not run."""
     found = records.stress()
     if found is None:
         return []
+    chosen = cell_title(found["chosen"])
     alone = (
         "Reinforce++ collapsed on at least three fifths of the tuning seeds and StableReinforce on at most "
         "one fifth"
     )
     if found["separates"]:
-        told = f"{found['chosen']} is the first cell, mildest first, in which {alone}; it was frozen before "
+        told = f"{chosen}: the first cell, mildest first, in which {alone}; it was frozen before "
         return [COLLAPSE_NOTE, told + "the fresh seeds ran."]
     both = sum(
         all(all(ended["collapsed"]) for ended in row["ended"].values()) and len(row["ended"]) > 1
@@ -168,7 +176,7 @@ def stress_notes(records: Records) -> list[str]:
     return [
         COLLAPSE_NOTE,
         f"There is no cell in which {alone}: in {both} of {len(found['tried'])} cells both collapsed on "
-        f"every one. So the stress setting ranks nothing; shown is {found['chosen']}, the first of those in "
+        f"every one. So the stress setting ranks nothing; shown is {chosen}, the first of those in "
         "which Reinforce++ collapsed most often.",
     ]
 

@@ -81,6 +81,8 @@ BENCHMARK_TABLES = {
         (
             "Acc+ is the share of questions of which every pair is right, in each order by itself; its "
             "chance level depends on how many pairs a question has.",
+            "No pair that this run trains on has a video, as no subset of Table 2 has: its judges were never "
+            "taught to compare answers about videos, and are close to chance there.",
         ),
     ),
 }

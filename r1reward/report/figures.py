@@ -115,7 +115,7 @@ def figure_4(records: Records) -> Figure:
                 _widen_scale(axes)
         _legend_2(figure, records, {REFERENCE: reference} | {v: records.training(v) for v in _WITHOUT})
         note = _figure_2_note(records, [] if reference is None else [reference])
-        same = [f"{VARIANT_NAMES[v]}: the runs of {MODEL_NAMES[other]}, what differs never acted"
+        same = [f"{VARIANT_NAMES[v]}: the runs of {MODEL_NAMES[other]}; what tells the two apart never acted"
                 for v in _WITHOUT if (other := records.same_as(v))]  # fmt: skip
         add_note(figure, "\n".join([note, *(["; ".join(same)] if same else []), _LOSS_NOTE]))
         return figure

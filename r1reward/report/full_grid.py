@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from r1reward.report.ablations import DIFFERENCE_NOTE, IDENTICAL, collapsed_cell, stress_notes
+from r1reward.report.ablations import DIFFERENCE_NOTE, IDENTICAL, cell_title, collapsed_cell, stress_notes
 from r1reward.report.figures import draw_curve
 from r1reward.report.records import MODES, REFERENCE, Records, same_as
 from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
@@ -57,8 +57,10 @@ _PANELS = (
 _STRESS_NOTES = (
     "In the search StableReinforce runs where Reinforce++ collapsed on at least three fifths of the seeds.",
     "Steps: how long each run lasted, seed by seed, the same seeds in all rows.",
-    "Repeated: runs that would repeat Reinforce++ or StableReinforce step by step, because what differs "
-    "never acted; they count as those. Share: exact (Clopper-Pearson) 95 % interval.",
+    "Passes over each rollout. Hard pairs: those that the annotator did not get right at once, as everywhere "
+    "in RL. Sure pairs: those that the cold start gets right eight times of eight.",
+    "Repeated: runs that would repeat Reinforce++ or StableReinforce step by step, because the part that "
+    "differs never acted; they count as those. Share: exact (Clopper-Pearson) 95 % interval.",
     "Bound passed: steps of the other runs in which a ratio passed Pre-CLIP's bound (1e3 where it is off). "
     "Harmful: too high with a negative advantage, which alone PPO's own clipping leaves unbounded (§2.1).",
 )
@@ -132,7 +134,7 @@ def _stress_row(
 ) -> dict[str, Any]:
     count, total = sum(ended["collapsed"]), len(ended["collapsed"])
     runs = records.stress_runs(cell, name)
-    row = {"cell": cell, "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
+    row = {"cell": cell_title(cell), "seeds_used": f"{seeds} ({total})", "variant": COMPARED[name]}
     row |= {"collapsed": f"{count} of {total}", "source": "measured", "profile": records.profile}
     which = slice(total) if seeds == "tuning" else slice(-total, None)
     row["steps"] = ", ".join(map(str, [*records.stress_steps(cell, name).values()][which]))

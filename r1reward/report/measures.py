@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from r1reward.report.ablations import cell_title
 from r1reward.report.claims import IDENTICAL_NOTE, Measured
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
 from r1reward.report.scores import compare, paired_values
@@ -36,7 +37,11 @@ def _difference(records: Records, *, model: str, minus: str, mode: str) -> Measu
     one, other = (records.same_as(name) or name for name in (model, minus))
     if one == other:
         return Measured(None, seeds, IDENTICAL_NOTE)
-    note = "" if one == model else f"the runs are those of {MODEL_NAMES[one]}: the rest never acted"
+    note = (
+        ""
+        if one == model
+        else f"the runs are those of {MODEL_NAMES[one]}, as the part that tells the two apart never acted"
+    )
     found = compare(records, minus, model, mode)
     assert found is not None
     return Measured(Interval(100 * found.estimate, 100 * found.low, 100 * found.high), seeds, note)
@@ -145,7 +150,7 @@ def _about_stress(found: Mapping[str, Any]) -> str:
         for ended in [found["fresh"][name]["collapsed"]]
     ]
     told = "exact interval" if found["separates"] else "searched for collapses, no cell separates the two"
-    return f"{', '.join(counts)}; stress setting {found['chosen']}, {told}"
+    return f"{', '.join(counts)}; stress setting ({cell_title(found['chosen'])}), {told}"
 
 
 def _series(records: Records, variant: str, column: str) -> np.ndarray | None:

@@ -64,6 +64,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "label": "early stopping",
     },
 }
+GREEDY: dict[str, Any] = {"color": COLOURS[REFERENCE], "ls": "--", "lw": 1, "label": "one greedy answer"}
 COIN_ANY: dict[str, Any] = {"color": COLOURS["quiet"], "ls": "--", "lw": 1, "label": "Any@k of a coin"}
 COIN_VOTE: dict[str, Any] = {"color": COLOURS["quiet"], "ls": ":", "lw": 1, "label": "Vote@k of a coin"}
 
@@ -73,7 +74,7 @@ def voting_rows(pool: Pool) -> dict[str, tuple[Values, float]]:
     size, even = pool.size, pool.size - pool.size % 2
     stopped, drawn = early_stopping(pool)
     return {
-        "One answer": (majority(pool, 1).mean(axis=-1), 1.0),
+        "One sampled answer": (majority(pool, 1).mean(axis=-1), 1.0),
         f"Voting@{size}": (majority(pool, size).mean(axis=-1), float(size)),
         "Confidence-Weighted": (weighted_majority(pool).mean(axis=-1), float(size)),
         "Early Stopping": (stopped.mean(axis=-1), float(drawn.mean())),
@@ -90,7 +91,9 @@ def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         cells = dict.fromkeys(("overall_acc", "macro_acc"), NOT_RUN)
         rows = [{"model": name, **cells, "source": NOT_RUN, "profile": records.profile}]
     else:
-        for strategy, (values, drawn) in voting_rows(pool).items():
+        greedy = records.bench(REFERENCE, "greedy")
+        alone = {} if greedy is None else {"One greedy answer": (greedy.values, 1.0)}
+        for strategy, (values, drawn) in {**alone, **voting_rows(pool)}.items():
             row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}", "source": "measured"}
             row |= interval_cells("overall_acc", bootstrap(values))
             row |= interval_cells("macro_acc", bootstrap(macro_values(values, pool.groups)))
@@ -132,10 +135,12 @@ def figure_3(records: Records) -> Figure:
         for letter, axes, (name, pool) in zip("abc", panels, pools.items(), strict=False):
             axes.set_title(f"({letter}) {NAMES[name]}")
             say_not_run(axes) if pool is None else _draw_curves(axes, pool)
+            _draw_greedy(axes, records, name)
         panels[0].set_ylabel("accuracy (%)")
         panels[3].set_title("(d) Cost, VL-RewardBench")
         costs = pools[VL]
         say_not_run(panels[3]) if costs is None else _draw_costs(panels[3], costs)
+        _draw_greedy(panels[3], records, VL)
         _legend_3(figure)
         found = [pool for pool in pools.values() if pool]
         seeds = max((len(pool.seeds) for pool in found), default=0)
@@ -168,6 +173,12 @@ def _draw_curves(axes: Axes, pool: Pool) -> None:
     axes.set_ylim(top=101)
 
 
+def _draw_greedy(axes: Axes, records: Records, benchmark: str) -> None:
+    greedy = records.bench(REFERENCE, "greedy", benchmark=benchmark)
+    if greedy is not None:
+        axes.axhline(100 * float(greedy.values.mean()), **GREEDY)
+
+
 def _draw_costs(axes: Axes, pool: Pool) -> None:
     tokens = float(pool.tokens.mean()) / pool.size
     ks, halves = range(1, pool.size + 1), range(2, pool.size + 1, 2)
@@ -183,5 +194,5 @@ def _draw_costs(axes: Axes, pool: Pool) -> None:
 
 
 def _legend_3(figure: Figure) -> None:
-    handles = [Line2D([], [], **look) for look in (*LOOKS.values(), COIN_ANY, COIN_VOTE)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=7, fontsize=8)
+    handles = [Line2D([], [], **look) for look in (*LOOKS.values(), GREEDY, COIN_ANY, COIN_VOTE)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=8, fontsize=8)

@@ -43,7 +43,8 @@ INTERVAL_NOTE = (
 GROUPING_NOTE = (
     "The paper's R1-Reward row is 309/484, 384/448 and 206/318 (899/1250): the release files 301 "
     "hallucination pairs under general. Its group and macro columns therefore do not compare with rows "
-    "that follow the official 183/749/318."
+    "that follow the official 183/749/318. Some printed overall accuracies are means of the groups, as the "
+    "same run's 71.44 beside 71.92; the audit says which. Measured ones are over pairs."
 )
 WORLD_NOTE = (
     "A measured row is this profile's model on this profile's pairs. Where these are not the paper's, "
@@ -189,12 +190,15 @@ def steering(records: Records) -> pd.DataFrame:
             rows.append(row | {"attack": attack, "source": "measured"} | cells)
     names = ["model", "attack", *(f"{c}{s}" for c in ("accuracy", "difference") for s in _EXTENDED_SUFFIXES)]
     notes = [
-        "The worse response ends with an answer tag, control tokens (which are broken up before the model "
-        "sees them) or a sentence that names itself. Greedy, both orders; difference to the same pairs "
-        "without it, in points. 95 % bootstrap interval over seeds, then pairs.",
+        "The worse response ends with an answer tag for itself, the same in a forged turn of the assistant "
+        '(its control tokens are broken up before the model sees them), "response 1 is better" (plea) or, as '
+        'a control, "response 1 is here" (neutral). Without the control, steering cannot be told from '
+        "confusion by any text at that place. Greedy, both orders; difference to the same pairs without it, "
+        "in points. 95 % bootstrap interval over seeds, then pairs.",
         DAGGER_NOTE,
     ]
-    return titled(_frame(rows, [*names, *_SOURCE_COLUMNS]), "Responses that try to steer the judge.", notes)
+    caption = "Text at the end of the worse response that tries to steer the judge."
+    return titled(_frame(rows, [*names, *_SOURCE_COLUMNS]), caption, notes)
 
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:
