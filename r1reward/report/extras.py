@@ -48,6 +48,7 @@ def figure_comparison(records: Records) -> Figure:
         _draw_positions(right, records)
         note = (
             f"Measured on VL-RewardBench, profile {records.profile}; 95 % intervals over seeds, then pairs. "
+            'Says "1": share of its verdicts. '
         )
         note += SHORT_DAGGER_NOTE
         add_note(figure, note)
@@ -142,22 +143,14 @@ def _draw_positions(axes: Axes, records: Records) -> None:
     if not any(runs.values()):
         say_not_run(axes)
         return
-    names = []
+    names, quiet = [], {"ha": "center", "fontsize": 8, "color": COLOURS["quiet"]}
     for position, (model, run) in enumerate(runs.items()):
         names.append(display_name(records, model))
-        if run is None:
-            axes.text(
-                50,
-                -position,
-                "not run",
-                ha="center",
-                va="center",
-                fontsize=8,
-                style="italic",
-                color=COLOURS["quiet"],
-            )
+        shown = None if run is None else behaviour(run)
+        if shown is None or math.isnan(shown.answer_one):
+            said = "not run" if shown is None else "no verdicts"
+            axes.text(75, -position, said, va="center", style="italic", **quiet)
             continue
-        shown = behaviour(run)
         first, second = 100 * shown.accuracy_first, 100 * shown.accuracy_second
         axes.plot(
             [first, second], [0.17 - position, -0.17 - position], color=COLOURS[model], lw=1.8, zorder=1
@@ -165,13 +158,14 @@ def _draw_positions(axes: Axes, records: Records) -> None:
         for x, y, number in ((first, 0.17 - position, "1"), (second, -0.17 - position, "2")):
             axes.plot(x, y, marker="o", ms=10, mfc="white", mec=COLOURS[model], mew=1.5)
             axes.annotate(number, (x, y), ha="center", va="center_baseline", fontsize=7)
-        text = "no verdicts" if math.isnan(shown.answer_one) else f"{100 * shown.answer_one:.0f} %"
+        text = f"{100 * shown.answer_one:.0f} %"
         axes.annotate(text, (1.01, -position), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.set_yticks([-float(i) for i in range(len(names))], names)
     axes.set_ylim(-len(names) + 0.4, 0.6)
     low, high = axes.get_xlim()
     axes.set_xlim(max(min(low, 45) - 2, -3), min(max(high, 80) + 2, 103))
-    axes.annotate('answers "1"', (1.01, 0.5), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.annotate('says "1"', (1.01, 0.5), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
+    axes.text(50.5, 0.5 - len(names), "chance", **(quiet | {"ha": "left"}))
     axes.set_xlabel("accuracy (%) where it is Response 1 or Response 2, greedy")
     axes.grid(visible=False, axis="y")
