@@ -143,7 +143,8 @@ def _draw_positions(axes: Axes, records: Records) -> None:
     if not any(runs.values()):
         say_not_run(axes)
         return
-    names, quiet = [], {"ha": "center", "fontsize": 8, "color": COLOURS["quiet"]}
+    names: list[str] = []
+    quiet: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": COLOURS["quiet"]}
     for position, (model, run) in enumerate(runs.items()):
         names.append(display_name(records, model))
         shown = None if run is None else behaviour(run)
