@@ -7,6 +7,11 @@ from statistics import fmean
 from typing import Any
 
 VL, MULTIMODAL, MM_RLHF = "vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"
+TITLES: Mapping[str, str] = {
+    MM_RLHF: "MM-RLHF-RewardBench",
+    VL: "VL-RewardBench",
+    MULTIMODAL: "Multimodal RewardBench",
+}
 # In the order of the paper's columns. VL-RewardBench is grouped as in its own `cal.py`. Those of Multimodal
 # RewardBench are the pairs that can be built; they were not seen in the file itself.
 GROUP_COUNTS: Mapping[str, Mapping[str, int]] = {

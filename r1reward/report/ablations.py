@@ -205,7 +205,7 @@ def _row(
     row = dict(zip(ablation.labels, labels, strict=True))
     row["decoding"] = "scores" if variant in HEAD_NAMES else MODES[mode]
     if ablation.group:
-        row |= {"group": ablation.group, "data": f"cold start ({records.profile})"}
+        row |= {"group": ablation.group, "data": f"this run's ({records.profile})"}
     if "model" in row:
         row["model"] = display_name(records, variant, fallback=row["model"])
     elif records.scripted(variant):

@@ -14,6 +14,7 @@ from r1reward.benchmarks import (
     MM_RLHF,
     MM_RLHF_QUESTIONS,
     MULTIMODAL,
+    TITLES,
     VL,
     VL_RELEASED_COUNTS,
 )
@@ -94,7 +95,10 @@ def whole_counts(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
                 line = {"table": "8", "model": model, "group": "questions (Acc+)", "printed": row["acc_plus"]}
                 questions = sum(MM_RLHF_QUESTIONS.values())
                 found.append(line | {"official": _count(row["acc_plus"], questions), "released": ""})
-    notes = ["None: no whole number of pairs gives the printed share, whether it is rounded or cut."]
+    notes = [
+        "Official: a whole number of pairs of the group as the benchmark's own script counts it; released: "
+        "as the authors' get_acc.py does. None: no such number gives the printed share, rounded or cut."
+    ]
     return titled(pd.DataFrame(found), "Printed shares as counts.", notes)
 
 
@@ -134,7 +138,8 @@ def best_by_dimension(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     for column in ("overall", *PRINTED[4][0]):
         best = max((row for row in rows if row["group"] != "Ours"), key=lambda row: float(row[column]))
         ahead = float(own[column]) - float(best[column])
-        line = {"column": column, "R1-Reward": own[column], "best other": best[column], "of": best["model"]}
+        line = {"column": column.replace("_", " "), "R1-Reward": own[column], "best other": best[column]}
+        line["of"] = best["model"]
         word = "best" if ahead > 0 else "equal" if ahead == 0 else "not best"
         found.append(line | {"points ahead": f"{ahead:+.1f}", "R1-Reward is": word})
     notes = ['The text: "R1-Reward achieves the best performance across all dimensions" (§4.1).']
@@ -161,7 +166,7 @@ def always_one(records: Records) -> pd.DataFrame:
         return titled(pd.DataFrame([row]), "A judge that always says 1.", [])
     found = [
         {
-            "benchmark": line["benchmark"],
+            "benchmark": TITLES[line["benchmark"]],
             "protocol": line["protocol"],
             "accuracy": percent(line["accuracy"]),
             "source": "measured",

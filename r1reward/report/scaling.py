@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
-from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
+from r1reward.benchmarks import TITLES, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import REFERENCE, Records
 from r1reward.report.scores import bootstrap, macro_values
@@ -44,7 +44,6 @@ VOTING_NOTE = (
     "coin, no verdict at all is wrong. 95 % bootstrap interval over seeds, then pairs."
 )
 RANKED = ("sft", REFERENCE)
-NAMES = {MM_RLHF: "MM-RLHF-RewardBench", VL: "VL-RewardBench", MULTIMODAL: "Multimodal RewardBench"}
 LOOKS: dict[str, dict[str, Any]] = {
     "any": {"color": COLOURS["any"], "marker": "^", "ms": 4, "label": "Any@k"},
     REFERENCE: {"color": COLOURS[REFERENCE], "marker": "D", "ms": 4, "label": "Vote@k"},
@@ -131,9 +130,9 @@ def figure_3(records: Records) -> Figure:
     with styled():
         figure = new_figure(12.5, 3.6)
         panels = figure.subplots(1, 4)
-        pools = {name: records.pool(name, REFERENCE) for name in NAMES}
+        pools = {name: records.pool(name, REFERENCE) for name in TITLES}
         for letter, axes, (name, pool) in zip("abc", panels, pools.items(), strict=False):
-            axes.set_title(f"({letter}) {NAMES[name]}")
+            axes.set_title(f"({letter}) {TITLES[name]}")
             say_not_run(axes) if pool is None else _draw_curves(axes, pool)
             _draw_greedy(axes, records, name)
         panels[0].set_ylabel("accuracy (%)")

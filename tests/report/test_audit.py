@@ -54,7 +54,7 @@ def test_released_settings_name_what_differs() -> None:
 
 def test_protocols_are_measured_or_not_run(empty_root: Path, write_jsonl) -> None:
     assert "not run" in always_one(Records.of_run(empty_root)).to_numpy()
-    line = {"benchmark": "b", "protocol": "p", "accuracy": 0.5}
+    line = {"benchmark": "vl_rewardbench", "protocol": "p", "accuracy": 0.5}
     write_jsonl(empty_root / "records" / "audit.json", [{"always_one": [line]}])
     row = always_one(Records.of_run(empty_root)).iloc[0]
-    assert (row["accuracy"], row["source"]) == ("50.00", "measured")
+    assert (row["benchmark"], row["accuracy"], row["source"]) == ("VL-RewardBench", "50.00", "measured")
