@@ -144,13 +144,13 @@ def _draw_positions(axes: Axes, records: Records) -> None:
         say_not_run(axes)
         return
     names: list[str] = []
-    quiet: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": COLOURS["quiet"]}
+    quiet: dict[str, Any] = {"fontsize": 8, "color": COLOURS["quiet"]}
     for position, (model, run) in enumerate(runs.items()):
         names.append(display_name(records, model))
         shown = None if run is None else behaviour(run)
         if shown is None or math.isnan(shown.answer_one):
             said = "not run" if shown is None else "no verdicts"
-            axes.text(75, -position, said, va="center", style="italic", **quiet)
+            axes.text(75, -position, said, ha="center", va="center", style="italic", **quiet)
             continue
         first, second = 100 * shown.accuracy_first, 100 * shown.accuracy_second
         axes.plot(
@@ -167,6 +167,6 @@ def _draw_positions(axes: Axes, records: Records) -> None:
     axes.set_xlim(max(min(low, 45) - 2, -3), min(max(high, 80) + 2, 103))
     axes.annotate('says "1"', (1.01, 0.5), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
-    axes.text(50.5, 0.5 - len(names), "chance", **(quiet | {"ha": "left"}))
+    axes.text(50.5, 0.5 - len(names), "chance", **quiet)
     axes.set_xlabel("accuracy (%) where it is Response 1 or Response 2, greedy")
     axes.grid(visible=False, axis="y")
