@@ -90,12 +90,14 @@ def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         cells = dict.fromkeys(("overall_acc", "macro_acc"), NOT_RUN)
         rows = [{"model": name, **cells, "source": NOT_RUN, "profile": records.profile}]
     else:
-        greedy = records.bench(REFERENCE, "greedy")
-        alone = {} if greedy is None else {"One greedy answer": (greedy.values, 1.0)}
-        for strategy, (values, drawn) in {**alone, **voting_rows(pool)}.items():
+        shown = [(strategy, *found, pool.groups) for strategy, found in voting_rows(pool).items()]
+        if greedy := records.bench(REFERENCE, "greedy"):
+            # Of all pairs of the benchmark, of which a small profile draws votes for some only.
+            shown.insert(0, ("One greedy answer", greedy.values, 1.0, greedy.groups))
+        for strategy, values, drawn, groups in shown:
             row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}", "source": "measured"}
             row |= interval_cells("overall_acc", bootstrap(values))
-            row |= interval_cells("macro_acc", bootstrap(macro_values(values, pool.groups)))
+            row |= interval_cells("macro_acc", bootstrap(macro_values(values, groups)))
             rows.append(row | run_cells(records, *values.shape))
     frame = join_tables(printed, rows, intervals=["overall_acc", "macro_acc"])
     caption = "Table 12. Test-time scaling on VL-RewardBench, accuracy in percent (50 is chance)."

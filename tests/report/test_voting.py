@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from r1reward.judge.voting import decide
+from r1reward.report.records import Records
+from r1reward.report.scaling import figure_3, table_12
 from r1reward.report.voting import (
     Pool,
     any_right,
@@ -110,3 +112,15 @@ def test_seeds_must_be_about_the_same_pairs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different pairs"):
         read_pool({seed: tmp_path / f"{seed}.jsonl" for seed in range(2)})
     assert read_pool({}) is None
+
+
+def test_one_greedy_answer_stands_beside_the_votes_even_of_fewer_pairs(run_root: Path, write_jsonl) -> None:
+    write_jsonl(run_root / "records/scaling/vl_rewardbench/stable_reinforce/seed_0/pool.jsonl", LINES)
+    records = Records.of_run(run_root)
+    rows = table_12(records).set_index("model")
+    numbers = {name.split(": ")[-1]: row["n"] for name, row in rows.iterrows() if row["source"] == "measured"}
+    greedy = records.bench("stable_reinforce", "greedy")
+    assert greedy and numbers["One greedy answer"] == str(greedy.values.shape[1]) != "4"
+    assert numbers["Voting@5"] == numbers["Early Stopping"] == "4"
+    for axes in figure_3(records).axes[1:4:2]:
+        assert "one greedy answer" in [curve.get_label() for curve in axes.lines], axes.get_title()
