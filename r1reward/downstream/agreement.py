@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from r1reward.data.storage import write_rows
+from r1reward.downstream.policy import sample_answers
 from r1reward.downstream.questions import Question, read_questions
 from r1reward.downstream.tournament import Compare, Pairing, tournament_scores
-from r1reward.engines import Sampling, load_engine
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.progress import Progress
 from r1reward.settings import Profile
@@ -45,16 +45,10 @@ def measure_tournaments(
     questions = read_questions(prompts)
     chosen = np.random.default_rng(seed).permutation(len(questions))[: settings.tournament_prompts]
     drawn = [questions[index] for index in chosen]
-    sampling = Sampling(
-        settings.max_new_tokens, settings.rl.temperature, settings.rl.samples_per_prompt, seed
-    )
-    groups = load_engine(policy, profile).generate(
-        [item.request() for item in drawn], sampling, progress=Progress("answers")
-    )
-    answered = [(item, [one.text for one in group]) for item, group in zip(drawn, groups, strict=True)]
+    groups = sample_answers(policy, drawn, profile=profile, seed=seed, label="answers")
     reward_model = R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)
     compare = partial(reward_model.compare_all, votes=1, progress=Progress("judging"))
-    write_rows(record, hold_tournaments(answered, compare))
+    write_rows(record, hold_tournaments([*zip(drawn, groups, strict=True)], compare))
 
 
 def hold_tournaments(

@@ -90,6 +90,17 @@ def train_with_judge(
     )
 
 
+def sample_answers(
+    policy: str | Path, questions: Sequence[Question], *, profile: Profile, seed: int, label: str
+) -> list[list[str]]:
+    """A group of answers to each question, as training samples them; `label` names it in the progress."""
+    rl = profile.downstream.rl
+    sampling = Sampling(profile.downstream.max_new_tokens, rl.temperature, rl.samples_per_prompt, seed)
+    requests = [item.request() for item in questions]
+    groups = load_engine(policy, profile).generate(requests, sampling, progress=Progress(label))
+    return [[one.text for one in group] for group in groups]
+
+
 def _right_answers(
     policy: str | Path,
     questions: Sequence[Question],
@@ -104,18 +115,7 @@ def _right_answers(
     key = f"{drawn_hash} {weights_hash(policy)} {rl.temperature} {rl.samples_per_prompt} {seed}"
     if kept.is_file() and (found := read_json(kept))["key"] == key:
         return found["counts"]
-    sampling = Sampling(
-        profile.downstream.max_new_tokens,
-        temperature=rl.temperature,
-        samples=rl.samples_per_prompt,
-        seed=seed,
-    )
-    groups = load_engine(policy, profile).generate(
-        [item.request() for item in questions], sampling, progress=Progress("what the policy can do")
-    )
-    counts = [
-        sum(item.is_reference(one.text) for one in group)
-        for item, group in zip(questions, groups, strict=True)
-    ]
+    groups = sample_answers(policy, questions, profile=profile, seed=seed, label="what the policy can do")
+    counts = [sum(map(item.is_reference, group)) for item, group in zip(questions, groups, strict=True)]
     write_json(kept, {"key": key, "counts": counts})
     return counts

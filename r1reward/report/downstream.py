@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
-from r1reward.report.downstream_scores import POLICIES, differences, paper_gain, read_columns, resampled
+from r1reward.report.downstream_scores import POLICIES, differences, paper_gains, read_columns, resampled
 from r1reward.report.figures import draw_curve
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import MODES, Records
@@ -86,11 +86,10 @@ def _row(records: Records, policy: str, title: str) -> dict[str, str]:
 
 def downstream_differences(records: Records) -> pd.DataFrame:
     """What training changed in each column, beside what it changed in the paper; percentage points."""
-    printed = paper_table(11).set_index("model")
     found = {mode: differences(records, mode=mode) for mode in POLICIES}
     columns = {**read_columns(records, "trained_sampled"), **read_columns(records, "trained")}
     scripted = {name for name, column in columns.items() if column.scripted}
-    gains = {name: paper_gain(printed, name) for name in DOWNSTREAM_COLUMNS}
+    gains = paper_gains()
     gains["measured"] = float(np.mean([gain for name, gain in gains.items() if name not in scripted]))
     gains["mean"] = float(np.mean([gains[name] for name in DOWNSTREAM_COLUMNS]))
     rows = []
@@ -115,11 +114,17 @@ def figure_downstream(records: Records) -> Figure:
     with styled():
         figure = new_figure(7.5, 4.4)
         axes = figure.subplots()
-        printed = paper_table(11).set_index("model")
         names = [*DOWNSTREAM_COLUMNS]
         places = np.arange(len(names))[::-1]
-        gains = [paper_gain(printed, name) for name in names]
-        axes.plot(gains, places + 0.25, "o", mfc="white", mec=COLOURS["paper"], label="paper", ls="none")
+        axes.plot(
+            [*paper_gains().values()],
+            places + 0.25,
+            "o",
+            mfc="white",
+            mec=COLOURS["paper"],
+            label="paper",
+            ls="none",
+        )
         found = {mode: differences(records, mode=mode) for mode in POLICIES}
         for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
             for place, name in zip(places, names, strict=True):

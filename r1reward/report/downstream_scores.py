@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
+from r1reward.report.paper import paper_table
 from r1reward.report.records import Records
 from r1reward.report.scores import BOOTSTRAP_SEED
 from r1reward.stats import Interval, paired_bootstrap
@@ -110,9 +110,13 @@ def differences(records: Records, *, mode: str = "greedy", confidence: float = 0
     return {name: _difference(some, confidence) for name, some in chosen.items() if some}
 
 
-def paper_gain(printed: pd.DataFrame, column: str) -> float:
-    """The paper's gain in a column; `printed` is its table by model."""
-    return float(printed.loc["Ours", column]) - float(printed.loc["Qwen-2.5-VL-3B", column])  # type: ignore[arg-type]
+def paper_gains() -> dict[str, float]:
+    """The paper's gain in each column of its Table 11, in points."""
+    before, after = (
+        next(row for row in paper_table(11).to_dict("records") if row["model"] == model)
+        for model in ("Qwen-2.5-VL-3B", "Ours")
+    )
+    return {name: float(after[name]) - float(before[name]) for name in DOWNSTREAM_COLUMNS}
 
 
 def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:

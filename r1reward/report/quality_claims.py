@@ -7,8 +7,7 @@ from statistics import fmean
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
 from r1reward.report.claims import LATER_NOTE, Claim, Measured
-from r1reward.report.downstream_scores import POLICIES, differences, paper_gain, read_columns
-from r1reward.report.paper import paper_table
+from r1reward.report.downstream_scores import POLICIES, differences, paper_gains, read_columns
 from r1reward.report.reasoning import ratings_matrix
 from r1reward.report.records import MODES, Records
 from r1reward.report.scores import bootstrap
@@ -22,8 +21,7 @@ _OPEN = "with two columns that a script scored"
 
 
 def _printed_gain() -> float:
-    printed = paper_table(11).set_index("model")
-    return fmean(paper_gain(printed, name) for name in DOWNSTREAM_COLUMNS)
+    return fmean(paper_gains().values())
 
 
 def _mean_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
