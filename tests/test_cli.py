@@ -55,15 +55,15 @@ def test_errors_of_use_are_messages(empty_runs, capsys, arguments, message):
 
 
 def test_a_preset_gets_its_own_folder(empty_runs):
-    options = cli._parser().parse_args(["run", "--profile", "smoke", "--preset", "released"])
-    context = cli._context(options)
+    options = cli.make_parser().parse_args(["run", "--profile", "smoke", "--preset", "released"])
+    context = cli.pipeline.make_context_of(options)
     assert context.folder == empty_runs / "smoke+released"
     assert context.profile.rl.learning_rate == 3e-7
 
 
 def test_runs_may_lie_elsewhere_under_the_name_of_the_profile(tmp_path):
-    options = cli._parser().parse_args(["run", "--profile", "smoke", "--out", str(tmp_path / "disk")])
-    assert cli._context(options).folder == tmp_path / "disk" / "smoke"
+    options = cli.make_parser().parse_args(["run", "--profile", "smoke", "--out", str(tmp_path / "disk")])
+    assert cli.pipeline.make_context_of(options).folder == tmp_path / "disk" / "smoke"
 
 
 def test_build_base_takes_its_options(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,17 @@
+"""Adding a command to the parser."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+Commands = argparse._SubParsersAction
+
+
+def add_command(
+    commands: Commands, name: str, *, action: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """A command that calls `action` with its options; `action` returns the exit status."""
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(command=action)
+    return command

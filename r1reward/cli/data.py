@@ -1,0 +1,80 @@
+"""The commands `data ...`: original data sets, exports, the picture budget of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from r1reward.cli.command import Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `data` with what belongs to it."""
+    data = commands.add_parser("data", help="the training data")
+    data = data.add_subparsers(required=True, metavar="COMMAND")
+    check = add_command(
+        data, "check", action=_check_data, text="what is there of the original data sets, what is missing"
+    )
+    fetch = add_command(
+        data, "fetch", action=_fetch_data, text="download a data set from the Hugging Face hub"
+    )
+    fetch.add_argument("source", metavar="SOURCE", help="name of a source, as `data check` prints it")
+    for command in (check, fetch):
+        command.add_argument("--root", type=Path, required=True, help="folder of all data sets")
+    _add_export(
+        add_command(data, "export", action=_export, text="write pairs in the form of another trainer")
+    )
+    budget = add_command(
+        data, "picture-budget", action=_picture_budget, text="limit the pictures of a checkpoint's processor"
+    )
+    budget.add_argument(
+        "--model", type=Path, required=True, help="folder of the checkpoint; changed in place"
+    )
+    budget.add_argument("--min-pixels", type=int, help="smallest picture area (784)")
+    budget.add_argument("--max-pixels", type=int, help="largest picture area (501760)")
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    forms = "trl, llama_factory, openrlhf, authors or arrow"
+    command.add_argument("--format", required=True, metavar="FORM", help=forms)
+    command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
+    command.add_argument("--out", type=Path, required=True, help="folder of the export")
+    command.add_argument("--prompt", choices=("paper", "mini"), default="paper", help="judge prompt (paper)")
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    from r1reward.data.check import examine, report
+
+    states = examine(options.root)
+    print("\n".join(report(states)))
+    missing = [state.spec.name for state in states if state.needed and state.missing]
+    print(f"files are missing of {', '.join(missing)}" if missing else "all eight sources are there")
+    return 1 if missing else 0
+
+
+def _fetch_data(options: argparse.Namespace) -> int:
+    from r1reward.data.check import fetch
+
+    print(f"{options.source} is in {fetch(options.source, options.root)}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from r1reward.data.exports import export_items
+    from r1reward.data.items import iterate_items
+
+    items = iterate_items(options.pairs.resolve())
+    folder = export_items(items, options.out.resolve(), form=options.format, prompt=options.prompt)
+    print(f"wrote {folder}")
+    return 0
+
+
+def _picture_budget(options: argparse.Namespace) -> int:
+    from r1reward.engines.loading import write_picture_budget
+    from r1reward.settings import ModelSettings
+
+    given = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    settings = ModelSettings(**{name: value for name, value in given.items() if value is not None})
+    write_picture_budget(options.model, settings)
+    print(f"pictures have {settings.min_pixels} to {settings.max_pixels} pixels in {options.model}")
+    return 0

@@ -1,0 +1,59 @@
+"""The command `judge`: which of two responses is better, for one pair or a file of pairs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from r1reward.cli.command import Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `judge`."""
+    _add_judge(add_command(commands, "judge", action=_judge, text="say which of two responses is better"))
+
+
+def _add_judge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, help="checkpoint folder, hub id, or name at a server")
+    command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")
+    command.add_argument("--engine", choices=("transformers", "vllm", "openai"), help="not the profile's")
+    command.add_argument("--base-url", help="address of a server; implies --engine openai")
+    command.add_argument("--votes", type=int, default=1, help="answers of which the majority decides (1)")
+    command.add_argument("--both-orders", action="store_true", help="ask with the responses exchanged, too")
+    command.add_argument("--seed", type=int, default=0, help="seed of the votes (0)")
+    one = command.add_argument_group("one pair")
+    one.add_argument("--image", action="append", default=[], help="a picture; may be given several times")
+    one.add_argument("--question")
+    one.add_argument("--response-1")
+    one.add_argument("--response-2")
+    many = command.add_argument_group("many pairs")
+    many.add_argument("--file", type=Path, help="JSON lines: question, images, response_1, response_2")
+    many.add_argument("--out", type=Path, help="gets a line for each row; goes on where it was stopped")
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from r1reward.judge.file import judge_file
+    from r1reward.judge.r1_reward import R1Reward
+    from r1reward.progress import Progress
+
+    one = [options.question, options.response_1, options.response_2]
+    if not (options.file and options.out) and None in one:
+        raise ValueError("give --question, --response-1 and --response-2, or --file and --out")
+    server = {"engine": {"openai": {"base_url": options.base_url}}} if options.base_url else None
+    engine = options.engine or ("openai" if server else None)
+    if server and engine != "openai":
+        raise ValueError(f"--base-url is the address of a server, but --engine is {engine}")
+    judge = R1Reward.from_pretrained(
+        options.model, engine=engine, profile=options.profile, overrides=server, seed=options.seed
+    )
+    asked = {"votes": options.votes, "both_orders": options.both_orders}
+    if options.file and options.out:
+        counts = judge_file(judge, options.file, options.out, progress=Progress("judging"), **asked)
+        print(f"{options.out}: {counts['judged']} judged, {counts['failed']} with an error")
+        return 1 if counts["failed"] else 0
+    judgment = judge.compare(options.question, options.image, *one[1:], **asked)
+    if judgment.swapped:
+        print("(the responses were exchanged for this vote)")
+    print(judgment.reasoning)
+    print(f"verdict {judgment.verdict}, confidence {judgment.confidence:.3f}, {len(judgment.votes)} votes")
+    return 0

@@ -1,0 +1,66 @@
+"""The commands `launch sft` and `launch rl`: training on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from r1reward.cli.command import Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `launch` with its two trainings."""
+    launch = commands.add_parser("launch", help="training on a cluster")
+    launch = launch.add_subparsers(required=True, metavar="COMMAND")
+    _add_launch(
+        add_command(launch, "sft", action=_launch_sft, text="the cold start on several GPUs: DeepSpeed")
+    )
+    rl = add_command(launch, "rl", action=_launch_rl, text="RL on OpenRLHF: Ray, DeepSpeed and vLLM")
+    _add_launch(rl)
+    rl.add_argument("--judges", type=Path, help="folder of trained consistency judges (no server)")
+    rl.add_argument("--address", help="Ray cluster to join; RAY_ADDRESS, or this machine alone")
+
+
+def _add_launch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="paper", help="name, name+preset or TOML file (paper)")
+    command.add_argument("--start", required=True, help="folder of the checkpoint to start from")
+    command.add_argument("--data", type=Path, required=True, help="sft.jsonl or rl.jsonl of notebook 01")
+    command.add_argument("--out", type=Path, required=True, help="folder of the run, seen by all machines")
+    command.add_argument("--seed", type=int, default=0, help="of the order of examples, or of rollouts (0)")
+    command.add_argument("--dry-run", action="store_true", help="write everything and print what would run")
+
+
+def _launch_sft(options: argparse.Namespace) -> int:
+    from r1reward.cluster.sft import command, launch
+    from r1reward.config import load_profile
+
+    words = command(
+        load_profile(options.profile),
+        start=options.start,
+        examples=options.data,
+        out=options.out,
+        seed=options.seed,
+    )
+    print(" ".join(words))
+    if not options.dry_run:
+        launch(words)
+        print(f"the trained model is in {options.out / 'model'}")
+    return 0
+
+
+def _launch_rl(options: argparse.Namespace) -> int:
+    from r1reward.cluster.launch import prepare, run
+    from r1reward.config import load_profile
+
+    launch = prepare(
+        load_profile(options.profile),
+        start=options.start,
+        pairs=options.data,
+        out=options.out,
+        seed=options.seed,
+        judges=options.judges,
+    )
+    print(launch.command())
+    if not options.dry_run:
+        print(f"the trained model is in {run(launch, address=options.address)}")
+    return 0
