@@ -20,6 +20,7 @@ GROUPS = (
         "settings",
         "config",
         "files",
+        "locks",
         "progress",
         "parallel",
         "torchvision_ops",
@@ -34,8 +35,8 @@ GROUPS = (
 REPORT_MAY_IMPORT = {"types", "stats", "benchmarks", "settings", "config", "files", "report"}
 HEAVY = {"torch", "torchvision", "transformers", "accelerate", "vllm", "openrlhf", "deepspeed", "ray"}
 # Parts that must load without the heavy libraries. Inside a function they may import them late.
-LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "parallel", "parsing", "prompts",
-         "data/sources", "report", "bench/scoring", "bench/vl_rewardbench", "pipeline", "cli")  # fmt: skip
+LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "locks", "parallel", "parsing",
+         "prompts", "data/sources", "report", "bench/scoring", "bench/vl_rewardbench", "pipeline", "cli")  # fmt: skip
 
 
 def modules() -> list[Path]:

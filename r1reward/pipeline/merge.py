@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from r1reward.files import read_json
+from r1reward.locks import acquire, release
 from r1reward.pipeline.dag import Notebook
 from r1reward.pipeline.hashing import resolve
-from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.publish import NotPublishableError, install
 from r1reward.pipeline.rendering import Render, draw
 from r1reward.pipeline.staleness import Context, State, examine

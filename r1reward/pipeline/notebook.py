@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from r1reward.files import write_json
+from r1reward.locks import acquire, release
 from r1reward.pipeline import environment
 from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
 from r1reward.pipeline.hashing import resolve
-from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.places import KEPT, Places, find_places
 from r1reward.pipeline.source import code_cells
 from r1reward.pipeline.staleness import (

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from r1reward.files import write_atomic
-from r1reward.pipeline.locks import acquire, release
+from r1reward.locks import acquire, release
 from r1reward.pipeline.places import KEPT
 from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all

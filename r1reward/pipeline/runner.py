@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from r1reward.locks import acquire, release
 from r1reward.pipeline.dag import Notebook, find_notebook, sources_of
 from r1reward.pipeline.execute import NotebookFailedError, execute
-from r1reward.pipeline.locks import acquire, release
 from r1reward.pipeline.notebook import ParameterError
 from r1reward.pipeline.rendering import Render, draw, refresh_drawing
 from r1reward.pipeline.staleness import Context, State, examine, wanted_notebooks

@@ -184,7 +184,7 @@ class OtherProcess:
     def hold(self, lock: Path) -> None:
         """Return when the other process has the lock."""
         code = (
-            "import pathlib, sys; from r1reward.pipeline.locks import acquire;"
+            "import pathlib, sys; from r1reward.locks import acquire;"
             "acquire(pathlib.Path(sys.argv[1]), what='it'); print('held', flush=True); sys.stdin.read()"
         )
         self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from r1reward.pipeline.locks import BusyError, acquire, release
+from r1reward.locks import BusyError, acquire, release
 from r1reward.pipeline.places import ROOT_VARIABLE
 from r1reward.pipeline.staleness import State, examine_all
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +15,25 @@ _HELD: dict[str, IO[str]] = {}
 
 class BusyError(RuntimeError):
     """Another process holds the lock; the message names it."""
+
+
+@contextmanager
+def exclusive(path: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Keep other processes away from a file or folder, there already or not, while the block runs.
+
+    The lock is the file `.<name>.lock` beside it. It holds between processes, not between the threads of one,
+    and blocks may be nested. Raises BusyError when another process still holds it after `wait_seconds`.
+    """
+    path = Path(path).resolve()
+    lock = path.with_name(f".{path.name}.lock")
+    if str(lock) in _HELD:
+        yield
+        return
+    acquire(lock, what=str(path), wait_seconds=wait_seconds)
+    try:
+        yield
+    finally:
+        release(lock)
 
 
 def acquire(path: Path, *, what: str, wait_seconds: float = 0.0) -> None:
