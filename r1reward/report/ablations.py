@@ -82,6 +82,7 @@ ABLATIONS = {
             ("wo advantage",): "wo_filter",
             ("wo pre-clip",): "wo_pre_clip",
             ("Reinforce++",): "reinforce_pp",
+            ("Reinforce++ wo consistency reward",): "reinforce_pp_plain",
             ("SFT continued (control)",): "sft_continued",
             ("REINFORCE",): "reinforce",
             ("PPO-clip without a critic",): "ppo",

@@ -59,6 +59,8 @@ class Variant:
 VARIANTS = (
     Variant(REFERENCE, (5, 6, 7, 13)),
     Variant("reinforce_pp", (5,), {"algorithm": "reinforce_pp"}),
+    # Sections 1 and 3.1 count the consistency reward among StableReinforce's own parts.
+    Variant("reinforce_pp_plain", (5,), {"algorithm": "reinforce_pp", "consistency_weight": 0.0}),
     Variant("wo_filter", (5,), {"advantage_limit": "off"}),
     Variant("wo_pre_clip", (5, 6), {"pre_clip": "off"}),
     # Table 6 prints bounds of "5.00" and "100" beside a default of log 1e3: read as |log ratio| <= b ...

@@ -29,7 +29,7 @@ def test_every_variant_makes_valid_settings_and_changes_something():
     for variant in VARIANTS[1:]:
         elsewhere = (variant.judge, variant.start, variant.pairs) != ("strong", "sft", "hard")
         assert variant.settings(BASE) != BASE or elsewhere
-    assert sum(variant.core for variant in VARIANTS) == 14 - 1
+    assert sum(variant.core for variant in VARIANTS) == 14
 
 
 def test_the_two_readings_of_table_6():
@@ -84,3 +84,9 @@ def test_interventions_count_steps():
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="wo_filter"):
         find_variant("wo_filer")
+
+
+def test_reinforce_pp_without_the_consistency_reward_differs_from_it_by_that_alone():
+    plain, known = (find_variant(name).settings(BASE) for name in ("reinforce_pp_plain", "reinforce_pp"))
+    assert plain == known.model_copy(update={"consistency_weight": 0.0})
+    assert not is_identical(find_variant("reinforce_pp_plain"), BASE, [row()], reference="reinforce_pp")
