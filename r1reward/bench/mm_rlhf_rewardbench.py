@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF
+from r1reward.data.catalogue import REWARD_BENCHMARKS
 from r1reward.data.sources.base import Pictures, find_files, iterate_jsonl, strip_image_tag, text_field
 from r1reward.types import PreferencePair
 
@@ -31,16 +32,17 @@ def load_benchmark(
     """All pairs in the file's order; `category` is the group, `meta["question"]` the question they are about.
 
     `path` is `mm_reward_bench.jsonl` or its folder; paths in it are relative to `pictures` (default: the
-    folder of the file). Without pictures `stand_in_pictures` are taken in turn, which makes scores
-    meaningless and is written on every pair. Every row counts: a faulty one is a ValueError that names it.
+    folder of the file) or to `images` in it. Without pictures `stand_in_pictures` are taken in turn, which
+    makes scores meaningless and is written on every pair. Every row counts: a faulty one is a ValueError
+    that names it.
     """
     path = Path(path)
-    file = path if path.is_file() else find_files(path, "mm_reward_bench.jsonl", "*.jsonl")[0]
+    file = path if path.is_file() else find_files(path, *REWARD_BENCHMARKS[MM_RLHF].rows)[0]
     return list(_read(file, pictures or file.parent, stand_in_pictures))
 
 
 def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[PreferencePair]:
-    pictures = Pictures(folder)
+    pictures = Pictures(folder, subfolders=("images",))
     for row, (origin, values) in enumerate(iterate_jsonl(file)):
         is_video = values.get("video") is not None
         name = text_field(values, "video" if is_video else "image", origin)

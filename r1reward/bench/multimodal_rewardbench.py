@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.benchmarks import MULTIMODAL
+from r1reward.data.catalogue import REWARD_BENCHMARKS
 from r1reward.data.sources.base import (
     embedded_picture,
     find_files,
@@ -57,8 +58,7 @@ def load_benchmark(
     `cache`. Every row counts: a faulty one is a ValueError that names it.
     """
     path = Path(path)
-    patterns = ("*.parquet", "data/*.parquet", "data/all_data.json", "all_data.json")
-    files = [path] if path.is_file() else find_files(path, *patterns)
+    files = [path] if path.is_file() else find_files(path, *REWARD_BENCHMARKS[MULTIMODAL].rows)
     if files[0].suffix == ".json":
         return list(_read_json(files[0], pictures))
     return list(_read_parquet(files, cache or (path if path.is_dir() else path.parent) / "pictures"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.benchmarks import VL
+from r1reward.data.catalogue import REWARD_BENCHMARKS
 from r1reward.data.sources.base import (
     embedded_picture,
     find_files,
@@ -66,7 +67,7 @@ def load_benchmark(
     repeat; `pair_id` is made from the row. Every row counts: a faulty one is a ValueError that names it.
     """
     path = Path(path)
-    files = [path] if path.is_file() else find_files(path, "*.parquet", "data/*.parquet", "*.jsonl")
+    files = [path] if path.is_file() else find_files(path, *REWARD_BENCHMARKS[VL].rows)
     if files[0].suffix == ".jsonl":
         return list(_read_text_release(files, pictures, stand_in_pictures))
     return list(_read_parquet(files, cache or (path if path.is_dir() else path.parent) / "pictures"))

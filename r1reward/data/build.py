@@ -26,13 +26,13 @@ from r1reward.data.fingerprint import digest, fingerprint
 from r1reward.data.index import Index, remove_index
 from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
 from r1reward.data.quarantine import Quarantine
-from r1reward.data.sources import SOURCES, Source
+from r1reward.data.sources import OTHER_SOURCES, RELEASED_FOR_RL, SOURCES, Source
 from r1reward.data.storage import iterate_pairs, write_rows
 from r1reward.files import read_json, sha256_file, sync, write_atomic, write_json
 from r1reward.types import PreferencePair
 
 VERSION = 1  # goes up whenever the same files and settings would give other pairs
-WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety")
+WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety", *OTHER_SOURCES)
 PAIRS, CARD, INDEX = "pairs.jsonl", "data_card.json", "index.sqlite"
 
 
@@ -53,6 +53,13 @@ class BuiltData:
 
     def __len__(self) -> int:
         return self.card["pairs"] - len(self.held_out)
+
+    def to_annotate(self) -> BuiltData:
+        """The pairs that an annotator is asked about: those that were not released as RL data."""
+        if not any(name in self.sources for name in RELEASED_FOR_RL):
+            return self
+        released = {pair.pair_id for pair in self if pair.source in RELEASED_FOR_RL}
+        return replace(self, held_out=self.held_out | released)
 
     def hold_out(self, count: int, *, seed: int) -> tuple[BuiltData, list[PreferencePair]]:
         """The rest, and at least `count` pairs of pictures drawn by `seed`, none of which the rest shows."""
@@ -205,10 +212,11 @@ def _read_source(build: _Build, index: Index, name: str) -> dict[str, Any]:
 
 
 def _pairs_of(build: _Build, name: str, quarantine: Quarantine) -> Iterator[PreferencePair]:
-    """All usable pairs of a source; the rest goes to the quarantine."""
+    """All usable pairs of a source, the chosen response first; the rest goes to the quarantine."""
     source = build.sources[name]
     folder = build.root / source.spec.folder
-    yield from source.read(folder, quarantine=quarantine, cache=build.cache / name)
+    for pair in source.read(folder, quarantine=quarantine, cache=build.cache / name):
+        yield pair.swapped() if pair.preferred == 2 and not source.chosen_first else pair
 
 
 def _make_card(

@@ -2,7 +2,8 @@
 
 Cold start: pairs whose annotator reached the true label, with that answer as target. RL: "all samples
 from the SFT phase with at least 2 attempts, as well as samples where GPT-4o fails to produce the
-correct answer after three attempts".
+correct answer after three attempts". Pairs that were released as RL data are RL data without having been
+annotated, and nothing else: an annotation without an answer stands for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from r1reward.data.annotate import Annotation
 from r1reward.data.build import BuiltData
+from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
 from r1reward.files import iterate_jsonl
 from r1reward.judge.reward_model import judge_request
@@ -46,9 +48,14 @@ def select_sft(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation
 
 
 def select_rl(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[PreferencePair]:
-    """Pairs that took two attempts or more, or failed; `meta` says how many and whether it was reached."""
+    """Pairs that took two attempts or more, or failed; `meta` says how many and whether it was reached.
+
+    Of pairs released as RL data nothing is known, and nothing said.
+    """
     for pair, annotation in _matched(pairs, annotations):
-        if _is_rl_data(annotation):
+        if not annotation.answers:
+            yield pair
+        elif _is_rl_data(annotation):
             outcome = {"attempts": annotation.attempts, "reached": annotation.reached}
             yield replace(pair, meta={**pair.meta, **outcome})
 
@@ -70,10 +77,18 @@ def _matched(
     pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]
 ) -> Iterator[tuple[PreferencePair, Annotation]]:
     """Pairs beside their annotations, read one by one; other orders or lengths are a ValueError."""
-    for pair, annotation in zip(pairs, annotations, strict=True):
-        if pair.pair_id != annotation.pair_id:
-            raise ValueError(f"pair {pair.pair_id} stands beside the annotation of {annotation.pair_id}")
+    found = iter(annotations)
+    for pair in pairs:
+        if pair.source in RELEASED_FOR_RL:
+            yield pair, Annotation(pair.pair_id, (), reached=False)
+            continue
+        annotation = next(found, None)
+        if annotation is None or pair.pair_id != annotation.pair_id:
+            other = f"the annotation of {annotation.pair_id}" if annotation else "no annotation"
+            raise ValueError(f"pair {pair.pair_id} stands beside {other}")
         yield pair, annotation
+    if (left := next(found, None)) is not None:
+        raise ValueError(f"the annotation of {left.pair_id} stands beside no pair")
 
 
 def write_sft(path: str | Path, examples: Iterable[SFTExample]) -> Path:
@@ -114,7 +129,8 @@ def data_record(
     counts: dict[str, Counter[str]] = {name: Counter() for name in built.sources}
     num_sft = num_rl = 0
     for pair, annotation in _matched(built, annotations):
-        counts[pair.source][str(annotation.attempts) if annotation.reached else "failed"] += 1
+        if annotation.answers:
+            counts[pair.source][str(annotation.attempts) if annotation.reached else "failed"] += 1
         num_sft += annotation.reached
         num_rl += _is_rl_data(annotation)
     outcomes = [*map(str, range(1, max_attempts + 1)), "failed"]

@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r1reward.data.catalogue import PROMPT_SETS
 from r1reward.data.quarantine import Quarantine, RefusedRow
 from r1reward.data.sources.base import (
+    SourceSpec,
     find_files,
     mapping,
     records,
@@ -36,12 +38,9 @@ Parsed = tuple[str, Any, str]
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """A set of prompts as published; one of the glob `patterns` must match in its folder."""
+    """A set of prompts as published: what it is, how its files are read and what a row means."""
 
-    name: str
-    hub_id: str
-    licence: str
-    patterns: tuple[str, ...]
+    spec: SourceSpec
     scan: Callable[[Path], Iterator[Row]]
     parse: Callable[[Mapping[str, Any], str, Style], Parsed]
 
@@ -54,18 +53,19 @@ def read_prompts(
     A faulty row is left out and noted in `quarantine` with file, row and reason. Pictures that are inside
     rows are written to `cache`.
     """
-    there = [one for one in PROMPT_SETS.values() if (root / one.name).is_dir()]
+    there = [one for one in _PROMPT_SETS if (root / one.spec.name).is_dir()]
     if not there:
         raise FileNotFoundError(f"{root}: no folder of prompts; known: {', '.join(PROMPT_SETS)}")
     notes = Quarantine() if quarantine is None else quarantine
-    return [found for one in there for found in _read_set(one, root / one.name, style, cache, notes)]
+    return [found for one in there for found in _read_set(one, root / one.spec.name, style, cache, notes)]
 
 
 def _read_set(
     one: PromptSet, folder: Path, style: Style, cache: Path, notes: Quarantine
 ) -> Iterator[Question]:
-    rows = (row for path in find_files(folder, *one.patterns) for row in one.scan(path))
-    with Pictures(folder, cache=cache / one.name, subfolders=("images",)) as pictures:
+    name = one.spec.name
+    rows = (row for path in find_files(folder, *one.spec.rows) for row in one.scan(path))
+    with Pictures(folder, cache=cache / name, subfolders=("images",)) as pictures:
         for origin, row in rows:
             try:
                 if isinstance(row, RefusedRow):
@@ -75,9 +75,9 @@ def _read_set(
                     raise RefusedRow(origin, "empty question")
                 image = pictures.picture(picture, origin)
             except RefusedRow as fault:
-                notes.add("refused", one.name, fault.origin, fault.reason, fault.detail)
+                notes.add("refused", name, fault.origin, fault.reason, fault.detail)
             else:
-                yield Question(text, (image,), answer, one.name, origin)
+                yield Question(text, (image,), answer, name, origin)
 
 
 def _parse_v_star(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:
@@ -124,30 +124,17 @@ def _parse_deepeyes(row: Mapping[str, Any], origin: str, style: Style) -> Parsed
     return strip_image_tag(text_field(asked[0], "content", origin)), pictures[0].get("bytes"), answer
 
 
-PROMPT_SETS = {
-    one.name: one
-    for one in (
-        PromptSet(
-            "v_star", "craigwu/seal_vqa_data", "not stated", ("*.json",), scan_json_list, _parse_v_star
-        ),
-        PromptSet(
-            "arxivqa", "MMInstruction/ArxivQA", "cc-by-sa-4.0", ("*.jsonl",), scan_jsonl, _parse_arxivqa
-        ),
-        PromptSet(
-            "thinklite_vl",
-            "russwang/ThinkLite-VL-70k",
-            "MIT, by its card",
-            ("*.parquet", "data/*.parquet"),
-            partial(scan_parquet, columns=("image", "problem", "answer")),
-            _parse_thinklite,
-        ),
-        PromptSet(
-            "deepeyes_47k",
-            "ChenShawn/DeepEyes-Datasets-47k",
-            "not stated",
-            ("*.parquet", "data/*.parquet"),
-            partial(scan_parquet, columns=("prompt", "images", "reward_model")),
-            _parse_deepeyes,
-        ),
-    )
-}
+_PROMPT_SETS = (
+    PromptSet(PROMPT_SETS["v_star"], scan_json_list, _parse_v_star),
+    PromptSet(PROMPT_SETS["arxivqa"], scan_jsonl, _parse_arxivqa),
+    PromptSet(
+        PROMPT_SETS["thinklite_vl"],
+        partial(scan_parquet, columns=("image", "problem", "answer")),
+        _parse_thinklite,
+    ),
+    PromptSet(
+        PROMPT_SETS["deepeyes_47k"],
+        partial(scan_parquet, columns=("prompt", "images", "reward_model")),
+        _parse_deepeyes,
+    ),
+)

@@ -41,10 +41,11 @@ class AnnotatorSettings(ServerSettings):
     )
 
 
-# The eight subsets of Table 2.
+# The eight subsets of Table 2, and what can be read beside them.
 SourceName = Literal[
     "rlaif_v", "vl_feedback", "povid", "wildvision_battle",
     "mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety",
+    "mm_rlhf_video", "r1_reward_rl",
 ]  # fmt: skip
 
 
@@ -53,7 +54,9 @@ class DataSettings(Settings):
 
     root: str = Field(default="", description="Folder of the original data sets; empty means the mini world.")
     sources: tuple[SourceName, ...] = Field(
-        default=(), description="Subsets of Table 2 that are read; none means all eight."
+        default=(),
+        description="Data sets that are read; none means all eight of Table 2. 'r1_reward_rl' is for RL alone: "
+        "nobody is asked about its pairs.",
     )
     sampled_pairs: int = Field(
         default=100_000, ge=1, description="Pairs sampled from the sources that are not taken whole."

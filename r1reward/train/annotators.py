@@ -25,6 +25,7 @@ from r1reward.data.annotate import (
 )
 from r1reward.data.build import PAIRS
 from r1reward.data.cold_start import iterate_sft, select_sft, write_sft
+from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.data.storage import iterate_pairs, read_pairs, write_pairs
 from r1reward.engines import load_engine
 from r1reward.engines.loading import keep_layers, load_model, save_model, weights_hash
@@ -47,7 +48,8 @@ def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
     """
     study, path = profile.annotators, data / "built" / PAIRS
     validation = {pair.pair_id for pair in iterate_pairs(data / "validation.jsonl")}
-    names = [pair.pair_id for pair in iterate_pairs(path) if pair.pair_id not in validation]
+    for_training = (pair for pair in iterate_pairs(path) if pair.pair_id not in validation)
+    names = [pair.pair_id for pair in for_training if pair.source not in RELEASED_FOR_RL]
     order = np.random.default_rng([study.seed, len(names)]).permutation(len(names))
     ids = {names[index] for index in order[: study.pairs]}
     pairs = [pair for pair in iterate_pairs(path) if pair.pair_id in ids]

@@ -18,17 +18,35 @@ from r1reward.data.annotate.base import (
 from r1reward.data.annotate.model import ModelAnnotator
 from r1reward.data.annotate.openai import OpenAIAnnotator
 from r1reward.data.annotate.scripted import ScriptedAnnotator, Truth, misread, read_truth
+from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.settings import DataSettings
+from r1reward.types import PreferencePair
+
+
+class Nobody:
+    """The annotator of data that need none: it is never asked, and wants no key and no truth."""
+
+    name = fingerprint = "nobody"
+
+    def answer(self, pair: PreferencePair, attempt: int) -> str:
+        """Raises AnnotatorError."""
+        raise AnnotatorError(f"nobody annotates {pair.pair_id}")
+
+    def record(self) -> dict[str, object]:
+        """Nothing to say."""
+        return {}
 
 
 def make_annotator(
     settings: DataSettings, truth_path: Path, seed: int, *, log: Path | None = None
-) -> ScriptedAnnotator | OpenAIAnnotator:
-    """The annotator that the settings name.
+) -> ScriptedAnnotator | OpenAIAnnotator | Nobody:
+    """The annotator that the settings name; `Nobody` where all data are released as RL data.
 
     `truth_path` is for the scripted one. `log` gets a line for each request to a server. Raises
     AnnotatorError without the extra `api` or the key.
     """
+    if settings.sources and set(settings.sources) <= set(RELEASED_FOR_RL):
+        return Nobody()
     if settings.annotator == "openai":
         return OpenAIAnnotator(settings.openai, log=log, seed=seed)
     return ScriptedAnnotator(truth_path, settings.annotator_noise, seed)
@@ -47,6 +65,7 @@ __all__ = [
     "AnnotatorError",
     "BatchAnnotator",
     "ModelAnnotator",
+    "Nobody",
     "OpenAIAnnotator",
     "RemoteAnnotator",
     "ScriptedAnnotator",

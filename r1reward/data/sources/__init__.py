@@ -7,9 +7,12 @@ _TABLE_2 = (
     *(Source(module.SPEC, module.read) for module in (rlaif_v, vl_feedback, povid, wildvision)),
     *(mm_rlhf.ALL[subset] for subset in mm_rlhf.COUNTS),
 )
-_OTHERS = (mm_rlhf.ALL["video"], Source(r1_reward_rl.SPEC, r1_reward_rl.read))
-# The eight subsets of Table 2 in its order, and what can be loaded beside them.
+_OTHERS = (mm_rlhf.ALL["video"], Source(r1_reward_rl.SPEC, r1_reward_rl.read, chosen_first=False))
+# The eight subsets of Table 2 in its order, what else `data.sources` can name, and both together.
 SOURCES = {source.spec.name: source for source in _TABLE_2}
 OTHER_SOURCES = {source.spec.name: source for source in _OTHERS}
+ALL_SOURCES = SOURCES | OTHER_SOURCES
+# Published as RL data: what was easy for an annotator is gone already, and there are no answers of one.
+RELEASED_FOR_RL = (r1_reward_rl.SPEC.name,)
 
-__all__ = ["OTHER_SOURCES", "SOURCES", "Reader", "Source", "SourceSpec"]
+__all__ = ["ALL_SOURCES", "OTHER_SOURCES", "RELEASED_FOR_RL", "SOURCES", "Reader", "Source", "SourceSpec"]

@@ -84,9 +84,9 @@ class SourceSpec:
     """A data set as published.
 
     `folder` lies below the data root and may be shared. `revision` is a commit of the hub, None where
-    none was verified. `expected_count` is the number of rows in the paper's Table 2, in the row
-    `table_2_name`; it is None for what is not in the table. `unverified` says what nobody has checked
-    against the files. The first of `files` holds the rows.
+    none was verified. `hub_id` is empty for what the hub does not have. `expected_count` is the number of
+    rows, of a training source that of the paper's Table 2 in the row `table_2_name`; None where unknown.
+    `unverified` says what nobody has checked against the files. The first of `files` holds the rows.
     """
 
     name: str
@@ -98,6 +98,11 @@ class SourceSpec:
     table_2_name: str
     files: tuple[FilesSpec, ...]
     unverified: str = ""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The glob patterns of the files of rows; the first that matches any counts."""
+        return self.files[0].patterns
 
 
 class Reader(Protocol):
@@ -121,10 +126,14 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source of preference pairs: what it is and how it is read."""
+    """A source of preference pairs: what it is and how it is read.
+
+    `chosen_first` says that every pair comes with the chosen response first; of other sources either may be.
+    """
 
     spec: SourceSpec
     read: Reader
+    chosen_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,7 @@ def make_reader(
         keep: Callable[[str], bool] | None = None,
         cache: Path | None = None,
     ) -> Iterator[PreferencePair]:
-        files = find_files(folder, *spec.files[0].patterns)
+        files = find_files(folder, *spec.rows)
         rows = (row for path in files for row in _scan_to_the_end(scan, path))
         pictures = Pictures(folder, cache=cache, subfolders=subfolders, archives=archives)
         notes = Quarantine() if quarantine is None else quarantine
