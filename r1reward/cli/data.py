@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from r1reward.cli.command import Commands, add_command
+
+if TYPE_CHECKING:
+    from r1reward.settings import Profile
 
 
 def add_commands(commands: Commands) -> None:
@@ -13,14 +17,16 @@ def add_commands(commands: Commands) -> None:
     data = commands.add_parser("data", help="the training data")
     data = data.add_subparsers(required=True, metavar="COMMAND")
     check = add_command(
-        data, "check", action=_check_data, text="what is there of the original data sets, what is missing"
+        data,
+        "check",
+        action=_check_data,
+        text="what is there of the data sets, what is missing",
     )
-    fetch = add_command(
-        data, "fetch", action=_fetch_data, text="download a data set from the Hugging Face hub"
-    )
-    fetch.add_argument("source", metavar="SOURCE", help="name of a source, as `data check` prints it")
+    fetch = add_command(data, "fetch", action=_fetch_data, text="download data sets from the hub")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="data sets, as `data check` prints them")
     for command in (check, fetch):
-        command.add_argument("--root", type=Path, required=True, help="folder of all data sets")
+        command.add_argument("--root", type=Path, help="folder of all data sets; the profile's, if not given")
+        command.add_argument("--profile", default="", help="name or TOML file: its folders and its sources")
     _add_export(
         add_command(data, "export", action=_export, text="write pairs in the form of another trainer")
     )
@@ -42,20 +48,30 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", choices=("paper", "mini"), default="paper", help="judge prompt (paper)")
 
 
-def _check_data(options: argparse.Namespace) -> int:
-    from r1reward.data.check import examine, report
+def _profile(options: argparse.Namespace) -> Profile | None:
+    from r1reward.config import load_profile
 
-    states = examine(options.root)
+    return load_profile(options.profile) if options.profile else None
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    from r1reward.data.check import examine, find_roots, report
+
+    profile = _profile(options)
+    states = examine(find_roots(options.root, profile), sources=profile.data.sources if profile else ())
     print("\n".join(report(states)))
-    missing = [state.spec.name for state in states if state.needed and state.missing]
-    print(f"files are missing of {', '.join(missing)}" if missing else "all eight sources are there")
+    needed = [state for state in states if state.needed]
+    missing = [state.spec.name for state in needed if state.missing]
+    names = ", ".join(missing or [state.spec.name for state in needed])
+    print(f"files are missing of {names}" if missing else f"all that is needed is there: {names}")
     return 1 if missing else 0
 
 
 def _fetch_data(options: argparse.Namespace) -> int:
-    from r1reward.data.check import fetch
+    from r1reward.data.check import fetch_all, find_roots
 
-    print(f"{options.source} is in {fetch(options.source, options.root)}")
+    for name, folder in fetch_all(options.names, find_roots(options.root, _profile(options))):
+        print(f"{name} is in {folder}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,16 +111,23 @@ def _described(spec: SourceSpec) -> Iterator[str]:
         yield f"{spec.expected_count:,} rows" + (" in Table 2" if spec.table_2_name else "")
 
 
+def fetch_all(names: Sequence[str], roots: Roots) -> Iterator[tuple[str, Path]]:
+    """Fetch data sets one after the other; yields each name with its folder. All names are checked first."""
+    for name in names:
+        if name not in CATALOGUE:
+            near = difflib.get_close_matches(name, CATALOGUE, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(CATALOGUE)}"
+            raise ValueError(f"there is no data set {name!r}; {advice}")
+    for name in names:
+        yield name, fetch(name, roots)
+
+
 def fetch(name: str, roots: Roots) -> Path:
     """Download a data set into its folder below its root; what is there already is kept.
 
-    An unknown name is a ValueError. Files that cannot be had (no network, no rights, not on the hub, no
-    space) are a RuntimeError that says which they are and where to put them.
+    Files that cannot be had (no network, no rights, not on the hub, no space) are a RuntimeError that says
+    which they are and where to put them.
     """
-    if name not in CATALOGUE:
-        near = difflib.get_close_matches(name, CATALOGUE, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(CATALOGUE)}"
-        raise ValueError(f"there is no data set {name!r}; {advice}")
     spec = CATALOGUE[name]
     cause = _download(spec, roots.of(name) / spec.folder) if spec.hub_id else ""
     state = _examine(spec, roots)

@@ -55,7 +55,7 @@ class DataSettings(Settings):
     root: str = Field(default="", description="Folder of the original data sets; empty means the mini world.")
     sources: tuple[SourceName, ...] = Field(
         default=(),
-        description="Data sets that are read; none means all eight of Table 2. 'r1_reward_rl' is for RL alone: "
+        description="Data sets that are read; none means the eight of Table 2. 'r1_reward_rl' is for RL: "
         "nobody is asked about its pairs.",
     )
     sampled_pairs: int = Field(

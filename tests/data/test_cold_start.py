@@ -3,11 +3,22 @@ from pathlib import Path
 
 import pytest
 
-from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs
+from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs, make_annotator
 from r1reward.data.build import BuiltData, build_dataset
-from r1reward.data.cold_start import data_record, read_sft, select_easy, select_rl, select_sft, write_sft
+from r1reward.data.cold_start import (
+    data_record,
+    read_sft,
+    require_examples,
+    select_easy,
+    select_rl,
+    select_sft,
+    write_sft,
+)
+from r1reward.data.exports import export_items
+from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.data.storage import write_pairs
 from r1reward.parsing import parse_verdict
+from r1reward.settings import DataSettings
 from r1reward.types import PreferencePair
 
 
@@ -95,3 +106,48 @@ def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
     record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
     assert record["sft_examples"] == len(examples) == len(built) - record["attempts"]["failed"]
     assert record["rl_examples"] == len(subset) and sum(record["attempts"].values()) == len(built)
+
+
+@pytest.fixture
+def released(world: Path, tmp_path: Path) -> Path:
+    """A folder of data with 20 pairs of RLAIF-V in the form of R1-Reward-RL, every third one swapped."""
+    pairs = list(SOURCES["rlaif_v"].read(world / "rlaif_v", cache=tmp_path / "cache"))[:20]
+    mixed = [pair.swapped() if number % 3 == 0 else pair for number, pair in enumerate(pairs)]
+    export_items(mixed, tmp_path / "root" / "r1_reward_rl", form="authors")
+    (tmp_path / "root" / "povid").symlink_to(world / "povid")
+    return tmp_path / "root"
+
+
+def test_the_released_rl_set_is_rl_data_without_an_annotator(released: Path, tmp_path: Path) -> None:
+    original = [pair.responses for pair in ALL_SOURCES["r1_reward_rl"].read(released / "r1_reward_rl")]
+    sources = {"r1_reward_rl": ALL_SOURCES["r1_reward_rl"]}
+    built = build_dataset(released, tmp_path / "out", sampled_pairs=1, seed=0, sources=sources)
+    assert len(built) == 20 and built.positions == {"1": 10, "2": 10}
+    right = {pair.responses[pair.preferred - 1] for pair in built}
+    assert right == {pair[1 if number % 3 == 0 else 0] for number, pair in enumerate(original)}
+    assert len(built.to_annotate()) == 0
+    settings = DataSettings(sources=("r1_reward_rl",), annotator="openai")
+    annotator = make_annotator(settings, tmp_path / "no truth", 0)  # and no key is asked for
+    annotations = annotate_pairs(annotator, built.to_annotate(), path=tmp_path / "a.jsonl", max_attempts=3)
+    assert list(select_rl(built, annotations)) == list(built)
+    write_sft(tmp_path / "sft.jsonl", select_sft(built, annotations))
+    with pytest.raises(ValueError, match=r"name a source of Table 2 in data\.sources beside r1_reward_rl"):
+        require_examples(tmp_path / "sft.jsonl")
+    record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
+    assert record["rl_examples"] == 20 and record["sft_examples"] == 0 and annotator.record() == {}
+    assert set(record["attempts"].values()) == {0}
+
+
+def test_beside_others_the_released_rl_set_only_joins_the_rl_data(released: Path, tmp_path: Path) -> None:
+    sources = {name: ALL_SOURCES[name] for name in ("povid", "r1_reward_rl")}
+    built = build_dataset(released, tmp_path / "out", sampled_pairs=10, seed=0, sources=sources)
+    assert built.sources["r1_reward_rl"]["sampled"] == 20 and built.sources["povid"]["sampled"] == 10
+    asked = list(built.to_annotate())
+    assert len(asked) == len(built.to_annotate()) == 10 and {pair.source for pair in asked} == {"povid"}
+    annotations = [Annotation(pair.pair_id, (_answer(pair.preferred),), reached=True) for pair in asked]
+    assert [example.pair for example in select_sft(built, annotations)] == asked
+    assert {pair.source for pair in select_rl(built, annotations)} == {"r1_reward_rl"}
+    assert select_easy(built, annotations, count=99, seed=0) == asked
+    for wrong in (annotations[1:], [*annotations, Annotation("x", (_answer(1),), reached=True)], []):
+        with pytest.raises(ValueError, match="stands beside"):
+            list(select_rl(built, wrong))

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r1reward.data.quarantine import Quarantine
 from r1reward.data.catalogue import PROMPT_SETS
+from r1reward.data.quarantine import Quarantine
 from r1reward.downstream.prompt_sets import read_prompts
 from r1reward.downstream.questions import Question, read_questions, with_options, write_questions
 from r1reward.mini.scene import render
