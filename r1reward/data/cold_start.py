@@ -119,9 +119,8 @@ def require_examples(path: str | Path) -> None:
     """Raise ValueError where a file holds no cold-start example, with what a cold start needs."""
     if next(iterate_sft(path), None) is None:
         raise ValueError(
-            f"{path} holds no example, and a cold start learns from annotated pairs: name a source of Table "
-            f"2 in data.sources beside {' and '.join(RELEASED_FOR_RL)}, or give rl.jsonl and a checkpoint that can "
-            "judge already to `r1reward launch rl`"
+            f"{path} holds no example, and a cold start learns from annotated pairs: name a source of "
+            "Table 2 in data.sources, or give rl.jsonl and a checkpoint that can judge to `r1reward launch rl`"
         )
 
 

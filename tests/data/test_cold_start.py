@@ -131,7 +131,7 @@ def test_the_released_rl_set_is_rl_data_without_an_annotator(released: Path, tmp
     annotations = annotate_pairs(annotator, built.to_annotate(), path=tmp_path / "a.jsonl", max_attempts=3)
     assert list(select_rl(built, annotations)) == list(built)
     write_sft(tmp_path / "sft.jsonl", select_sft(built, annotations))
-    with pytest.raises(ValueError, match=r"name a source of Table 2 in data\.sources beside r1_reward_rl"):
+    with pytest.raises(ValueError, match=r"name a source of Table 2 in data\.sources"):
         require_examples(tmp_path / "sft.jsonl")
     record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
     assert record["rl_examples"] == 20 and record["sft_examples"] == 0 and annotator.record() == {}
