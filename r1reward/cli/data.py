@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_export(command: argparse.ArgumentParser) -> None:
-    forms = "trl, llama_factory, openrlhf, authors or arrow"
+    forms = "trl, llama_factory (either with _preference: DPO, reward models), openrlhf, authors or arrow"
     command.add_argument("--format", required=True, metavar="FORM", help=forms)
     command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
     command.add_argument("--out", type=Path, required=True, help="folder of the export")

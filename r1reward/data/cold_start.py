@@ -120,7 +120,7 @@ def require_examples(path: str | Path) -> None:
     if next(iterate_sft(path), None) is None:
         raise ValueError(
             f"{path} holds no example, and a cold start learns from annotated pairs: name a source of "
-            "Table 2 in data.sources, or give rl.jsonl and a checkpoint that can judge to `r1reward launch rl`"
+            "Table 2 in data.sources, or give rl.jsonl and a model that can judge to `r1reward launch rl`"
         )
 
 

@@ -1,17 +1,21 @@
 """Pairs and cold-start examples in the forms that other trainers read, and back again without a loss.
 
-- `trl`: chats for TRL's SFT, `messages` and `images`;
-- `llama_factory`: ShareGPT chats for LLaMA-Factory, with its `dataset_info.json`;
+- `trl`: `prompt`, `completion` and `images` for TRL's SFT, which then learns the completion alone;
+- `trl_preference`: `prompt`, `chosen`, `rejected` and `images` for TRL's DPO (its RewardTrainer reads the
+  same columns, but no pictures);
+- `llama_factory`: ShareGPT chats for LLaMA-Factory's SFT, with its `dataset_info.json`;
+- `llama_factory_preference`: the same with `chosen` and `rejected`, for its DPO and its reward models;
 - `openrlhf`: prompts for OpenRLHF's RL, `prompt`, `images` and `label` ("1" or "2");
 - `authors`: the columns of R1-Reward-RL: `message` (a chat as JSON text, the text before the picture),
   `question`, `answer` and `image` (base64; a JSON list of them unless there is exactly one picture);
 - `arrow`: a folder of the `datasets` library with the pictures inside (`data.arrow`).
 
-In a chat the assistant says a cold-start example's answer, or for a bare pair `<answer>k</answer>`. The
-frames of a video are pictures after the others. Marks that a trainer would take for a picture or a special
-token (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text. The column `pair` holds
-what a form cannot hold; a reader checks that the rest of the row says the same. Pictures are inside the rows
-of the last two forms; the others name them by absolute paths.
+Where a judge is trained, the user's turn is the judge prompt and the assistant's a cold-start example's
+answer, or for a bare pair `<answer>k</answer>`. In the two preference forms it is the question, and the
+two responses. The frames of a video are pictures after the others. Marks that a trainer would take for a
+picture or a special token (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text. The
+column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same. Pictures
+are inside the rows of the last two forms; the others name them by absolute paths.
 """
 
 from __future__ import annotations
@@ -39,12 +43,18 @@ from r1reward.files import iterate_jsonl, write_json
 from r1reward.prompts import PromptName, judge_prompt
 
 ROWS = "data.jsonl"
-DATASET_INFO = {
-    "r1_reward": {
-        "file_name": ROWS,
-        "formatting": "sharegpt",
-        "columns": {"messages": "conversations", "images": "images"},
-    }
+_SHAREGPT = {"file_name": ROWS, "formatting": "sharegpt"}
+_SHAREGPT_COLUMNS = {"messages": "conversations", "images": "images"}
+# What LLaMA-Factory is told about a form.
+DATASET_INFO: Mapping[str, Mapping[str, Any]] = {
+    "llama_factory": {"r1_reward": {**_SHAREGPT, "columns": _SHAREGPT_COLUMNS}},
+    "llama_factory_preference": {
+        "r1_reward": {
+            **_SHAREGPT,
+            "ranking": True,
+            "columns": {**_SHAREGPT_COLUMNS, "chosen": "chosen", "rejected": "rejected"},
+        }
+    },
 }
 _MARK = re.compile(r"<(?=\|\w+\|>|(?:image|video|audio)>)")
 Row = dict[str, Any]
@@ -64,8 +74,8 @@ def export_items(items: Iterable[Item], out: Path, *, form: str, prompt: PromptN
         for item in items
     )
     write_rows(out / ROWS, rows)
-    if form == "llama_factory":
-        write_json(out / "dataset_info.json", DATASET_INFO)
+    if form in DATASET_INFO:
+        write_json(out / "dataset_info.json", DATASET_INFO[form])
     return out
 
 
@@ -120,25 +130,63 @@ def _paths(item: Item) -> list[str]:
     return [os.path.abspath(path) for path in (*pair.images, *pair.frames)]
 
 
-def _user_turn(item: Item, text: str) -> Row:
-    pictures = [{"type": "image"} for _ in _paths(item)]
-    return {"role": "user", "content": [*pictures, {"type": "text", "text": text}]}
+def _said(role: str, text: str) -> list[Row]:
+    """One turn of a chat as TRL wants it: it puts the pictures before the first text of the user itself."""
+    return [{"role": role, "content": text}]
 
 
 def _trl(item: Item, text: str) -> Row:
-    answer = {"role": "assistant", "content": [{"type": "text", "text": _answer(item)}]}
-    return {"messages": [_user_turn(item, text), answer], "images": _paths(item)}
+    return {
+        "prompt": _said("user", text),
+        "completion": _said("assistant", _answer(item)),
+        "images": _paths(item),
+    }
+
+
+def _ranked(item: Item) -> tuple[str, str, str]:
+    """Question, chosen and rejected response."""
+    pair = pair_of(item)
+    chosen, rejected = pair.responses if pair.preferred == 1 else pair.responses[::-1]
+    return _harmless(pair.question), _harmless(chosen), _harmless(rejected)
+
+
+def _trl_preference(item: Item, _: str) -> Row:
+    question, chosen, rejected = _ranked(item)
+    return {
+        "prompt": _said("user", question),
+        "chosen": _said("assistant", chosen),
+        "rejected": _said("assistant", rejected),
+        "images": _paths(item),
+    }
+
+
+def _human(item: Item, text: str) -> Row:
+    return {"from": "human", "value": "<image>" * len(_paths(item)) + text}
+
+
+def _gpt(text: str) -> Row:
+    return {"from": "gpt", "value": text}
 
 
 def _llama_factory(item: Item, text: str) -> Row:
-    paths = _paths(item)
-    asked = {"from": "human", "value": "<image>" * len(paths) + text}
-    return {"conversations": [asked, {"from": "gpt", "value": _answer(item)}], "images": paths}
+    return {"conversations": [_human(item, text), _gpt(_answer(item))], "images": _paths(item)}
+
+
+def _llama_factory_preference(item: Item, _: str) -> Row:
+    question, chosen, rejected = _ranked(item)
+    return {
+        "conversations": [_human(item, question)],
+        "chosen": _gpt(chosen),
+        "rejected": _gpt(rejected),
+        "images": _paths(item),
+    }
 
 
 def _openrlhf(item: Item, text: str) -> Row:
+    paths = _paths(item)
+    content = [*({"type": "image"} for _ in paths), {"type": "text", "text": text}]
     label = str(pair_of(item).preferred)
-    return {"prompt": [_user_turn(item, text)], "images": _paths(item), "label": label}
+    return {"prompt": [{"role": "user", "content": content}], "images": paths, "label": label}
 
 
 def _authors(item: Item, text: str) -> Row:
@@ -170,7 +218,9 @@ def _unpack(row: Mapping[str, Any], pictures: Path) -> list[str]:
 
 ENCODERS: Mapping[str, Encode] = {
     "trl": _trl,
+    "trl_preference": _trl_preference,
     "llama_factory": _llama_factory,
+    "llama_factory_preference": _llama_factory_preference,
     "openrlhf": _openrlhf,
     "authors": _authors,
 }

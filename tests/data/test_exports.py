@@ -3,9 +3,10 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from datasets import load_from_disk
+from datasets import Image, List, load_dataset, load_from_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.exports import FORMS, export_items, read_export
 from r1reward.data.items import Item, iterate_items, pair_of
 from r1reward.data.storage import write_pairs
+from r1reward.engines.loading import load_processor
 from r1reward.files import read_json, read_jsonl, write_atomic
 from r1reward.prompts import judge_prompt
 from r1reward.types import PreferencePair
@@ -99,13 +101,75 @@ def one_row(item: Item, out: Path, form: str) -> dict:
     return row
 
 
-def test_the_chats_of_trl_have_as_many_marks_as_pictures(example: SFTExample, tmp_path: Path) -> None:
+def test_the_answer_of_a_trl_row_is_its_completion(example: SFTExample, tmp_path: Path) -> None:
     row = one_row(example, tmp_path / "out", "trl")
-    user, assistant = row["messages"]
     prompt = judge_prompt(example.pair, name="paper").replace("<image>", "< image>")
-    assert user == {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
-    assert assistant["content"] == [{"type": "text", "text": example.completion}]
+    assert row["prompt"] == [{"role": "user", "content": prompt}]
+    assert row["completion"] == [{"role": "assistant", "content": example.completion}]
     assert row["images"] == [str(tmp_path / "a.png")]
+
+
+def test_preferences_are_the_responses_themselves(example: SFTExample, tmp_path: Path) -> None:
+    """Response 2 is preferred."""
+    row = one_row(example, tmp_path / "out", "trl_preference")
+    said = {name: row[name] for name in ("prompt", "chosen", "rejected")}
+    assert said == {
+        "prompt": [{"role": "user", "content": "What is < image> ?"}],
+        "chosen": [{"role": "assistant", "content": "two"}],
+        "rejected": [{"role": "assistant", "content": "one"}],
+    }
+    row = one_row(example.pair.swapped(), tmp_path / "swapped", "trl_preference")
+    assert row["chosen"][0]["content"] == "two"
+    row = one_row(example, tmp_path / "other", "llama_factory_preference")
+    info = read_json(tmp_path / "other" / "dataset_info.json")["r1_reward"]
+    assert info["ranking"] is True
+    assert row[info["columns"]["messages"]] == [{"from": "human", "value": "<image>What is < image> ?"}]
+    assert row[info["columns"]["chosen"]] == {"from": "gpt", "value": "two"}
+    assert row[info["columns"]["rejected"]] == {"from": "gpt", "value": "one"}
+
+
+@pytest.fixture
+def trl_batch(example: SFTExample, tmp_path: Path) -> Callable[..., Any]:
+    """What TRL's own collator makes of two exported rows, the second with the responses exchanged."""
+    pytest.importorskip("trl", reason="trl is not installed: pip install -e .[bench]")
+    from trl.trainer import dpo_trainer, sft_trainer  # noqa: PLC0415
+
+    def make(form: str) -> Any:
+        out = export_items(
+            [example, replace(example, pair=example.pair.swapped())], tmp_path / form, form=form
+        )
+        data = load_dataset(
+            "json", data_files=str(out / "data.jsonl"), split="train", cache_dir=str(tmp_path / "c")
+        )
+        data = data.remove_columns("pair").cast_column("images", List(Image()))
+        processor = load_processor("mini")
+        if form == "trl":
+            collator = sft_trainer.DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
+        else:
+            collator = dpo_trainer.DataCollatorForVisionPreference(processor)
+        return processor.tokenizer, collator(list(data))
+
+    return make
+
+
+def test_trl_learns_the_answer_and_not_the_prompt(example: SFTExample, trl_batch: Callable[..., Any]) -> None:
+    tokenizer, batch = trl_batch("trl")
+    for labels, ids in zip(batch["labels"], batch["input_ids"], strict=True):
+        learnt = tokenizer.decode(labels[labels != -100])
+        assert learnt.removesuffix("\n").removesuffix("<|im_end|>") == tokenizer.decode(
+            tokenizer(example.completion)["input_ids"]
+        )
+        assert (ids == tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum() > 0
+
+
+def test_trl_compares_the_chosen_response_with_the_rejected(trl_batch: Callable[..., Any]) -> None:
+    tokenizer, batch = trl_batch("trl_preference")
+    said = [
+        tokenizer.decode(ids[mask.bool()]).replace("<|im_end|>", "").strip()
+        for ids, mask in zip(batch["input_ids"], batch["completion_mask"], strict=True)
+    ]
+    two, one = (tokenizer.decode(tokenizer(text)["input_ids"]) for text in ("two", "one"))
+    assert said == [two, two, one, one]
 
 
 def test_llama_factory_finds_its_columns(example: SFTExample, tmp_path: Path) -> None:
