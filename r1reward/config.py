@@ -18,6 +18,9 @@ from pydantic import ValidationError
 from r1reward.settings import Profile
 
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
+# Folders beside those of the profiles: the base model's build, the raters' answers, what was moved aside,
+# what servers were paid for, and where a run of the profile `paper` is published.
+RESERVED_NAMES = ("base", "ratings", "aside", "paid", "paper_run")
 
 
 class ProfileError(ValueError):
@@ -29,14 +32,19 @@ def load_profile(
 ) -> Profile:
     """Read a profile by name, or from the path of a TOML file.
 
-    A file may lay its settings over those of a profile of the package: `extends = "paper"`.
+    A file may lay its settings over those of a profile of the package: `extends = "paper"`. It needs a name
+    of its own, for runs and results are filed under it.
     `mini+released` lays `profiles/presets/released.toml` over `mini`, as `preset="released"` does; the
     profile is then called `mini+released`. `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
-    Raises ProfileError for an unknown file, key or value.
+    Raises ProfileError for an unknown file, key or value, and for a name that is taken or is no name.
     """
-    text, _, suffix = str(name).rpartition("+") if "+" in Path(name).name else (str(name), "", "")
+    text, suffix = str(name), ""
+    if "+" in Path(name).name and Path(name).suffix != ".toml":
+        text, _, suffix = text.rpartition("+")
     preset = suffix or preset
-    layers = _read_profile(_profile_path(text, PROFILE_FOLDER))
+    path = _profile_path(text, PROFILE_FOLDER)
+    layers = _read_profile(path)
+    _check_name(path, layers[-1][1])
     if preset:
         layers.append(_read_layer(_profile_path(preset, PROFILE_FOLDER / "presets")))
     if overrides:
@@ -65,6 +73,20 @@ def _profile_path(name: str, folder: Path) -> Path:
     return path
 
 
+def _check_name(path: Path, own: Mapping[str, Any]) -> None:
+    """Refuse a file whose runs and results would lie in the folders of something else."""
+    if path.resolve().parent == PROFILE_FOLDER.resolve():
+        return
+    name, shipped = own.get("name"), profile_names()
+    if name is None:
+        raise ProfileError(f"{path}: name is missing: runs and results are filed under a name of their own")
+    if isinstance(name, str) and name.casefold() in (*shipped, *RESERVED_NAMES):
+        taken = "a profile of the package" if name.casefold() in shipped else "another folder of the runs"
+        raise ProfileError(f"{path}: name = {name!r} is the name of {taken}; choose another one")
+    if isinstance(name, str) and "+" in name:
+        raise ProfileError(f"{path}: name = {name!r}: what follows a + is the name of a preset")
+
+
 def _read_profile(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """The layers of a profile's file: what it extends, then itself."""
     file, values = _read_layer(path)
@@ -78,9 +100,15 @@ def _read_profile(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _read_layer(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+        return str(path), tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise ProfileError(f"{path}: nested too deeply") from error
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,9 +124,9 @@ def _lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     location = [str(part) for part in fault["loc"]]
     key = ".".join(location)
-    origin = next((file for file, values in reversed(layers) if _has(values, location)), layers[0][0])
+    origin = _origin(layers, location)
     if fault["type"] != "extra_forbidden":
-        return f"{origin}: {key}: {fault['msg']} (got {fault.get('input')!r})"
+        return f"{origin}: {key}: {fault['msg']} (got {_short(fault.get('input'))})"
     fields = Profile.model_fields
     for part in location[:-1]:
         fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
@@ -107,9 +135,21 @@ def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, 
     return f"{origin}: unknown key {key}; {advice}"
 
 
-def _has(values: Any, location: Sequence[str]) -> bool:
-    for part in location:
+def _short(value: object, limit: int = 100) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _origin(layers: Sequence[tuple[str, Mapping[str, Any]]], location: Sequence[str]) -> str:
+    """The layer that holds most of a location, the last of them: a value stands where its key does."""
+    depths = [_depth(values, location) for _, values in layers]
+    return layers[max(range(len(layers)), key=lambda index: (depths[index], index))][0]
+
+
+def _depth(values: Any, location: Sequence[str]) -> int:
+    """How many parts of a location lead into `values`."""
+    for depth, part in enumerate(location):
         if not isinstance(values, Mapping) or part not in values:
-            return False
+            return depth
         values = values[part]
-    return True
+    return len(location)

@@ -52,6 +52,60 @@ def test_a_file_lays_its_settings_over_a_profile_that_it_extends(tmp_path):
         load_profile(file)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "name is missing"),
+        ('name = "mini"', "is the name of a profile of the package"),
+        ('name = "Paper"', "is the name of a profile of the package"),
+        ('name = "ratings"', "is the name of another folder of the runs"),
+        ('name = "own+released"', "what follows a \\+ is the name of a preset"),
+        *((f'name = "{name}"', "name: String should match") for name in ("..", "/abs", "a/b", "", ".own")),
+        (f'name = "{"long" * 100}"', "name: String should have at most 80"),
+        ("name = 3", "name: Input should be a valid string"),
+    ],
+)
+@pytest.mark.parametrize("below", ['extends = "smoke"\n', 'sentence = "A test."\n'])
+def test_a_file_needs_a_name_of_its_own(tmp_path, below, line, message):
+    path = write_atomic(tmp_path / "own.toml", below + line)
+    with pytest.raises(ProfileError, match=message) as caught:
+        load_profile(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_file_of_the_package_may_be_named_by_its_path():
+    assert load_profile(config.PROFILE_FOLDER / "mini.toml") == load_profile("mini")
+
+
+def test_a_fault_inside_a_list_is_blamed_on_the_file_that_holds_it(tmp_path):
+    path = write_atomic(
+        tmp_path / "own.toml", 'extends = "mini"\nname = "own"\n[data]\nsources = ["rlaifv"]\n'
+    )
+    with pytest.raises(ProfileError, match=r"own\.toml: data\.sources\.0: Input should be 'rlaif_v'"):
+        load_profile(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('name = "größe"'.encode("latin-1"), "not UTF-8: .* at byte 10"),
+        (b"a = " + b"[" * 100_000, "nested too deeply|not TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, message):
+    path = write_atomic(tmp_path / "own.toml", content)
+    with pytest.raises(ProfileError, match=rf"own\.toml: {message}"):
+        load_profile(path)
+    with pytest.raises(ProfileError, match="there is no profile"):
+        load_profile(f"{tmp_path}/folder.toml")
+
+
+def test_a_plus_in_the_name_of_a_file_is_no_preset(tmp_path):
+    path = write_atomic(tmp_path / "a+b.toml", MINIMAL)
+    assert load_profile(path).name == "own"
+    assert load_profile(f"{path}+released").name == "own+released"
+
+
 def test_unknown_keys_name_file_key_and_near_match(tmp_path):
     faults = "seds = 2\n[rl]\nlerning_rate = 1.0\n[data.openai]\nmodle = 1\n"
     path = write_atomic(tmp_path / "own.toml", MINIMAL + faults)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from r1reward.files import read_json, write_json
+from r1reward.pipeline.cost import earlier_seconds, start_afresh, why_afresh
 from r1reward.pipeline.dag import Notebook
-from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.notebook import ParameterError, explain_unknown, hold_notebook, let_go
 from r1reward.pipeline.progress import LiveOutput, time_left
-from r1reward.pipeline.staleness import Context, can_resume, compute_lock
+from r1reward.pipeline.staleness import Context, compute_lock
 from r1reward.progress import clock
 
 _TAIL_LINES = 20
@@ -23,11 +23,14 @@ class NotebookFailedError(RuntimeError):
     """A notebook stopped; the message holds its error and the tail of its log."""
 
 
-def execute(context: Context, notebook: Notebook, *, terminal: TextIO | None = None) -> None:
+def execute(
+    context: Context, notebook: Notebook, *, force: bool = False, terminal: TextIO | None = None
+) -> None:
     """Run a notebook from its first cell and lock its manifest.
 
-    What an earlier attempt left behind is continued if it was made under the same lock, and removed
-    otherwise. Raises NotebookFailedError.
+    What an earlier attempt left behind is continued if it was made under the same lock, and moved aside
+    otherwise. Raises NotebookFailedError, and StaleWorkError where that was long work and nothing `force`s
+    it.
     """
     lock = compute_lock(context, notebook)
     missing = [path for path, digest in lock["inputs"].items() if digest is None]
@@ -35,10 +38,12 @@ def execute(context: Context, notebook: Notebook, *, terminal: TextIO | None = N
         raise NotebookFailedError(f"{notebook.name}: the input {', '.join(missing)} is missing")
     hold_notebook(context, notebook)
     try:
-        if not can_resume(context, notebook, lock):
-            _remove_outputs(context, notebook)
         earlier = _cell_seconds(context, notebook)
-        _note_attempt(context, notebook, lock, outcome="was cut short")
+        if reasons := why_afresh(context, notebook, lock, force=force):
+            start_afresh(context, notebook, reasons, force=force)
+        attempt = {"begun": time.time(), "earlier_seconds": earlier_seconds(context, notebook)}
+        attempt |= {"lock": lock, "outcome": "was cut short"}
+        write_json(context.attempt_file(notebook), attempt)
         context.manifest_file(notebook).unlink(missing_ok=True)
     finally:
         let_go(context, notebook)
@@ -50,7 +55,8 @@ def execute(context: Context, notebook: Notebook, *, terminal: TextIO | None = N
         try:
             seconds = _papermill(context, notebook, executed=executed, live=live, earlier=earlier)
         except NotebookFailedError as error:
-            _note_attempt(context, notebook, lock, outcome=f"failed: {str(error).splitlines()[0]}")
+            outcome = f"failed: {str(error).splitlines()[0]}"
+            write_json(context.attempt_file(notebook), {**attempt, "outcome": outcome})
             raise NotebookFailedError(f"{error}\n\nEnd of {log_file}:\n{_tail(log_file)}") from error
     _seal(context, notebook, lock, seconds)
 
@@ -115,20 +121,6 @@ def _seal(context: Context, notebook: Notebook, lock: dict[str, Any], seconds: l
         print(f"{notebook.name}: code, settings or inputs changed while it ran; it stays stale")
     write_json(context.manifest_file(notebook), {**manifest, "lock": lock, "cell_seconds": seconds})
     context.attempt_file(notebook).unlink(missing_ok=True)
-
-
-def _note_attempt(context: Context, notebook: Notebook, lock: dict[str, Any], *, outcome: str) -> None:
-    write_json(context.attempt_file(notebook), {"lock": lock, "outcome": outcome})
-
-
-def _remove_outputs(context: Context, notebook: Notebook) -> None:
-    for declared in notebook.outputs:
-        for path in resolve(context.folder, declared):
-            print(f"{notebook.name}: removing {path}, made with other code, settings or inputs")
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
 
 def _cell_seconds(context: Context, notebook: Notebook) -> list[float]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from r1reward.files import write_json
 from r1reward.locks import acquire, release
 from r1reward.pipeline import environment
+from r1reward.pipeline.cost import earlier_seconds, why_afresh
 from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.places import KEPT, Places, find_places
@@ -25,7 +26,6 @@ from r1reward.pipeline.source import code_cells
 from r1reward.pipeline.staleness import (
     Context,
     Parameters,
-    can_resume,
     compute_lock,
     make_context,
     output_hashes,
@@ -49,12 +49,16 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one notebook. Paths outside the declared inputs and outputs are refused."""
+    """One run of one notebook. Paths outside the declared inputs and outputs are refused.
+
+    `earlier_seconds` were spent on what lies in the outputs when it begins; None where nobody knows.
+    """
 
     notebook: Notebook
     context: Context
     started: float
     lock: dict[str, Any] | None = None
+    earlier_seconds: float | None = 0.0
 
     @property
     def profile(self) -> Profile:
@@ -110,8 +114,7 @@ class Run:
             return path
         maker = maker_of(name, self.context.notebooks)
         made_by = maker.name if maker else "no notebook"
-        command = f"r1reward run {made_by} --profile {self.context.parameters.profile}"
-        raise MissingInputError(f"{path} is missing. {made_by} makes it: {command}")
+        raise MissingInputError(f"{path} is missing. {made_by} makes it: {self.context.command(made_by)}")
 
     def finish(self, **notes: Any) -> Path:
         """Write the manifest and print what was written; `notes` (JSON values) are kept in it.
@@ -138,6 +141,8 @@ class Run:
         return path
 
     def _manifest(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        seconds = round(time.time() - self.started, 1)
+        earlier = self.earlier_seconds
         return {
             "notebook": self.notebook.name,
             "profile": self.profile.name,
@@ -145,7 +150,8 @@ class Run:
             "seeds": self.seeds,
             "started": _timestamp(self.started),
             "finished": _timestamp(time.time()),
-            "wall_seconds": round(time.time() - self.started, 1),
+            "wall_seconds": seconds,
+            "work_seconds": None if earlier is None else round(earlier + seconds, 1),
             "peak_memory_mb": environment.peak_memory_mb(),
             "device": environment.device(),
             "versions": environment.versions(),
@@ -183,9 +189,12 @@ def begin(places: Places, notebook: str, parameters: Parameters) -> Run:
     context = make_context(places, parameters)
     found = find_notebook(notebook, context.notebooks)
     hold_notebook(context, found)
-    lock = None if RUNNER_VARIABLE in os.environ else _begin_by_hand(context, found)
+    if RUNNER_VARIABLE in os.environ:
+        earlier, lock = (context.attempt(found) or {}).get("earlier_seconds"), None
+    else:
+        earlier, lock = earlier_seconds(context, found), _begin_by_hand(context, found)
     print(f"{found.name}, profile {context.profile.name}: {context.profile.sentence}")
-    return Run(found, context, time.time(), lock)
+    return Run(found, context, time.time(), lock, earlier)
 
 
 def ran_as_saved(cells: list[str]) -> bool:
@@ -223,13 +232,16 @@ def _begin_by_hand(context: Context, notebook: Notebook) -> dict[str, Any] | Non
     By hand, cells run in any order, so nothing may later pass as an attempt of `r1reward run`.
     """
     lock = compute_lock(context, notebook)
-    found = [name for name in notebook.outputs if resolve(context.folder, name)]
-    clean = not found or can_resume(context, notebook, lock)
+    reasons = why_afresh(context, notebook, lock, force=False)
     context.attempt_file(notebook).unlink(missing_ok=True)
-    if not clean:
-        print(f"{', '.join(found)} in {context.folder} were made with other code, settings or inputs;")
-        print(f"remove them, or let `r1reward run {notebook.name}` start afresh, for a run that counts")
-    return lock if clean else None
+    if reasons:
+        print(f"what lies in {context.folder} of {notebook.name} was made otherwise: {'; '.join(reasons)};")
+        print(f"for a run that counts, move it aside and run afresh: {_afresh(context, notebook)}")
+    return None if reasons else lock
+
+
+def _afresh(context: Context, notebook: Notebook) -> str:
+    return context.command(notebook.name, options="--force")
 
 
 def hold_notebook(context: Context, notebook: Notebook) -> None:

@@ -10,6 +10,7 @@ ROOT_VARIABLE = "R1REWARD_ROOT"
 RUNS_VARIABLE = "R1REWARD_RUNS"
 # Records of finished runs of grids that are not published yet, below results/<profile>/.
 KEPT = "runs"
+_PRINTED = "paper"
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 
 
@@ -25,13 +26,23 @@ class Places:
         """Folder of the notebooks and of pipeline.toml, their table."""
         return self.root / "notebooks"
 
+    @property
+    def printed(self) -> Path:
+        """What the paper prints: its tables and values. No run is published there."""
+        return self.root / "results" / _PRINTED
+
     def results(self, profile: str) -> Path:
         """Committed records, tables and manifests of a profile."""
-        return self.root / "results" / profile
+        return self.root / "results" / _folder_of(profile)
 
     def figures(self, profile: str) -> Path:
         """Committed figures of a profile."""
-        return self.root / "figures" / profile
+        return self.root / "figures" / _folder_of(profile)
+
+
+def _folder_of(profile: str) -> str:
+    """A run of the profile `paper` does not take the place of what the paper prints."""
+    return f"{profile}_run" if profile == _PRINTED else profile
 
 
 def find_places(root: str | Path | None = None) -> Places:

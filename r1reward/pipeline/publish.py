@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from r1reward.files import write_atomic
+from r1reward.files import sha256_file, write_atomic
 from r1reward.locks import acquire, release
+from r1reward.pipeline.aside import move_aside
+from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import KEPT
 from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all
@@ -19,8 +23,9 @@ class NotPublishableError(RuntimeError):
 def publish(context: Context, *, partial: bool = False) -> list[Path]:
     """Replace results/<profile> and figures/<profile> by this run; returns both folders.
 
-    A `partial` run may lack notebooks: what they measure is published as "not run". Raises
-    NotPublishableError where a notebook or a table is missing, unfinished or stale.
+    What was published before moves aside into the folder of the run. A `partial` run may lack notebooks: what
+    they measure is published as "not run". Raises NotPublishableError where a notebook or a table is missing,
+    unfinished or stale, and where a folder of that name holds something else.
     """
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
@@ -38,15 +43,37 @@ def install(context: Context, source: Path) -> list[Path]:
     """
     results = context.places.results(context.profile.name)
     figures = context.places.figures(context.profile.name)
+    _refuse_foreign(results, figures)
     sources = {name: source / name for name in ("records", "tables", "manifests")}
     files = {name: source / name for name in DRAWN_FILES}
     sources |= {name: file for name, file in files.items() if file.exists()}
     for grid in (results / KEPT).glob("*"):
         if not (source / "records" / grid.name).exists():
             sources[f"{KEPT}/{grid.name}"] = grid
-    replace_folder(results, sources)
-    replace_folder(figures, {"": source / "figures"})
+    for target, parts in ((results, sources), (figures, {"": source / "figures"})):
+        replace_folder(target, parts, dispose=partial(_keep_old, context.folder, target))
     return [results, figures]
+
+
+def _refuse_foreign(results: Path, figures: Path) -> None:
+    """Raise NotPublishableError where the folders that would be replaced hold no published run."""
+    if any((results / name).is_dir() for name in ("manifests", KEPT)):
+        return
+    for folder in (results, figures):
+        if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+            raise NotPublishableError(
+                f"{folder} holds something else than a published run; give the profile another name"
+            )
+
+
+def _keep_old(folder: Path, target: Path, old: Path) -> None:
+    """Move what was published before to the run's folder, unless the same is published again."""
+    before, after = ({name: sha256_file(file) for name, file in walk(each)} for each in (old, target))
+    if before == after:
+        shutil.rmtree(old)
+        return
+    kept = move_aside(folder, {f"{target.parent.name}/{target.name}": old})
+    print(f"what was in {target} is now in {kept}")
 
 
 def keep_grid_runs(context: Context) -> list[Path]:
@@ -67,17 +94,18 @@ def keep_grid_runs(context: Context) -> list[Path]:
     return copies
 
 
-def replace_folder(target: Path, sources: dict[str, Path]) -> None:
+def replace_folder(target: Path, sources: dict[str, Path], *, dispose: Callable[[Path], None]) -> None:
     """Replace a folder by copies of files and other folders, each under its name ("" is the folder itself).
 
     The copy is complete before the old folder moves aside, and the old one is put back if the new
-    one cannot take its place.
+    one cannot take its place. `dispose` is called with the old folder once the new one stands.
     """
     staging, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
     if old.exists() and not target.exists():
         old.rename(target)
-    for leftover in (staging, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if old.exists():
+        dispose(old)
+    shutil.rmtree(staging, ignore_errors=True)  # half a copy, of a process that was killed
     staging.mkdir(parents=True)
     for name, source in sources.items():
         if source.is_file():
@@ -92,7 +120,8 @@ def replace_folder(target: Path, sources: dict[str, Path]) -> None:
     except OSError:
         old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        dispose(old)
 
 
 def _check(context: Context, *, partial: bool) -> None:
@@ -105,5 +134,4 @@ def _check(context: Context, *, partial: bool) -> None:
     if not faults and not drawing_is_fresh(context):
         faults = ["tables and figures are not drawn from these records"]
     if faults:
-        command = f"r1reward run --profile {context.parameters.profile}"
-        raise NotPublishableError("\n".join([*faults, f"run `{command}` first"]))
+        raise NotPublishableError("\n".join([*faults, f"run `{context.command()}` first"]))

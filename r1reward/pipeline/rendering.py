@@ -38,8 +38,11 @@ def drawing_is_fresh(context: Context) -> bool:
     file = drawn_file(context)
     if not file.is_file():
         return False
-    drawn = read_json(file)
-    return drawn["sources"] == _sources(context) and drawn["outputs"] == _outputs(context.folder)
+    now = {"sources": _sources(context), "outputs": _outputs(context.folder)}
+    try:
+        return read_json(file) == now
+    except ValueError:
+        return False
 
 
 def refresh_drawing(context: Context, *, render: Render = draw) -> bool:
@@ -53,7 +56,7 @@ def refresh_drawing(context: Context, *, render: Render = draw) -> bool:
 
 
 def _sources(context: Context) -> dict[str, Any]:
-    folders = {"records": context.folder / "records", "paper": context.places.results("paper")}
+    folders = {"records": context.folder / "records", "paper": context.places.printed}
     hashes = {name: context.hashes.tree(folder) for name, folder in folders.items()}
     context.hashes.save()
     code = hashlib.sha256()

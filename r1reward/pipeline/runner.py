@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from r1reward.locks import acquire, release
+from r1reward.pipeline.cost import refuse_stale_work
 from r1reward.pipeline.dag import Notebook, find_notebook, sources_of
-from r1reward.pipeline.execute import NotebookFailedError, execute
-from r1reward.pipeline.notebook import ParameterError
+from r1reward.pipeline.execute import execute
 from r1reward.pipeline.rendering import Render, draw, refresh_drawing
 from r1reward.pipeline.staleness import Context, State, examine, wanted_notebooks
 
@@ -26,18 +26,17 @@ def run_notebooks(
     """Run what is stale of the named notebooks and of what they read.
 
     When none is named all run but those on request that were never begun. `force` runs the named ones even
-    when fresh; `alone` takes what they read as it lies there, however it stands. Draws tables and figures
-    afterwards. Returns whether everything succeeded; errors of notebooks are printed. Raises BusyError while
-    another run goes on.
+    when fresh, and moves aside what they made; `alone` takes what they read as it lies there, however it
+    stands. Draws tables and figures afterwards. Returns whether everything succeeded; errors of notebooks are
+    printed. Raises BusyError while another run goes on, and StaleWorkError before anything runs where work
+    of more than a minute would be started afresh without `force`.
     """
     chosen = [find_notebook(name, context.notebooks) for name in names] or wanted_notebooks(context)
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
     try:
-        if force:
-            for notebook in chosen:
-                context.manifest_file(notebook).unlink(missing_ok=True)
-        succeeded = _run_doit(context, chosen, jobs, alone=alone)
+        refuse_stale_work(context, chosen, force=force, alone=alone)
+        succeeded = _run_doit(context, chosen, jobs, alone=alone, force=force)
         if refresh_drawing(context, render=render):
             print(f"drew tables and figures in {context.folder}")
         return succeeded
@@ -45,17 +44,18 @@ def run_notebooks(
         release(lock)
 
 
-def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int, *, alone: bool) -> bool:
+def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int, *, alone: bool, force: bool) -> bool:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
     def task_notebook() -> Iterator[dict[str, Any]]:
         for notebook in context.notebooks:
-            yield _task(context, notebook, [] if alone else sources_of(notebook, context.notebooks))
+            sources = [] if alone else sources_of(notebook, context.notebooks)
+            yield _task(context, notebook, sources, force=force and notebook in chosen)
 
     configuration = {
-        "backend": "json",
-        "dep_file": str(context.folder / ".doit.db.json"),
+        "backend": "sqlite3",
+        "dep_file": ":memory:",  # what is up to date is known from the manifests
         "default_tasks": [notebook.name for notebook in chosen],
         "reporter": _reporter(),
     }
@@ -63,18 +63,20 @@ def _run_doit(context: Context, chosen: Sequence[Notebook], jobs: int, *, alone:
     return DoitMain(loader).run(["run", *(["-n", str(jobs)] if jobs > 1 else [])]) == 0
 
 
-def _task(context: Context, notebook: Notebook, sources: Sequence[Notebook]) -> dict[str, Any]:
+def _task(
+    context: Context, notebook: Notebook, sources: Sequence[Notebook], *, force: bool
+) -> dict[str, Any]:
     from doit.exceptions import TaskFailed
 
     def act() -> TaskFailed | None:
         try:
-            execute(context, notebook)
-        except (NotebookFailedError, ParameterError) as error:
+            execute(context, notebook, force=force)
+        except (ValueError, RuntimeError, OSError) as error:
             return TaskFailed(str(error))
         return None
 
     def fresh(task: object, values: object) -> bool:
-        return examine(context, notebook).state is State.FRESH
+        return not force and examine(context, notebook).state is State.FRESH
 
     return {
         "basename": notebook.name,

@@ -7,6 +7,7 @@ cells, prose and git commits are no part of it.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,14 @@ class Parameters(BaseModel):
     seed: int = Field(default=0, ge=0, description="First seed.")
     seeds: int = Field(default=0, ge=0, description="How many seeds; 0 takes the profile's number.")
     out: str = Field(default="", description="Folder of the runs; empty means runs/.")
+
+    def options(self) -> str:
+        """The options of a command about the same run, to be pasted behind it."""
+        words = ["--profile", self.profile]
+        words += ["--seed", str(self.seed)] if self.seed else []
+        words += ["--seeds", str(self.seeds)] if self.seeds else []
+        words += ["--out", self.out] if self.out else []
+        return shlex.join(words)
 
     def load(self) -> Profile:
         """The profile that is named."""
@@ -88,12 +97,16 @@ class Context:
         return self.folder / "manifests" / f"{notebook.name}.attempt.json"
 
     def manifest(self, notebook: Notebook) -> dict[str, Any] | None:
-        """The notebook's manifest, or None."""
-        return _read_or_none(self.manifest_file(notebook))
+        """The notebook's manifest, or None. Raises ValueError for a damaged one."""
+        return _read_state(self.manifest_file(notebook), keys=("outputs",))
 
     def attempt(self, notebook: Notebook) -> dict[str, Any] | None:
-        """Lock and outcome of an attempt that has not finished, or None."""
-        return _read_or_none(self.attempt_file(notebook))
+        """Lock and outcome of an attempt that has not finished, or None. Raises ValueError as above."""
+        return _read_state(self.attempt_file(notebook), keys=("lock", "outcome"))
+
+    def command(self, *names: str, options: str = "") -> str:
+        """The command that runs notebooks of this run, to be pasted."""
+        return " ".join(filter(None, ["r1reward run", *names, options, self.parameters.options()]))
 
 
 def make_context(places: Places, parameters: Parameters) -> Context:
@@ -249,8 +262,17 @@ def _input_digest(context: Context, declared: str) -> str | None:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else None
 
 
-def _read_or_none(file: Path) -> dict[str, Any] | None:
-    return read_json(file) if file.exists() else None
+def _read_state(file: Path, *, keys: Sequence[str]) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    advice = "move it away, and the notebook counts as not run"
+    try:
+        state = read_json(file)
+    except ValueError as error:
+        raise ValueError(f"{error}; {advice}") from error
+    if not isinstance(state, dict) or not state.keys() >= set(keys):
+        raise ValueError(f"{file}: not what a run writes there; {advice}")
+    return state
 
 
 @lru_cache(maxsize=8)

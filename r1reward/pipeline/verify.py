@@ -6,9 +6,11 @@ import io
 import re
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from r1reward.files import read_json, sha256_file, write_atomic
+from r1reward.pipeline.aside import move_aside
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
@@ -50,12 +52,23 @@ def redraw_published(places: Places, profile: str, *, render: Render = draw) -> 
     results, figures = places.results(profile), places.figures(profile)
     with tempfile.TemporaryDirectory() as temporary:
         drawn = redraw(results, Path(temporary) / profile, render=render)
-        replace_folder(results / "tables", {"": drawn / "tables"})
-        replace_folder(figures, {"": drawn / "figures"})
+        for target, name in ((results / "tables", "tables"), (figures, "figures")):
+            replace_folder(target, {"": drawn / name}, dispose=partial(_keep_strays, places.runs, target))
         for file in (drawn / name for name in DRAWN_FILES):
             if file.is_file():
                 write_atomic(results / file.name, file.read_bytes())
     return [results / "tables", figures]
+
+
+def _keep_strays(runs: Path, target: Path, old: Path) -> None:
+    """Move files aside that nothing draws; drawn ones can be drawn again."""
+    drawn = {name for name, _ in walk(target)}
+    strays = {
+        f"{target.parent.name}/{target.name}/{name}": file for name, file in walk(old) if name not in drawn
+    }
+    if strays:
+        print(f"files in {target} that nothing draws are now in {move_aside(runs, strays)}")
+    shutil.rmtree(old)
 
 
 def redraw(results: Path, target: Path, *, render: Render) -> Path:

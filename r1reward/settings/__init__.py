@@ -85,7 +85,11 @@ __all__ = [
 class Profile(Settings):
     """All settings of a run."""
 
-    name: str = Field(description="Name of the profile; results and figures are filed under it.")
+    name: str = Field(
+        pattern=r"^\w[\w.-]*(\+\w[\w.-]*)*$",
+        max_length=80,
+        description="Name of the profile, a file name; results and figures are filed under it.",
+    )
     sentence: str = Field(description="What this profile is for.")
     seeds: int = Field(default=1, ge=1, description="Independent repetitions of every training run.")
     processes: int = Field(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from r1reward.config import ProfileError
+from r1reward.files import write_json
 from r1reward.pipeline import MissingInputError, notebook, start
 from r1reward.pipeline.notebook import ParameterError, begin, ran_as_saved
 from r1reward.pipeline.places import ROOT_VARIABLE
@@ -103,10 +104,16 @@ def test_other_cells_by_hand_do_not(checkout, monkeypatch):
 
 def test_by_hand_over_other_files_does_not(checkout, monkeypatch, capsys):
     context = checkout.context
-    (context.folder / "work/made").mkdir(parents=True)
+    write_json(context.folder / "work/made/older.json", 1)
     standing = run_cells(checkout, monkeypatch, executed=checkout.make)
     assert "by hand" in standing.reasons[0]
-    assert "were made with other code, settings or inputs" in capsys.readouterr().out
+    command = f"r1reward run 01_make --force --profile {checkout.root / 'tiny.toml'}"
+    assert command in capsys.readouterr().out
+
+
+def test_folders_that_a_failed_attempt_left_empty_do_not_stand_in_the_way(checkout, monkeypatch):
+    (checkout.context.folder / "work/made").mkdir(parents=True)
+    assert run_cells(checkout, monkeypatch, executed=checkout.make).state is State.FRESH
 
 
 def test_without_a_kernel_nothing_ran_as_saved(monkeypatch):

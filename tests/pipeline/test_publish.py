@@ -1,11 +1,13 @@
 import io
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from r1reward.files import write_json
+from r1reward.files import read_json, write_json
 from r1reward.pipeline import runner
+from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import NotPublishableError, keep_grid_runs, publish, replace_folder
 from r1reward.pipeline.verify import compare_files, published_profiles, redraw_published, verify
 
@@ -38,6 +40,28 @@ def test_publishing_again_replaces_everything_but_grid_records(published):
     publish(checkout.context)
     assert kept.exists() and faults() == []
     assert sorted(path.name for path in (checkout.root / "results").iterdir()) == ["tiny"]
+    [stray] = checkout.context.folder.glob("aside/*/results/tiny/records/stray.json")
+    assert read_json(stray) == 1, "what was published before is kept under the date"
+    publish(checkout.context)
+    assert len(list(checkout.context.folder.glob("aside/*"))) == 1, "the same again replaces nothing"
+
+
+@pytest.mark.parametrize("name", ["results/tiny/table_01.csv", "figures/tiny/photograph.png"])
+def test_a_folder_that_holds_no_published_run_is_left_alone(checkout, name):
+    context = checkout.fake_finished_run()
+    file = write_json(checkout.root / name, "of somebody else")
+    with pytest.raises(NotPublishableError, match="holds something else than a published run"):
+        publish(context)
+    assert read_json(file) == "of somebody else"
+    assert not (checkout.root / "results/tiny/records").exists()
+
+
+def test_a_run_of_the_profile_paper_does_not_replace_what_the_paper_prints():
+    places = Places(Path("root"), Path("runs"))
+    assert places.printed == Path("root/results/paper")
+    assert places.results("paper") == Path("root/results/paper_run")
+    assert places.figures("paper") == Path("root/figures/paper_run")
+    assert places.results("mini") == Path("root/results/mini")
 
 
 def test_a_partial_run_is_published_on_request(checkout):
@@ -109,6 +133,11 @@ def test_redrawing_mends_tables_and_figures(published):
     write_json(checkout.root / "figures/tiny/figure_9.svg", 7)
     redraw_published(checkout.context.places, "tiny", render=checkout.render)
     assert faults() == []
+    assert not (checkout.root / "figures/tiny/figure_9.svg").exists()
+    [stray] = checkout.root.glob("runs/aside/*/figures/tiny/figure_9.svg")
+    assert read_json(stray) == 7
+    redraw_published(checkout.context.places, "tiny", render=checkout.render)
+    assert len(list(checkout.root.glob("runs/aside/*"))) == 1, "what can be drawn again is not kept"
 
 
 def test_nothing_published_is_a_fault(checkout):
@@ -149,14 +178,30 @@ def test_a_replacement_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OSError, match="disk full"):
-        replace_folder(target, {"": source})
+        replace_folder(target, {"": source}, dispose=shutil.rmtree)
     assert (target / "a.json").read_text() == '"old"\n'
     monkeypatch.undo()
 
     target.rename(tmp_path / ".target.old")  # as a process killed between the two renames leaves it
-    replace_folder(target, {"": source})
+    replace_folder(target, {"": source}, dispose=shutil.rmtree)
     assert (target / "a.json").read_text() == '"new"\n'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def test_what_a_killed_publication_left_is_disposed_of_and_not_deleted(tmp_path):
+    target, source, kept = (tmp_path / name for name in ("target", "source", "kept"))
+    write_json(target / "a.json", "new")
+    write_json(source / "a.json", "newer")
+    write_json(tmp_path / ".target.old/a.json", "old")
+    write_json(tmp_path / ".target.new/a.json", "half")
+
+    def keep(folder):
+        folder.rename(kept / str(len(list(kept.iterdir()))))
+
+    kept.mkdir()
+    replace_folder(target, {"": source}, dispose=keep)
+    assert [read_json(kept / number / "a.json") for number in "01"] == ["old", "new"]
+    assert read_json(target / "a.json") == "newer"
 
 
 def png(level):

@@ -27,7 +27,7 @@ def test_the_chain_runs_once_and_then_only_what_changed(checkout, capfd):
     assert checkout.run() == [] and checkout.drawn == 1
     assert "01_make is up to date\n02_use is up to date" in capfd.readouterr().out
 
-    (folder / ".doit.db.json").unlink()
+    assert not list(folder.glob(".doit*")), "no state beside the manifests"
     os.utime(folder / "work/made/number.txt")
     assert checkout.run() == []
 
