@@ -20,6 +20,8 @@ GROUPS = (
         "settings",
         "config",
         "files",
+        "texts",
+        "pictures",
         "locks",
         "progress",
         "parallel",
@@ -32,11 +34,12 @@ GROUPS = (
     ("downstream", "cluster", "rating"),
     ("pipeline", "cli", "__main__"),
 )
-REPORT_MAY_IMPORT = {"types", "stats", "benchmarks", "settings", "config", "files", "report"}
+REPORT_MAY_IMPORT = {"types", "stats", "benchmarks", "settings", "config", "files", "texts", "report"}
 HEAVY = {"torch", "torchvision", "transformers", "accelerate", "vllm", "openrlhf", "deepspeed", "ray"}
 # Parts that must load without the heavy libraries. Inside a function they may import them late.
-LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "locks", "parallel", "parsing",
-         "prompts", "data/sources", "report", "bench/scoring", "bench/vl_rewardbench", "pipeline", "cli")  # fmt: skip
+LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "locks", "texts", "pictures",
+         "parallel", "parsing", "prompts", "data/sources", "report", "bench/scoring", "bench/vl_rewardbench",
+         "pipeline", "cli")  # fmt: skip
 
 
 def modules() -> list[Path]:

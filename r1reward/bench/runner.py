@@ -8,7 +8,6 @@ the same texts as one that was not. Rows and orders are the keys, never ids: ben
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, sc
 from r1reward.engines.base import Engine, Sampling
 from r1reward.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs
+from r1reward.pictures import PictureFault, encode_png, picture_size
 from r1reward.prompts import PromptName, prompt_hash
 from r1reward.types import PreferencePair, Vote
 
@@ -264,13 +264,10 @@ def _blanked(pair: PreferencePair, folder: Path) -> PreferencePair:
 def _blank_twin(path: str, folder: Path, origin: str) -> str:
     """A grey picture as large as the one at `path`, made once a size."""
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-    except OSError as error:
-        raise ValueError(f"{origin}: picture {path} cannot be read: {error}") from error
+        width, height = picture_size(path)
+    except PictureFault as fault:
+        raise ValueError(f"{origin}: picture {path} {fault}") from fault
     twin = folder / f"{width}x{height}.png"
     if not twin.exists():
-        buffer = io.BytesIO()
-        Image.new("RGB", (width, height), GREY).save(buffer, "PNG")
-        write_atomic(twin, buffer.getvalue())
+        write_atomic(twin, encode_png(Image.new("RGB", (width, height), GREY)))
     return str(twin)

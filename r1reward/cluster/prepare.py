@@ -14,6 +14,7 @@ from r1reward.engines.inputs import build_messages, check_lengths, render_chat
 from r1reward.engines.loading import load_processor, model_folder, write_picture_budget
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_request
+from r1reward.pictures import Budget
 from r1reward.settings import ModelSettings
 from r1reward.train.checkpoint import write_folder
 from r1reward.types import PreferencePair
@@ -47,8 +48,9 @@ def prompt_row(
     """
     request = judge_request(pair, prompt=settings.prompt)
     pictures = [*request.images, *request.frames]
+    budget = Budget(settings.min_pixels, settings.max_pixels)
     as_pictures = type(request)(request.text, tuple(pictures), (), request.origin)
-    messages = build_messages(as_pictures)
+    messages = build_messages(as_pictures, budget=budget)
     text = render_chat(processor, messages)
     loaded = [part["image"] for part in messages[0]["content"] if part["type"] == "image"]
     check_lengths([_count_tokens(processor, text, loaded)], [as_pictures], max_prompt_tokens)

@@ -13,8 +13,8 @@
 Where a judge is trained, the user's turn is the judge prompt and the assistant's a cold-start example's
 answer, or for a bare pair `<answer>k</answer>`. In the two preference forms it is the question, and the
 two responses. The frames of a video are pictures after the others. Marks that a trainer would take for a
-picture or a special token (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text. The
-column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same. Pictures
+picture or a token of control (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text.
+The column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same. Pictures
 are inside the rows of the last two forms; the others name them by absolute paths.
 """
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from r1reward.data.items import (
 from r1reward.data.storage import write_rows
 from r1reward.files import iterate_jsonl, write_json
 from r1reward.prompts import PromptName, judge_prompt
+from r1reward.texts import plain_text
 
 ROWS = "data.jsonl"
 _SHAREGPT = {"file_name": ROWS, "formatting": "sharegpt"}
@@ -56,7 +56,6 @@ DATASET_INFO: Mapping[str, Mapping[str, Any]] = {
         }
     },
 }
-_MARK = re.compile(r"<(?=\|\w+\|>|(?:image|video|audio)>)")
 Row = dict[str, Any]
 Encode = Callable[[Item, str], Row]
 
@@ -108,16 +107,12 @@ def _encoder(form: str) -> Encode:
 
 
 def _text(item: Item, prompt: PromptName) -> str:
-    return _harmless(judge_prompt(pair_of(item), name=prompt))
-
-
-def _harmless(text: str) -> str:
-    return _MARK.sub("< ", text)
+    return plain_text(judge_prompt(pair_of(item), name=prompt))
 
 
 def _answer(item: Item) -> str:
     if isinstance(item, SFTExample):
-        return _harmless(item.completion)
+        return plain_text(item.completion)
     return _label(item)
 
 
@@ -147,7 +142,7 @@ def _ranked(item: Item) -> tuple[str, str, str]:
     """Question, chosen and rejected response."""
     pair = pair_of(item)
     chosen, rejected = pair.responses if pair.preferred == 1 else pair.responses[::-1]
-    return _harmless(pair.question), _harmless(chosen), _harmless(rejected)
+    return plain_text(pair.question), plain_text(chosen), plain_text(rejected)
 
 
 def _trl_preference(item: Item, _: str) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1reward.engines.base import Engine, EngineError, Sampling
+from r1reward.pictures import Budget
 from r1reward.settings import Profile
 
 __all__ = ["Engine", "EngineError", "Sampling", "identify", "load_engine"]
@@ -31,7 +32,8 @@ def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:
         name = settings.openai.model or str(checkpoint)
         if name != str(checkpoint):
             raise ValueError(f"engine.openai.model is {name}, but {checkpoint} is to answer: leave it empty")
-        return OpenAIEngine(settings.openai.model_copy(update={"model": name}))
+        budget = Budget(profile.model.min_pixels, profile.model.max_pixels)
+        return OpenAIEngine(settings.openai.model_copy(update={"model": name}), budget=budget)
     if settings.name == "vllm":
         from r1reward.engines.vllm import VLLMEngine
 

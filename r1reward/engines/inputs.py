@@ -24,7 +24,9 @@ from PIL import Image
 from qwen_vl_utils import process_vision_info
 from torch import Tensor
 
-from r1reward.engines.base import PictureError, PromptTooLongError
+from r1reward.engines.base import EngineError, PictureError, PromptTooLongError
+from r1reward.pictures import Budget, PictureFault, read_picture, short_name
+from r1reward.texts import is_unicode, plain_text
 from r1reward.types import Request
 
 FRAMES_PER_SECOND = 2.0
@@ -62,12 +64,14 @@ class DecodedPictures:
         self._known: OrderedDict[tuple[str, int, int], Image.Image] = OrderedDict()
 
     def read(self, path: str | Path) -> Image.Image:
-        """The picture of a file; what Pillow raises for one that is missing or corrupt."""
-        status = os.stat(path)
+        """The picture of a file or a `data:` URI; see `read_picture` for errors."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return read_picture(path)
         key = (os.fspath(path), status.st_mtime_ns, status.st_size)
         if key not in self._known:
-            with Image.open(path) as picture:
-                self._known[key] = picture.convert("RGB")
+            self._known[key] = read_picture(path)
             self._size += _bytes_of(self._known[key])
         self._known.move_to_end(key)
         picture = self._known[key]
@@ -83,27 +87,53 @@ def _bytes_of(picture: Image.Image) -> int:
 _DECODED = DecodedPictures(256 * 2**20)
 
 
-def load_picture(path: str | Path, *, origin: str = "") -> Image.Image:
-    """A picture as RGB. Raises PictureError naming file and origin if it is missing or corrupt."""
+def load_picture(path: str | Path, *, origin: str = "", budget: Budget | None = None) -> Image.Image:
+    """A picture as RGB, see `r1reward.pictures`.
+
+    Raises PictureError naming file and origin if it is missing, corrupt or of a shape that cannot be shown
+    within `budget`.
+    """
     try:
-        return _DECODED.read(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        where = f" ({origin})" if origin else ""
-        fault = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise PictureError(f"picture {path}{where} {fault}") from error
+        picture = _DECODED.read(path)
+        if budget:
+            budget.fit(*picture.size)
+        return picture
+    except PictureFault as fault:
+        raise picture_error(path, fault, origin=origin) from fault
 
 
-def build_messages(request: Request, *, loaded: dict[str, Image.Image] | None = None) -> list[dict[str, Any]]:
+def picture_error(path: str | Path, fault: PictureFault, *, origin: str) -> PictureError:
+    """The engine's error for a picture that the loader refuses."""
+    where = f" ({origin})" if origin else ""
+    return PictureError(f"picture {short_name(path)}{where} {fault}")
+
+
+def budget_of(processor: Any) -> Budget:
+    """The picture area that a processor allows; that of frames is the same."""
+    size = processor.image_processor.size
+    return Budget(size["shortest_edge"], size["longest_edge"])
+
+
+def build_messages(
+    request: Request, *, budget: Budget | None, loaded: dict[str, Image.Image] | None = None
+) -> list[dict[str, Any]]:
     """The request as one user turn: pictures, then the video's frames in order of time, then the text.
 
-    Pictures that are not in `loaded` yet are loaded into it; see `load_picture` for errors.
+    Pictures that are not in `loaded` yet are loaded into it; see `load_picture` for errors. Frames of
+    different sizes are a PictureError, too, and a text that is not Unicode is an EngineError.
     """
     loaded = {} if loaded is None else loaded
+    if not is_unicode(request.text):
+        raise EngineError(f"the prompt of {request.origin or 'a request'} is not valid Unicode")
     for path in (*request.images, *request.frames):
         if path not in loaded:
-            loaded[path] = load_picture(path, origin=request.origin)
+            loaded[path] = load_picture(path, origin=request.origin, budget=budget)
     pictures = [{"type": "image", "image": loaded[path]} for path in request.images]
     frames = [loaded[path] for path in request.frames]
+    if len(sizes := {frame.size for frame in frames}) > 1:
+        shown = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
+        name = request.origin or "a video"
+        raise PictureError(f"the frames of {name} have different sizes: {shown} pixels")
     content = [*pictures, *([{"type": "video", "video": frames}] if frames else [])]
     return [{"role": "user", "content": [*content, {"type": "text", "text": request.text}]}]
 
@@ -113,11 +143,12 @@ def encode(processor: Any, requests: Sequence[Request], *, max_prompt_tokens: in
 
     Returns input_ids, attention_mask and mm_token_type_ids (B, P); pixel_values and image_grid_thw where
     there are pictures, pixel_values_videos, video_grid_thw and second_per_grid_ts where there are frames.
-    Special tokens written out in a request's text are broken up, so that text stays text. Raises
+    Tokens of control written out in a request's text are broken up, so that text stays text. Raises
     PictureError, and PromptTooLongError for a prompt above `max_prompt_tokens`.
     """
     loaded: dict[str, Image.Image] = {}
-    conversations = [build_messages(request, loaded=loaded) for request in requests]
+    budget = budget_of(processor)
+    conversations = [build_messages(request, budget=budget, loaded=loaded) for request in requests]
     texts = [render_chat(processor, messages) for messages in conversations]
     pictures = [part["image"] for part in _parts(conversations, "image")]
     videos = [part["video"] for part in _parts(conversations, "video")]
@@ -212,11 +243,9 @@ def _begin(processor: Any, requests: Sequence[Request], common: Sequence[Sequenc
 
 
 def render_chat(processor: Any, messages: list[dict[str, Any]]) -> str:
-    """The chat prompt of one conversation, with the special tokens of its text broken up."""
+    """The chat prompt of one conversation, with the tokens of control in its text broken up."""
     content = messages[0]["content"]
-    text = content[-1]["text"]
-    for token in processor.tokenizer.all_special_tokens:
-        text = text.replace(token, f"{token[0]} {token[1:]}")
+    text = plain_text(content[-1]["text"], tokenizer=processor.tokenizer)
     turn = {"role": "user", "content": [*content[:-1], {"type": "text", "text": text}]}
     return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
 

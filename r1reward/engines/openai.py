@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.pictures import Budget
 from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.messages import user_turn
 from r1reward.servers.replies import Reply
@@ -27,6 +28,7 @@ class OpenAIEngine:
 
     Args:
         settings: the server and the model's name there.
+        budget: pictures that do not fit are sent at this size.
         section: where the settings stand in a profile, for messages.
         log: gets one JSON line for each request.
         sleep: waits for so many seconds; for tests.
@@ -36,11 +38,12 @@ class OpenAIEngine:
         self,
         settings: ConnectionSettings,
         *,
+        budget: Budget | None = None,
         section: str = "engine.openai",
         log: Path | None = None,
         sleep: Callable[[float], Any] | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self._budget = settings, budget
         self._client = ServerClient(settings, section=section, log=log, sleep=sleep)
 
     def generate(
@@ -71,10 +74,14 @@ class OpenAIEngine:
         samples = range(sampling.samples)
         return [tuple(done[index, sample] for sample in samples) for index in range(len(requests))]
 
+    def _turn(self, request: Request) -> list[dict[str, Any]]:
+        pictures = [*request.images, *request.frames]
+        return user_turn(request.text, pictures, origin=request.origin, budget=self._budget)
+
     def _answer(self, request: Request, sampling: Sampling, index: int, sample: int) -> Completion:
         body = {
             "model": self.settings.model,
-            "messages": user_turn(request.text, [*request.images, *request.frames], origin=request.origin),
+            "messages": self._turn(request),
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_new_tokens,
             "seed": int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0] >> 1),

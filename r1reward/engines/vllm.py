@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from r1reward.engines.base import EngineError, Progress, Sampling
-from r1reward.engines.inputs import build_messages, check_lengths, fetch_pictures, render_chat, stack_frames
+from r1reward.engines.inputs import (
+    budget_of,
+    build_messages,
+    check_lengths,
+    fetch_pictures,
+    render_chat,
+    stack_frames,
+)
 from r1reward.engines.loading import load_processor, model_folder
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.engines.outputs import read_completion
@@ -97,7 +104,7 @@ class VLLMEngine:
         limit, name = self._settings.vllm.pictures, request.origin or repr(request.text[:60])
         if len(request.images) > limit:
             raise EngineError(f"{name} has {len(request.images)} pictures; engine.vllm.pictures is {limit}")
-        messages = build_messages(request)
+        messages = build_messages(request, budget=budget_of(self.processor))
         parts = messages[0]["content"]
         pictures = [part["image"] for part in parts if part["type"] == "image"]
         videos = [part["video"] for part in parts if part["type"] == "video"]

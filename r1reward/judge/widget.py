@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from PIL import Image
 
 from r1reward.engines.base import EngineError
 from r1reward.judge.r1_reward import R1Reward
+from r1reward.pictures import data_uri, encode_png, read_picture
+from r1reward.texts import html_text
 from r1reward.types import Comparison, Judgment, Verdict, Vote
 
 PREVIEW_PIXELS = 320
@@ -34,11 +32,11 @@ def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
     exchanged = "<p>Its vote saw the responses exchanged:</p>" if judgment.swapped else ""
     return (
         f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
-        f"<p><b>{html.escape(comparison.question)}</b></p>"
+        f"<p><b>{html_text(comparison.question)}</b></p>"
         f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{responses}</div>'
         f"<p><b>{_SAID[judgment.verdict]}</b>, confidence {judgment.confidence:.3f}, "
         f"{len(judgment.votes)} vote(s)</p>"
-        f'{exchanged}<div style="{CELL_STYLE}">{html.escape(judgment.reasoning)}</div>'
+        f'{exchanged}<div style="{CELL_STYLE}">{html_text(judgment.reasoning)}</div>'
         f"<details><summary>votes</summary><ol>{votes}</ol></details></div>"
     )
 
@@ -71,32 +69,27 @@ class JudgeWidget(widgets.VBox):
                 [comparison], votes=self.votes.value, both_orders=self.both_orders.value
             )[0]
         except (EngineError, ValueError) as error:
-            self.result.value = f'<p style="color:#b00020">{html.escape(str(error))}</p>'
+            self.result.value = f'<p style="color:#b00020">{html_text(str(error))}</p>'
             return
         self.result.value = judgment_html(comparison, judgment)
 
 
 def picture_html(path: str, *, pixels: int = PREVIEW_PIXELS) -> str:
-    """A picture inside the page, scaled down to `pixels` if it is larger."""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    """A picture inside the page, scaled down to `pixels` if it is larger. Raises PictureFault."""
+    small = read_picture(path)
     small.thumbnail((pixels, pixels))
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img alt="" style="margin:2px;min-height:160px;max-width:100%" src="data:image/png;base64,{data}">'
-    )
+    source = data_uri(encode_png(small), "png")
+    return f'<img alt="" style="margin:2px;min-height:160px;max-width:100%" src="{source}">'
 
 
 def _response(number: int, text: str, *, better: bool) -> str:
     mark = "border:2px solid #0072B2;" if better else ""
     title = f"Response {number}{' ✓ better' if better else ''}"
-    return f'<div style="{CELL_STYLE};{mark}"><b>{title}</b><br>{html.escape(text)}</div>'
+    return f'<div style="{CELL_STYLE};{mark}"><b>{title}</b><br>{html_text(text)}</div>'
 
 
 def _vote(number: int, vote: Vote) -> str:
     chance = "" if vote.probability is None else f", probability {vote.probability:.3f}"
     order = ", responses exchanged" if vote.swapped else ""
-    text = html.escape(vote.completion.text)
+    text = html_text(vote.completion.text)
     return f"<li>{_SAID[vote.verdict]}{chance}{order}<br><code>{text}</code></li>"

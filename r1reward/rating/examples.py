@@ -9,16 +9,14 @@ that the judge it started from got wrong in both, the longest pair of responses 
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from r1reward.files import read_jsonl
 from r1reward.parsing import extract_reasoning, parse_verdict
+from r1reward.pictures import encode_png, read_picture
 from r1reward.types import PreferencePair
 
 _SAID = re.compile(
@@ -73,16 +71,13 @@ def _rights(lines: Mapping[tuple[int, str], str], row: int, pair: PreferencePair
 
 
 def _example(pair: PreferencePair, text: str, why: str) -> dict[str, Any]:
-    with Image.open((pair.images or pair.frames)[0]) as opened:
-        picture = opened.convert("RGB")
+    picture = read_picture((pair.images or pair.frames)[0])
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
     return {
         "question": pair.question,
         "responses": list(pair.responses),
         "preferred": pair.preferred,
         "text": text,
         "chosen": why,
-        "picture": base64.b64encode(buffer.getvalue()).decode(),
+        "picture": base64.b64encode(encode_png(picture)).decode(),
     }

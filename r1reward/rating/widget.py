@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,6 +9,7 @@ import ipywidgets as widgets
 
 from r1reward.judge.widget import CELL_STYLE, picture_html
 from r1reward.rating.items import Choice, RatingItem, Ratings
+from r1reward.texts import html_text
 
 PICTURE_PIXELS = 900
 _LABELS: dict[Choice, str] = {"a": "A is better", "tie": "Tie", "b": "B is better"}
@@ -65,16 +65,16 @@ def item_html(item: RatingItem) -> str:
         picture_html(path, pixels=PICTURE_PIXELS) for path in (*item.pair.images, *item.pair.frames)
     )
     responses = [
-        f"<p><b>Response {number}</b>: {html.escape(text)}</p>"
+        f"<p><b>Response {number}</b>: {html_text(text)}</p>"
         for number, text in enumerate(item.pair.responses, start=1)
     ]
     reasonings = [
-        f'<div style="{CELL_STYLE}"><b>{name}</b><br>{html.escape(text)}</div>'
+        f'<div style="{CELL_STYLE}"><b>{name}</b><br>{html_text(text)}</div>'
         for name, text in zip("AB", item.reasonings, strict=True)
     ]
     return (
         f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
-        f"<p><b>{html.escape(item.pair.question)}</b></p>{''.join(responses)}"
+        f"<p><b>{html_text(item.pair.question)}</b></p>{''.join(responses)}"
         "<p>Whose reasoning about the two responses is more accurate, more coherent and clearer?</p>"
         f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{"".join(reasonings)}</div></div>'
     )

@@ -181,7 +181,7 @@ def test_what_is_sent_is_the_papers_prompt_with_every_picture(server: FaultServe
     assert [sent[0], sent[2], sent[3]] == [Path(p).read_bytes() for p in (images[0], *frames)]
     assert Image.open(io.BytesIO(sent[1])).size == (4, 3)
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 2048)
-    with pytest.raises(PictureError, match=r"gone\.png \(p-1\) cannot be sent"):
+    with pytest.raises(PictureError, match=r"gone\.png \(p-1\) is missing"):
         OpenAIAnnotator(make_settings(server)).answer(make_pair(1, images=("gone.png",)), 0)
 
 

@@ -14,7 +14,7 @@ from r1reward.types import Request
 
 
 def test_messages_hold_pictures_frames_and_then_the_text(requests_: list[Request]) -> None:
-    (turn,) = build_messages(requests_[5])
+    (turn,) = build_messages(requests_[5], budget=None)
     assert [part["type"] for part in turn["content"]] == ["image", "video", "text"]
     assert len(turn["content"][1]["video"]) == 2
 
@@ -93,9 +93,9 @@ def test_a_picture_is_loaded_once_a_batch(
 ) -> None:
     loaded: list[str] = []
 
-    def load(path: str, *, origin: str) -> Any:
+    def load(path: str, *, origin: str, budget: Any) -> Any:
         loaded.append(path)
-        return load_picture(path, origin=origin)
+        return load_picture(path, origin=origin, budget=budget)
 
     monkeypatch.setattr(inputs, "load_picture", load)
     rows = [Request("one", (pictures[0],)), Request("two", (pictures[0], pictures[1]))]

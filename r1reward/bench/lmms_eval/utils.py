@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from r1reward.parsing import parse_verdict
+from r1reward.pictures import read_picture
 from r1reward.prompts import judge_prompt
 from r1reward.types import Comparison, Verdict
 
@@ -30,7 +31,7 @@ def _twice(batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 def doc_to_visual(doc: Mapping[str, Any]) -> list[Image.Image]:
     """The pictures, or the frames of a video in order."""
-    return [Image.open(path).convert("RGB") for path in (*doc["images"], *doc["frames"])]
+    return [read_picture(path) for path in (*doc["images"], *doc["frames"])]
 
 
 def doc_to_text(doc: Mapping[str, Any], lmms_eval_specific_kwargs: Any = None) -> str:

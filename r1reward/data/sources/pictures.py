@@ -6,32 +6,24 @@ sizes are bounded before anything is unpacked. Every fault is a RefusedRow.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import io
 import os
 import re
-import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from PIL import Image
-
+from r1reward import pictures
 from r1reward.data.quarantine import RefusedRow
 from r1reward.data.sources.rows import mapping
 
-MAX_PIXELS = 100_000_000
-MAX_PICTURE_BYTES = 64 << 20
+# Of an entry of a zip, unpacked to packed.
 MAX_RATIO = 200
 MAX_FRAMES = 32
-# Formats whose decoders only decode: EPS, for one, starts another program.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 FRAME_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 NOT_FOUND = "picture not found"
-DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
 
 
 def is_inside(name: str) -> bool:
@@ -73,32 +65,16 @@ def _not_led_out(path: Path, candidates: Mapping[Path, Path], name: str, origin:
 
 def check_picture(picture: bytes | Path, origin: str) -> str:
     """The format of a picture that is small enough and decodes to its end; everything else is refused."""
-    size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
-    if size > MAX_PICTURE_BYTES:
-        raise RefusedRow(origin, "picture too large", f"the picture has {size} bytes")
-    Image.init()
+    with _refusing(origin):
+        return pictures.check_picture(picture)
+
+
+@contextmanager
+def _refusing(origin: str) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _open(picture) as opened:
-                width, height = opened.size
-                if width * height > MAX_PIXELS:
-                    raise Image.DecompressionBombError(f"{width} x {height} pixels")
-                opened.verify()
-            with _open(picture) as opened:
-                # A JPEG is decoded at an eighth of its size: all its data is read, little is computed.
-                opened.draft("L", (1, 1))
-                opened.load()
-                return str(opened.format).lower()
-    except Image.DecompressionBombError as error:
-        raise RefusedRow(origin, "picture too large", f"the picture is too large: {error}") from error
-    except Exception as error:  # the decoders of a dozen libraries raise whatever they like
-        detail = f"the picture cannot be read: {error}"
-        raise RefusedRow(origin, "unreadable picture", detail) from error
-
-
-def _open(picture: bytes | Path) -> Image.Image:
-    return Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS)
+        yield
+    except pictures.PictureFault as fault:
+        raise RefusedRow(origin, fault.reason, f"the picture {fault}") from fault
 
 
 def store_picture(data: Any, cache: Path, origin: str) -> str:
@@ -147,8 +123,10 @@ class Pictures:
         """Path of a picture given by its bytes, by a `data:` URI or by its name in the folder or a zip."""
         if not isinstance(reference, str):
             return store_picture(reference, self.cache, origin)
-        if match := DATA_URI.match(reference[:100]):
-            return store_picture(_decode(reference, match.end(), origin), self.cache, origin)
+        if pictures.DATA_URI.match(reference[:100]):
+            with _refusing(origin):
+                data = pictures.picture_bytes(reference)
+            return store_picture(data, self.cache, origin)
         try:
             path = find_picture(self.folder, reference, subfolders=self.subfolders, origin=origin)
         except RefusedRow as fault:
@@ -183,6 +161,11 @@ class Pictures:
         paths = tuple(_not_led_out(path, candidates, str(path.name), origin) for path in chosen)
         for path in paths:
             check_picture(Path(path), origin)
+        with _refusing(origin):
+            sizes = {pictures.picture_size(path) for path in paths}
+        if len(sizes) > 1:
+            detail = f"the frames of video {name!r} have the sizes {sorted(sizes)}"
+            raise RefusedRow(origin, "frames of different sizes", detail)
         return paths
 
     def close(self) -> None:
@@ -195,15 +178,6 @@ class Pictures:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _decode(uri: str, start: int, origin: str) -> bytes:
-    if len(uri) - start > MAX_PICTURE_BYTES // 3 * 4:
-        raise RefusedRow(origin, "picture too large", f"the picture has {len(uri)} characters in base64")
-    try:
-        return base64.b64decode(uri[start:], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RefusedRow(origin, "unreadable picture", f"the picture is not base64: {error}") from error
 
 
 class _Archive:
@@ -221,7 +195,7 @@ class _Archive:
             self._zip = self._zip or zipfile.ZipFile(self.path)
             entry = self._find(self._zip, name)
             return None if entry is None else self._unpack(self._zip, entry, origin)
-        except RefusedRow:
+        except (RefusedRow, MemoryError):
             raise
         except Exception as error:  # a broken zip shows as one of a dozen errors
             detail = f"{self.path}: {name!r} cannot be unpacked: {error}"
@@ -237,7 +211,7 @@ class _Archive:
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, origin: str) -> bytes:
         declared = f"{entry.filename!r} of {self.path} has {entry.file_size} bytes"
-        if entry.file_size > MAX_PICTURE_BYTES:
+        if entry.file_size > pictures.MAX_PICTURE_BYTES:
             raise RefusedRow(origin, "picture too large", declared)
         if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
             raise RefusedRow(origin, "zip bomb", f"{declared}, packed into {entry.compress_size}")

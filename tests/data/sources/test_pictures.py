@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from r1reward import pictures
 from r1reward.data.quarantine import RefusedRow
-from r1reward.data.sources import pictures
 from r1reward.data.sources.pictures import Pictures, check_picture, find_picture
 
 
