@@ -9,6 +9,9 @@
 # cluster.nodes of the profile is --nodes above. The same command goes on from the last checkpoint.
 set -euo pipefail
 
+# Since Slurm 22.05 srun does not take --cpus-per-task from the job: Ray would see one CPU.
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+
 profile=$1 start=$2 data=$3 out=$4
 port=6379
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)

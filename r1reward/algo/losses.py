@@ -34,6 +34,7 @@ class LossInputs:
     advantages: Tensor
     ref_log_probs: Tensor | None
     clip_eps: float
+    clip_eps_high: float
     pre_clip: float | None
     kl_coef: float
 
@@ -73,6 +74,7 @@ def policy_loss(
     advantages: Tensor,
     mask: Tensor,
     clip_eps: float = 0.2,
+    clip_eps_high: float | None = None,
     pre_clip: float | Literal["default"] | None = "default",
     ref_log_probs: Tensor | None = None,
     kl_coef: float = 0.0,
@@ -80,7 +82,8 @@ def policy_loss(
     """The loss of one batch of sampled tokens; all tensors are (B, T), log-probabilities in nats.
 
     `mask` is true at response tokens; whatever stands elsewhere, NaN included, changes nothing. Only
-    `log_probs` gets a gradient. `pre_clip` bounds the ratio: "default" is 1e3 for stable_reinforce and off
+    `log_probs` gets a gradient. The ratio is clipped to `1 - clip_eps .. 1 + clip_eps_high`, unless given the
+    same width. `pre_clip` bounds the ratio: "default" is 1e3 for stable_reinforce and off
     for the others, None is off; reinforce has no ratio. `kl_coef` acts for grpo only, see the module.
     `loss` is the token mean of this batch (the paper's 1/|t| sum); a trainer that splits a batch adds up
     `reduce_loss(per_token, mask, denominator=tokens of the whole batch)` over its parts instead.
@@ -97,6 +100,7 @@ def policy_loss(
         advantages=_keep(advantages.detach(), counted),
         ref_log_probs=None if ref_log_probs is None else _keep(ref_log_probs.detach(), counted),
         clip_eps=clip_eps,
+        clip_eps_high=clip_eps if clip_eps_high is None else clip_eps_high,
         pre_clip=default_pre_clip(name) if pre_clip == "default" else pre_clip,
         kl_coef=kl_coef,
     )
@@ -207,7 +211,7 @@ def _watched_bound(pre_clip: float | None) -> float:
 
 def _clipped_surrogate(inputs: LossInputs) -> Tensor:
     ratio = inputs.ratio()
-    clipped = ratio.clamp(1 - inputs.clip_eps, 1 + inputs.clip_eps)
+    clipped = ratio.clamp(1 - inputs.clip_eps, 1 + inputs.clip_eps_high)
     return -torch.min(ratio * inputs.advantages, clipped * inputs.advantages)
 
 
@@ -232,7 +236,7 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     num_tokens = int(counted.sum())
     log_ratio = inputs.log_ratio()
     ratio, positive, negative = inputs.ratio(), inputs.advantages > 0, inputs.advantages < 0
-    clipped = (positive & (ratio > 1 + inputs.clip_eps)) | (negative & (ratio < 1 - inputs.clip_eps))
+    clipped = (positive & (ratio > 1 + inputs.clip_eps_high)) | (negative & (ratio < 1 - inputs.clip_eps))
     bound = _watched_bound(inputs.pre_clip)
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
     quantities = {

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from r1reward.files import write_atomic
@@ -36,6 +40,8 @@ NAMES = {
 # How far trainer and engine disagree; only with `cluster.measure_mismatch`.
 MISMATCH = "vllm_kl"
 _PREFIX = "train/"
+POLL_SECONDS = 20.0
+_LOG = logging.getLogger(__name__)
 
 
 def read_back(board: Path, record: Path) -> list[dict[str, float]]:
@@ -47,8 +53,51 @@ def read_back(board: Path, record: Path) -> list[dict[str, float]]:
     if not steps:
         raise ValueError(f"{board} holds no step of a run: see OpenRLHF's log")
     rows = [_row(step, steps[step], board) for step in sorted(steps)]
-    write_atomic(record, "".join(json.dumps(row) + "\n" for row in rows))
+    _write(record, rows)
     return rows
+
+
+@contextmanager
+def following(board: Path, record: Path, *, seconds: float = POLL_SECONDS) -> Iterator[None]:
+    """Keep `record` up to date, see `write_finished`, while the block trains in the same process.
+
+    A thread looks every so many seconds: OpenRLHF has its loop in a process of its own, and the driver waits.
+    """
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(seconds):
+            try:
+                write_finished(board, record)
+            except Exception:
+                # A record that cannot be written now must not end days of training.
+                _LOG.exception("%s was not brought up to date", record)
+
+    thread = threading.Thread(target=poll, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def write_finished(board: Path, record: Path) -> int:
+    """Write the rows of all steps before the first that is not logged whole; returns how many there are."""
+    rows: list[dict[str, float]] = []
+    steps = _read_events(board)
+    for step in sorted(steps):
+        try:
+            rows.append(_row(step, steps[step], board))
+        except ValueError:
+            break
+    if rows:
+        _write(record, rows)
+    return len(rows)
+
+
+def _write(record: Path, rows: Sequence[dict[str, float]]) -> None:
+    write_atomic(record, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _row(step: int, found: dict[str, float], board: Path) -> dict[str, float]:

@@ -61,7 +61,7 @@ def rl_flags(
         "ds.param_dtype": "bf16",
         "ds.attn_implementation": cluster.attention,
         "ds.adam_offload": cluster.offload_optimizer,
-        "algo.advantage.estimator": ESTIMATORS[rl.algorithm],
+        "algo.advantage.estimator": ESTIMATORS[rl.algorithm] if rl.normalize_groups else "dr_grpo",
         "algo.advantage.is_correction_level": "token" if cluster.measure_mismatch else "off",
         "algo.kl.init_coef": str(rl.kl_coef),
         "algo.kl.use_loss": rl.algorithm == "grpo" and rl.kl_coef > 0,

@@ -25,8 +25,11 @@ OPENRLHF = "0.11.2"
 PATCHED = "_r1reward"
 
 
-class UpstreamError(ImportError):
-    """OpenRLHF is not the version this package was written for; the message says what differs."""
+class UpstreamError(ImportError, RuntimeError):
+    """OpenRLHF is not the version this package was written for; the message says what differs.
+
+    An ImportError, because it makes an import fail, and a RuntimeError, which a command shows as one line.
+    """
 
 
 def install() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from r1reward.cluster import hook, rewards
-from r1reward.cluster.events import read_back
+from r1reward.cluster.events import following, read_back
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.prepare import complete_export, prepare_start, write_prompts
 from r1reward.data.storage import read_pairs
@@ -112,10 +112,10 @@ def run(launch: Launch, *, address: str | None = None, ray_options: Mapping[str,
     OpenRLHF may end well after a fault, so logs and weights are checked. Raises what it raises, ValueError
     for logs that lack our metrics and FileNotFoundError without weights.
     """
+    os.environ |= launch.environment
+    hook.install()  # first: it says what is not installed
     import ray  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    os.environ |= launch.environment
-    hook.install()
     workers = {
         "worker_process_setup_hook": f"{hook.__name__}.{hook.install.__name__}",
         "env_vars": {**launch.environment, **_judge_key(launch)},
@@ -129,14 +129,15 @@ def run(launch: Launch, *, address: str | None = None, ray_options: Mapping[str,
         runtime_env=workers,
         **(ray_options or {}),
     )
-    before = sys.argv
+    before, board, record = sys.argv, launch.out / "tensorboard", launch.out / "metrics.jsonl"
     try:
         sys.argv = [MODULE, *launch.flags]
-        runpy.run_module(MODULE, run_name="__main__")
+        with following(board, record):
+            runpy.run_module(MODULE, run_name="__main__")
     finally:
         sys.argv = before
         ray.shutdown()
-    rows = read_back(launch.out / "tensorboard", launch.out / "metrics.jsonl")
+    rows = read_back(board, record)
     if failed := sum(row["reward_failed"] for row in rows):
         _LOG.warning("%d answers could not be scored and had reward 0: see the logs of Ray", failed)
     return complete_export(launch.out / "model", launch.out / "start")

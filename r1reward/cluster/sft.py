@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
+from r1reward.data.cold_start import require_examples
 from r1reward.files import read_json, write_json
 from r1reward.settings import Profile
 from r1reward.train.sft import train_sft
@@ -23,8 +25,9 @@ def command(profile: Profile, *, start: str | Path, examples: Path, out: Path, s
     """Write `out/launch.json` and return the command that one machine runs.
 
     On several machines each runs it, with the address of the first in MASTER_ADDR and its own number in
-    NODE_RANK.
+    NODE_RANK. Raises FileNotFoundError and ValueError for examples that nothing can be learnt from.
     """
+    require_examples(examples)
     known = {
         "start": str(start),
         "examples": str(examples.resolve()),
@@ -44,7 +47,9 @@ def command(profile: Profile, *, start: str | Path, examples: Path, out: Path, s
 
 
 def launch(words: Sequence[str]) -> None:
-    """Run a command of `command`; raises RuntimeError where it fails."""
+    """Run a command of `command`; raises RuntimeError where it fails, or DeepSpeed is not installed."""
+    if not find_spec("deepspeed"):
+        raise RuntimeError('DeepSpeed is not installed: pip install -e ".[openrlhf]" in the checkout')
     status = subprocess.run(words, check=False).returncode
     if status:
         raise RuntimeError(f"the processes ended with status {status}: see their output above")

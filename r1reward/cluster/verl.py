@@ -31,14 +31,23 @@ def stable_reinforce_loss(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of `algo` on (B, T) tensors, reduced and logged as verl wants it."""
+    """The loss of `algo` on (B, T) tensors, reduced and logged as verl wants it.
+
+    The clipping range is `clip_ratio_low` and `clip_ratio_high` of the actor, or `clip_ratio` where one of
+    them is not set, as in verl's own losses.
+    """
+    low, high = (
+        config.clip_ratio if side is None else side
+        for side in (config.clip_ratio_low, config.clip_ratio_high)
+    )
     output = policy_loss(
         NAME,
         log_prob,
         old_log_probs=old_log_prob,
         advantages=advantages,
         mask=response_mask,
-        clip_eps=config.clip_ratio,
+        clip_eps=low,
+        clip_eps_high=high,
     )
     weights = 1.0 if rollout_is_weights is None else rollout_is_weights
     loss = agg_loss(

@@ -1,8 +1,13 @@
 """What a launch writes: prompts, flags, start, and what it reads back."""
 
 import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -10,14 +15,17 @@ from torch.utils.tensorboard import SummaryWriter
 
 from r1reward.cli import main
 from r1reward.cluster import events
+from r1reward.cluster import launch as launching
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.launch import prepare
 from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row
 from r1reward.config import load_profile
+from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.storage import write_pairs
 from r1reward.engines.base import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
+from r1reward.files import read_jsonl
 from r1reward.judge.reward_model import judge_request
 from r1reward.settings import ModelSettings, Profile
 from r1reward.types import PreferencePair
@@ -189,6 +197,53 @@ def test_logs_without_our_metrics_are_refused(tmp_path: Path) -> None:
         events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
 
 
+def test_steps_are_written_while_the_run_trains(tmp_path: Path) -> None:
+    """A step that is not logged whole yet waits; what cannot be written is no reason to end a run."""
+    folder, record, written = tmp_path / "b", tmp_path / "metrics.jsonl", threading.Event()
+    assert events.write_finished(folder, record) == 0 and not record.exists()
+    board(folder / "first", range(1, 3))
+    board(folder / "second", range(3, 4), filtered_positive=None)
+
+    def note(*given: Path) -> int:
+        if written.is_set():
+            return count
+        written.set()
+        raise OSError("no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        count = events.write_finished(folder, record)
+        patch.setattr(events, "write_finished", note)
+        with events.following(folder, record, seconds=0):
+            assert written.wait(30)
+    assert count == 2 and [row["step"] for row in read_jsonl(record)] == [1, 2]
+    board(folder / "third", range(3, 4))
+    with events.following(folder, record, seconds=0):
+        while len(read_jsonl(record)) < 3:  # a poll is on its way
+            pass
+
+
+def test_a_run_follows_its_own_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[Path] = []
+
+    @contextmanager
+    def following(*places: Path) -> Iterator[None]:
+        followed.extend(places)
+        yield
+
+    def trained(*_: object, **__: object) -> None:
+        assert followed, "before the training, not after it"
+        raise InterruptedError
+
+    monkeypatch.setattr(launching, "following", following)
+    monkeypatch.setattr(launching.hook, "install", lambda: None)
+    monkeypatch.setattr(launching.runpy, "run_module", trained)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **_: None, shutdown=lambda: None))
+    environment = {launching.rewards.PROFILE_VARIABLE: small().model_dump_json()}
+    with pytest.raises(InterruptedError):
+        launching.run(launching.Launch(tmp_path, [], environment))
+    assert followed == [tmp_path / "tensorboard", tmp_path / "metrics.jsonl"]
+
+
 def test_the_command_shows_what_would_run(
     pairs: list[PreferencePair], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,5 +261,8 @@ def test_the_command_shows_what_would_run(
     ]
     assert main(["launch", "rl", *common]) == 0
     assert "--algo.advantage.estimator reinforce" in capsys.readouterr().out
+    assert main(["launch", "sft", *common]) == 2, "pairs without an answer teach nothing"
+    assert f"{file}, row 1: field 'completion' is missing" in capsys.readouterr().err
+    write_sft(file, [SFTExample(pairs[0], "<think>t</think><answer>1</answer>")])
     assert main(["launch", "sft", *common]) == 0
     assert "--nproc-per-node=4 -m r1reward.cluster.sft" in capsys.readouterr().out

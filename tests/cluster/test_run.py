@@ -105,7 +105,10 @@ def trained(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             break
     said = finish(first)
     assert first.returncode != 0, said[-3000:]
-    assert not (out / "metrics.jsonl").exists()
+    steps = (
+        [row["step"] for row in read_jsonl(out / "metrics.jsonl")] if (out / "metrics.jsonl").exists() else []
+    )
+    assert steps == list(range(1, len(steps) + 1)), "what was written while it trained"
     second = launch(start, out, out / "second")
     said = finish(second)
     assert second.returncode == 0, said[-5000:]
