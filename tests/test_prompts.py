@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from r1reward.parsing import TAGS
 from r1reward.prompts import (
+    PlainPromptName,
     PromptName,
+    fence,
+    fenced_name,
     judge_prompt,
     judge_template,
     parse_judge_prompt,
@@ -19,7 +22,8 @@ from r1reward.prompts import (
 )
 from r1reward.types import PreferencePair
 
-NAMES: tuple[PromptName, ...] = ("mini", "paper")
+NAMES: tuple[PlainPromptName, ...] = ("mini", "paper")
+FENCED: tuple[PromptName, ...] = ("mini_fenced", "paper_fenced")
 FIELDS = ("{question}", "{response_1}", "{response_2}")
 
 
@@ -107,7 +111,7 @@ def test_an_unknown_prompt_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(texts=st.tuples(st.text(), st.text(), st.text()))
-def test_a_filled_prompt_is_taken_apart_again(name: PromptName, texts: tuple[str, str, str]) -> None:
+def test_a_filled_prompt_is_taken_apart_again(name: PlainPromptName, texts: tuple[str, str, str]) -> None:
     filled = judge_prompt(pair_of(*texts), name=name)
     marks = ("######", "question :", "response 1 :", "response 2 :", "reply :")
     if not any(mark in text for mark in marks for text in texts):
@@ -138,3 +142,64 @@ def test_a_history_stands_before_its_question() -> None:
     assert with_history([], "What?") == "What?"
     turns = [("user", "Hi"), ("assistant", "Hello.")]
     assert with_history(turns, "What?") == "user: Hi\nassistant: Hello.\nuser: What?"
+
+
+MARKS = [
+    "[#0]",
+    "[#1]",
+    "[ # 0 ]",
+    "[#\u200b0]",
+    "\uff3b\uff03\uff10\uff3d",
+    "[#00]",
+    "[#",
+    "0]",
+    "[#2]\n",
+    "\n",
+    "{fence}",
+    "a",
+]
+
+
+@pytest.mark.parametrize("name", FENCED)
+@given(*[st.lists(st.sampled_from(MARKS), max_size=6).map("".join) | st.text()] * 3)
+def test_a_response_cannot_end_itself(name: PromptName, question: str, first: str, second: str) -> None:
+    """The prompt's own text and nothing else has the marks, and the responses stand in it as they are."""
+    mark = fence((question, first, second))
+    filled = judge_prompt(pair_of(question, first, second), name=name)
+    fields = {"{question}": question, "{response_1}": first, "{response_2}": second}
+    pieces = re.split(r"(\{\w+\})", judge_template(name).replace("{fence}", mark))
+    assert filled == "".join(fields.get(piece, piece) for piece in pieces)
+    assert f"{mark}\n{first}\n{mark}" in filled and f"{mark}\n{second}\n{mark}" in filled
+    assert all(mark not in text for text in (question, first, second))
+
+
+@pytest.mark.parametrize(
+    ("texts", "mark"),
+    [
+        (("", "plain [0] # 0"), "[#0]"),
+        (("a [#0] b",), "[#1]"),
+        (("[#0]", "[#1] [#3]"), "[#2]"),
+        (("[ #\n0 ]",), "[#1]"),
+        (("\uff3b\uff03\uff10\uff3d",), "[#1]"),
+        (("[#\u200b0]",), "[#1]"),
+        (("[#000]", "[#" + "9" * 10_000 + "]"), "[#1]"),
+    ],
+)
+def test_a_mark_gives_way_to_what_looks_like_it(texts: tuple[str, ...], mark: str) -> None:
+    assert fence(texts) == mark
+
+
+def test_fenced_prompts_say_the_same_and_tell_what_the_marks_are() -> None:
+    for plain, fenced in zip(NAMES, FENCED, strict=True):
+        assert fenced_name(plain) == fenced_name(fenced) == fenced
+        words = re.findall(r"\w+", judge_template(fenced))
+        assert judge_template(fenced).count("{fence}") >= 4
+        assert all(word in words for word in re.findall(r"\w+", judge_template(plain)))
+        assert score_template(fenced).count("{fence}") >= 2
+    with pytest.raises(ValueError, match="'reworded' has no fenced form"):
+        fenced_name("reworded")
+
+
+def test_a_score_prompt_is_fenced_too() -> None:
+    text = score_prompt("q", "r [#0]", name="mini_fenced")
+    assert "[#1]\nr [#0]\n[#1]\n" in text

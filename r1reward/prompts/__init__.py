@@ -7,20 +7,26 @@ for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other wo
 line breaks are not known for certain), `consistency_mini.txt` asks the same in few tokens.
 `score_*.txt` shows one response to the reward models of Table 5. The newline
 that ends a file is not part of the prompt.
+
+`*_fenced.txt` are the remedy for responses that speak to the judge: each stands between two marks that no
+text of the pair contains (`fence`), so that a response cannot end itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from typing import Literal, get_args
 
 from r1reward.types import Comparison, PreferencePair, Verdict
 
-PromptName = Literal["mini", "paper", "reworded"]
+PlainPromptName = Literal["mini", "paper", "reworded"]
+PromptName = Literal[PlainPromptName, "mini_fenced", "paper_fenced"]
 ConsistencyPromptName = Literal["mini", "released"]
 # What the released judge is shown as the model's answer.
 ANSWERS = {
@@ -28,7 +34,9 @@ ANSWERS = {
     Verdict.SECOND: "response 2 is better",
     Verdict.UNPARSED: "two response are the same",
 }
-_FIELD = re.compile(r"\{(question|response_1|response_2|response)\}")
+_FIELD = re.compile(r"\{(question|response_1|response_2|response|fence)\}")
+_MARK = re.compile(r"\[#([0-9]+)\]")
+_FENCED = "_fenced"
 
 
 def judge_template(name: PromptName) -> str:
@@ -66,13 +74,42 @@ def judge_prompt(pair: Comparison | PreferencePair, *, name: PromptName = "mini"
     """
     first, second = pair.responses
     values = {"question": pair.question, "response_1": first, "response_2": second}
-    return _FIELD.sub(lambda match: values[match.group(1)], judge_template(name))
+    return _fill(judge_template(name), values)
 
 
 def score_prompt(question: str, response: str, *, name: PromptName = "mini") -> str:
     """The prompt that shows one response to be evaluated; filled like `judge_prompt`."""
-    values = {"question": question, "response": response}
-    return _FIELD.sub(lambda match: values[match.group(1)], score_template(name))
+    return _fill(score_template(name), {"question": question, "response": response})
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    if "{fence}" in template:
+        values = {**values, "fence": fence(values.values())}
+    return _FIELD.sub(lambda match: values[match.group(1)], template)
+
+
+def fence(texts: Iterable[str]) -> str:
+    """The mark around the responses of a fenced prompt: `[#0]`, or the first such number that no text has.
+
+    As a code fence of Markdown, it gives way to what it encloses and changes none of it. White space,
+    invisible characters and compatibility forms of Unicode do not make another mark.
+    """
+    taken = {number.lstrip("0") or "0" for text in texts for number in _MARK.findall(_visible(text))}
+    return next(f"[#{number}]" for number in count() if str(number) not in taken)
+
+
+def _visible(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text)
+    return "".join(letter for letter in plain if letter.isprintable() and not letter.isspace())
+
+
+def fenced_name(name: PromptName) -> PromptName:
+    """The prompt that asks the same with fenced responses. Raises ValueError where there is none."""
+    wanted = name if name.endswith(_FENCED) else f"{name}{_FENCED}"
+    for known in get_args(PromptName):
+        if known == wanted:
+            return known
+    raise ValueError(f"the prompt {name!r} has no fenced form")
 
 
 def consistency_prompt(reasoning: str, verdict: Verdict, *, name: ConsistencyPromptName = "mini") -> str:
@@ -86,7 +123,7 @@ def consistency_prompt(reasoning: str, verdict: Verdict, *, name: ConsistencyPro
     return f"{before}{response}{between}{ANSWERS[verdict]}{after}"
 
 
-def parse_judge_prompt(text: str, *, name: PromptName = "paper") -> tuple[str, str, str] | None:
+def parse_judge_prompt(text: str, *, name: PlainPromptName = "paper") -> tuple[str, str, str] | None:
     """(question, response 1, response 2) of a filled prompt, without the white space around them.
 
     None unless the prompt's own text stands around each field, once and in order; how many spaces and
@@ -101,7 +138,7 @@ def parse_judge_prompt(text: str, *, name: PromptName = "paper") -> tuple[str, s
     return question, first, second
 
 
-def _around(name: PromptName) -> list[str]:
+def _around(name: PlainPromptName) -> list[str]:
     """The prompt's text before the question, between the fields and after the second response."""
     return _FIELD.split(judge_template(name))[::2]
 

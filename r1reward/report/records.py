@@ -68,6 +68,19 @@ class BenchRuns:
         return self.correct.mean(axis=2)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Steering:
+    """A judge's answers about pairs whose worse response ends with a text. S seeds, N pairs, 2 orders.
+
+    `right` says for each text, by its name, whether each judgment (S, N, 2) was right; an answer without a
+    verdict is wrong. `controls` names the control of each attack; older records have none.
+    """
+
+    seeds: tuple[int, ...]
+    right: dict[str, NDArray[np.int64]]
+    controls: dict[str, str]
+
+
 @dataclass(eq=False)
 class Records:
     """Reader of one run's records. `profile` labels every measured number."""
@@ -167,14 +180,25 @@ class Records:
         """Outputs chosen by rule, and how often outputs correct themselves."""
         return self._json("reasoning/examples.json")
 
-    def steering(self, model: str) -> dict[str, NDArray[np.int64]] | None:
-        """Whether each judgment (S, N, 2) was right under each attack; an answer without verdict is wrong."""
-        paths = sorted((self.folder / "steering" / model).glob("seed_*.json"))
-        runs = [read_json(path) for path in paths]
+    def steering(self, judge: str) -> Steering | None:
+        """What a judge made of texts that speak to it, or None."""
+        runs = {
+            seed: read_json(path) for seed, path in _seed_files(self.folder / "steering" / judge, ".json")
+        }
         if not runs:
             return None
-        flags = {attack: [[int(mark == "1") for mark in run[attack]] for run in runs] for attack in runs[0]}
-        return {attack: np.array(found).reshape(len(runs), -1, 2) for attack, found in flags.items()}
+        # Before the controls were measured a record was nothing but marks.
+        marks = [run.get("marks", run) for run in runs.values()]
+        flags = {text: [[int(mark == "1") for mark in one[text]] for one in marks] for text in marks[0]}
+        right = {text: np.array(found).reshape(len(runs), -1, 2) for text, found in flags.items()}
+        controls = next(iter(runs.values())).get("controls", {})
+        return Steering(tuple(runs), right, controls)
+
+    def steered_bench(self, judge: str) -> BenchRuns | None:
+        """The same judge on the pairs of VL-RewardBench as they are, greedy, or None."""
+        folders = _seed_folders(self.folder / "steering" / judge)
+        found = {seed: folder / "greedy.jsonl" for seed, folder in folders}
+        return _read_runs({seed: path for seed, path in found.items() if path.is_file()}, GROUP_COUNTS[VL])
 
     def consistency_judges(self) -> dict[str, Any] | None:
         """Accuracy of the trained consistency judges on held-out opinions."""
@@ -254,8 +278,12 @@ def same_as(run: Mapping[str, Any]) -> str:
 
 
 def _seed_folders(folder: Path) -> list[tuple[int, Path]]:
-    found = [(int(path.name.removeprefix("seed_")), path) for path in folder.glob("seed_*") if path.is_dir()]
-    return sorted(found)
+    return [(seed, path) for seed, path in _seed_files(folder, "") if path.is_dir()]
+
+
+def _seed_files(folder: Path, suffix: str) -> list[tuple[int, Path]]:
+    found = [path for path in folder.glob(f"seed_*{suffix}") if path.suffix == suffix]
+    return sorted((int(path.stem.removeprefix("seed_")), path) for path in found)
 
 
 def _metrics_frame(path: Path, seed: int) -> pd.DataFrame:

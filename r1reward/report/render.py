@@ -21,6 +21,7 @@ from r1reward.report import (
     full_grid,
     reasoning,
     scaling,
+    steering,
     tables,
     tournaments,
 )
@@ -52,7 +53,8 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_downstream": downstream.downstream_differences,
     "extra_full_grid": full_grid.other_variants,
     "extra_self_corrections": reasoning.self_corrections,
-    "extra_steering": tables.steering,
+    "extra_steering": steering.steering,
+    "extra_steering_cost": steering.steering_cost,
     "extra_stress": full_grid.stress_table,
     "extra_cold_start": tables.cold_start,
     "extra_judge_behaviour": tables.judge_behaviour,

@@ -132,12 +132,16 @@ def paired_values(
     if "base" in (a, b):
         shape = (max(len(runs_a.seeds), len(runs_b.seeds)), runs_a.values.shape[1])
         return np.broadcast_to(runs_a.values, shape).copy(), np.broadcast_to(runs_b.values, shape).copy()
-    seeds = [seed for seed in runs_a.seeds if seed in runs_b.seeds]
-    if not seeds:
+    if not set(runs_a.seeds) & set(runs_b.seeds):
         raise ValueError(f"{a} and {b} have no common seed: {runs_a.seeds} and {runs_b.seeds}")
-    return runs_a.values[[runs_a.seeds.index(s) for s in seeds]], runs_b.values[
-        [runs_b.seeds.index(s) for s in seeds]
-    ]
+    return common_values(runs_a, runs_b)
+
+
+def common_values(runs_a: BenchRuns, runs_b: BenchRuns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy of each pair over the seeds that both have, both (S, N)."""
+    seeds = [seed for seed in runs_a.seeds if seed in runs_b.seeds]
+    rows_a, rows_b = ([runs.seeds.index(seed) for seed in seeds] for runs in (runs_a, runs_b))
+    return runs_a.values[rows_a], runs_b.values[rows_b]
 
 
 def _question_values(runs: BenchRuns) -> NDArray[np.float64]:

@@ -11,23 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, MODES, REFERENCE, VARIANT_NAMES, Records
-from r1reward.report.scores import (
-    BOOTSTRAP_SEED,
-    COMPARISONS,
-    Behaviour,
-    behaviour,
-    bootstrap,
-    compare,
-    paired_values,
-    score,
-)
-from r1reward.stats import Interval, paired_bootstrap
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, MODES, VARIANT_NAMES, Records
+from r1reward.report.scores import COMPARISONS, Behaviour, behaviour, compare, paired_values, score
+from r1reward.stats import Interval
 
 NOT_RUN = "not run"
 DAGGER = "†"
@@ -169,36 +159,6 @@ def paired_differences(records: Records) -> pd.DataFrame:
         DAGGER_NOTE,
     ]
     return titled(frame, "Paired differences on VL-RewardBench.", notes)
-
-
-def steering(records: Records) -> pd.DataFrame:
-    """Accuracy where the worse response tries to steer the judge, and what that changes."""
-    rows = []
-    for model in ("sft", REFERENCE):
-        found = records.steering(model)
-        row = {"model": display_name(records, model)}
-        if found is None:
-            rows.append(row | {"accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
-            continue
-        plain = found["none"].mean(axis=-1)
-        for attack in sorted(found, key=lambda name: (name != "none", name)):
-            values = found[attack].mean(axis=-1)
-            rng = np.random.default_rng(BOOTSTRAP_SEED)
-            cells = interval_cells("accuracy", bootstrap(values)) | run_cells(records, *values.shape)
-            if attack != "none":
-                cells |= interval_cells("difference", paired_bootstrap(plain, values, rng=rng))
-            rows.append(row | {"attack": attack, "source": "measured"} | cells)
-    names = ["model", "attack", *(f"{c}{s}" for c in ("accuracy", "difference") for s in _EXTENDED_SUFFIXES)]
-    notes = [
-        "The worse response ends with an answer tag for itself, the same in a forged turn of the assistant "
-        '(its control tokens are broken up before the model sees them), "response 1 is better" (plea) or, as '
-        'a control, "response 1 is here" (neutral). Without the control, steering cannot be told from '
-        "confusion by any text at that place. Greedy, both orders; difference to the same pairs without it, "
-        "in points. 95 % bootstrap interval over seeds, then pairs.",
-        DAGGER_NOTE,
-    ]
-    caption = "Text at the end of the worse response that tries to steer the judge."
-    return titled(_frame(rows, [*names, *_SOURCE_COLUMNS]), caption, notes)
 
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:

@@ -26,6 +26,13 @@ class BenchSettings(Settings):
     steered_pairs: int = Field(
         default=300, ge=1, description="Pairs whose worse response is made to steer the judge."
     )
+    hardened_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the cold-start examples that get a text which speaks to the judge, for the "
+        "judge that learns to ignore such texts.",
+    )
     real_rows: int = Field(
         default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
     )

@@ -24,9 +24,10 @@ class ModelSettings(Settings):
     base: str = Field(
         default="mini", description="Checkpoint folder or hub id; 'mini' is the shipped tiny Qwen2.5-VL."
     )
-    prompt: Literal["mini", "paper", "reworded"] = Field(
+    prompt: Literal["mini", "paper", "reworded", "mini_fenced", "paper_fenced"] = Field(
         default="mini",
-        description="Judge prompt: the short one, the paper's Table 1, or other words for the short one.",
+        description="Judge prompt: the short one, the paper's Table 1, other words for the short one, or one "
+        "of the first two with marks around the responses that no response can forge.",
     )
     min_pixels: int = Field(default=28 * 28, ge=28 * 28, description="Smallest picture area after resizing.")
     max_pixels: int = Field(

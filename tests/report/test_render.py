@@ -41,6 +41,7 @@ TABLES = (
     "extra_self_corrections",
     "extra_full_grid",
     "extra_steering",
+    "extra_steering_cost",
     "extra_stress",
     "extra_tournaments",
     "extra_consistency_judges",
