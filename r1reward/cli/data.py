@@ -45,7 +45,8 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", required=True, metavar="FORM", help=forms)
     command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
     command.add_argument("--out", type=Path, required=True, help="folder of the export")
-    command.add_argument("--prompt", choices=("paper", "mini"), default="paper", help="judge prompt (paper)")
+    prompts = ("paper", "mini", "paper_fenced", "mini_fenced")
+    command.add_argument("--prompt", choices=prompts, default="paper", help="judge prompt (paper)")
 
 
 def _profile(options: argparse.Namespace) -> Profile | None:

@@ -20,7 +20,7 @@ from r1reward.settings import Profile
 
 def style_of(profile: Profile) -> Style:
     """How multiple-choice questions are written out for the models of a profile."""
-    return "vlmevalkit" if profile.model.prompt == "paper" else "mini"
+    return "vlmevalkit" if profile.model.prompt.startswith("paper") else "mini"
 
 
 def evaluate_policy(

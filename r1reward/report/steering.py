@@ -59,7 +59,7 @@ def steering(records: Records) -> pd.DataFrame:
         DAGGER_NOTE,
     ]
     caption = "Text at the end of the worse response that tries to steer the judge."
-    frame = join_tables(pd.DataFrame(columns=["model", "attack"]), rows, intervals=_INTERVALS)
+    frame = join_tables(pd.DataFrame(columns=["model", "attack", *_INTERVALS]), rows, intervals=_INTERVALS)
     return titled(frame, caption, notes)
 
 
@@ -73,12 +73,12 @@ def steering_cost(records: Records) -> pd.DataFrame:
         }
         runs = records.steered_bench(judge)
         if plain is None or runs is None:
-            rows.append(row | {"difference": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
+            rows.append(row | {"accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
             continue
         before, after = common_values(plain, runs)
         cells = interval_cells("accuracy", bootstrap(after)) | {"source": "measured"}
         rows.append(row | cells | _against("", before, after) | run_cells(records, *after.shape))
-    columns = pd.DataFrame(columns=["model", "minus"])
+    columns = pd.DataFrame(columns=["model", "minus", "accuracy", "difference"])
     notes = ["All pairs as they are, both orders, greedy; points of overall accuracy.", DAGGER_NOTE]
     frame = join_tables(columns, rows, intervals=("accuracy", "difference"))
     return titled(frame, "What remedies against steering cost on VL-RewardBench.", notes)
