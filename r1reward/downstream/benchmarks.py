@@ -6,6 +6,7 @@ without the harness gets the same columns for all but the open questions, which 
 
 from __future__ import annotations
 
+import ast
 import csv
 import re
 import sys
@@ -17,10 +18,13 @@ from typing import Protocol
 from r1reward.data.sources.base import RefusedRow
 from r1reward.data.sources.pictures import Pictures
 from r1reward.downstream.questions import LETTERS, Question, Style, with_options
+from r1reward.downstream.readers import read_first_letter, read_option, read_yes_or_no
 
 # What stands for the picture of another row is its index, which is shorter than any picture.
 SHORTEST_PICTURE = 64
 ROTATIONS = 1_000_000
+# The field of MME-RealWorld-Lite that holds all options.
+LISTED = "multi-choice options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,10 @@ def read_rows(path: Path, *, style: Style, cache: Path) -> Iterator[Row]:
             if found is None:
                 raise RefusedRow(origin, "no picture", f"image {image!r} is no row before this one")
             values = {name: value or "" for name, value in fields.items() if name}
-            options = _options(values)
+            try:
+                options = _options(values)
+            except ValueError as error:
+                raise RefusedRow(origin, str(error)) from error
             if options and not values.get("answer"):
                 raise RefusedRow(origin, "field 'answer' is missing")
             question = Question(
@@ -98,58 +105,25 @@ def read_rows(path: Path, *, style: Style, cache: Path) -> Iterator[Row]:
 
 def _options(fields: Mapping[str, str]) -> dict[str, str]:
     """The options by letter: a column each, or one list of "(A) text" in the file of MME-RealWorld-Lite."""
-    listed = fields.get("multi-choice options")
+    listed = fields.get(LISTED)
     if not listed:
         return {letter: fields[letter] for letter in LETTERS if fields.get(letter)}
-    found = re.findall(r"""['"]\(([A-E])\) ?(.*?)['"](?=, ['"]\(|\]$)""", listed.strip(), re.DOTALL)
-    if not found:
-        raise ValueError(f"multi-choice options {listed!r:.80} are no list of '(A) …'")
-    return dict(found)
+    try:
+        found = [
+            re.fullmatch(r"\(([A-E])\) ?(.*)", one, re.DOTALL) for one in ast.literal_eval(listed.strip())
+        ]
+        return {one[1]: one[2] for one in found}  # type: ignore[index]
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{LISTED} {listed!r:.80} are no list of '(A) …'") from error
 
 
 def _text(fields: Mapping[str, str], options: Mapping[str, str], style: Style) -> str:
-    hint = f"Hint: {fields['hint']}\n" if fields.get("hint") else ""
     if not options:
-        return hint + fields["question"]
+        return fields["question"]
+    if style == "vlmevalkit" and fields.get(LISTED):
+        return with_options(fields["question"], options, style="mme_realworld")
+    hint = f"Hint: {fields['hint']}\n" if fields.get("hint") else ""
     return hint + with_options(fields["question"], options, style=style)
-
-
-def read_yes_or_no(text: str) -> str:
-    """ "Yes" or "No" if exactly one of them is said, else "" (VLMEvalKit's `YOrN_Extraction`)."""
-    words = set(re.findall(r"\w+", text.lower()))
-    said = [word for word in ("yes", "no") if word in words]
-    return said[0].capitalize() if len(said) == 1 else ""
-
-
-def read_option(text: str, options: Mapping[str, str], *, style: Style = "vlmevalkit") -> str:
-    """The letter that an answer names, else that of the only option it repeats, else "".
-
-    As VLMEvalKit's `can_infer`: a letter counts among the last five words, a repeated option in an answer
-    that is not much longer than all options. Neither holds for the style "mini", whose answers are whole
-    sentences about one-word options.
-    """
-    words = re.sub(r"[.()\[\],:;!*#{}]", " ", text).split()
-    letters = [letter for letter in options if letter in words]
-    if len(letters) == 1 and (style == "mini" or words.index(letters[0]) > len(words) - 5):
-        return letters[0]
-    if style != "mini" and len(text) > 2 * sum(map(len, options.values())):
-        return ""
-    repeated = [letter for letter, option in options.items() if _repeats(text, option, style)]
-    return repeated[0] if len(repeated) == 1 else ""
-
-
-def _repeats(text: str, option: str, style: Style) -> bool:
-    if style == "mini":
-        return set(option.split()) <= set(text.split())
-    return option.lower() in text.lower()
-
-
-def read_first_letter(text: str, options: Mapping[str, str], *, style: Style = "vlmevalkit") -> str:
-    """The first capital letter A to E (MME-RealWorld's own script); in style "mini" a repeated option too."""
-    found = re.search(f"[{LETTERS}]", text)
-    if found:
-        return found[0]
-    return read_option(text, options, style=style) if style == "mini" else ""
 
 
 def _yes_or_no(row: Row, answer: str) -> float:

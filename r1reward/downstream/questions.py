@@ -15,13 +15,22 @@ from r1reward.types import Request
 
 LETTERS = "ABCDE"
 Style = Literal["mini", "vlmevalkit"]
-# How a multiple-choice question is written out, for the tiny model and as VLMEvalKit does: the whole, an
-# option, what stands between options.
-_LAYOUTS: dict[Style, tuple[str, str, str]] = {
+Layout = Literal[Style, "mme_realworld"]
+# How a multiple-choice question is written out, for the tiny model and as two classes of VLMEvalKit do, white
+# space included: the whole, an option, what stands between options.
+_LAYOUTS: dict[Layout, tuple[str, str, str]] = {
     "mini": ("{question} {options} .", "{letter} : {text}", " , "),
     "vlmevalkit": (
-        "Question: {question}\nOptions:\n{options}\nPlease select the correct answer from the options above.",
+        "Question: {question}\nOptions:\n{options}\n"
+        "Please select the correct answer from the options above. \n",
         "{letter}. {text}",
+        "\n",
+    ),
+    "mme_realworld": (
+        "{question} The choices are listed below:\n{options}\nSelect the best answer to the above "
+        "multiple-choice question based on the image. Respond with only the letter (A, B, C, D, or E) of the "
+        "correct option. \nThe best answer is:",
+        "({letter}) {text}",
         "\n",
     ),
 }
@@ -54,7 +63,7 @@ class Question:
         return Request(self.text, self.images, origin=self.label)
 
 
-def with_options(question: str, options: Mapping[str, str], *, style: Style) -> str:
+def with_options(question: str, options: Mapping[str, str], *, style: Layout) -> str:
     """A multiple-choice question in one text; `options` are the texts by letter."""
     whole, option, separator = _LAYOUTS[style]
     listed = [option.format(letter=letter, text=text) for letter, text in options.items()]

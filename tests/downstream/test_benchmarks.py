@@ -7,14 +7,9 @@ import sys
 import pytest
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
-from r1reward.downstream.benchmarks import (
-    BENCHMARKS,
-    read_first_letter,
-    read_option,
-    read_rows,
-    read_yes_or_no,
-)
+from r1reward.downstream.benchmarks import BENCHMARKS, read_rows
 from r1reward.downstream.evaluate import score_answers
+from r1reward.downstream.readers import read_first_letter, read_option
 from r1reward.downstream.scripted import ScriptedOpenJudge, claim_share, find_open_judge
 from r1reward.mini.world.downstream import write_downstream
 
@@ -84,17 +79,6 @@ def test_hallusion_groups_by_figure_and_by_question(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("yes , there is", "Yes"), ("No.", "No"), ("There is none", ""), ("yes and no", ""), ("", ""),
-        ("I know nothing", ""),
-    ],
-)  # fmt: skip
-def test_yes_or_no(text, said):
-    assert read_yes_or_no(text) == said
-
-
-@pytest.mark.parametrize(
     ("text", "letter"),
     [
         ("B", "B"),
@@ -112,27 +96,10 @@ def test_options(text, letter):
     assert read_option(text, {"A": "red", "B": "blue", "C": "dark green"}, style="mini") == letter
 
 
-@pytest.mark.parametrize(
-    ("text", "letter"),
-    [
-        ("B", "B"),
-        ("The correct answer is (B).", "B"),
-        ("A dog is to the left of the owner", ""),
-        ("blue", "B"),
-        ("It is blue.", "B"),
-        ("it is the blue one that I would choose among all of these things", ""),
-        ("A or B", ""),
-    ],
-)
-def test_options_are_read_strictly_as_the_harness_does(text, letter):
-    assert read_option(text, {"A": "red", "B": "blue", "C": "dark green"}) == letter
-
-
 def test_first_letter():
     options = {"A": "red", "B": "blue"}
     said = ("C", "the E", "it is blue", "x", "")
     assert [read_first_letter(text, options, style="mini") for text in said] == ["C", "E", "B", "", ""]
-    assert [read_first_letter(text, options) for text in said] == ["C", "E", "", "", ""]
 
 
 def test_a_row_may_point_to_the_picture_of_another(tmp_path, world):
@@ -148,13 +115,43 @@ def test_the_options_of_mme_realworld_stand_in_one_column(tmp_path, world):
     assert row.fields["multi-choice options"].startswith("['(A) ")
 
 
+def test_mme_realworld_is_asked_in_its_own_layout(tmp_path, world):
+    """VLMEvalKit's `MMERealWorld.build_prompt`, white space included."""
+    with (world / "MMStar.tsv").open() as stream:
+        image = next(csv.DictReader(stream, delimiter="\t"))["image"]
+    listed = ["(A) Bob's car", '(B) a "red" one', "(C) 3", "(D) none, ['(E)']", "(E) I cannot tell"]
+    path = tmp_path / "MME-RealWorld-Lite.tsv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t")
+        writer.writerow(["index", "image", "question", "multi-choice options", "answer", "hint"])
+        writer.writerow(["7", image, "Which car is it?", str(listed), "B", "no part of it"])
+    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path)
+    assert row.question.text == (
+        'Which car is it? The choices are listed below:\n(A) Bob\'s car\n(B) a "red" one\n(C) 3\n'
+        "(D) none, ['(E)']\n(E) I cannot tell\nSelect the best answer to the above multiple-choice question "
+        "based on the image. Respond with only the letter (A, B, C, D, or E) of the correct option. \n"
+        "The best answer is:"
+    )
+    assert row.options == dict(zip("ABCDE", [one[4:] for one in listed], strict=True))
+
+
+@pytest.mark.parametrize("listed", ["(A) one (B) two", "['one']", "[1]", "3", "__import__('os')", "[" * 9999])
+def test_options_that_are_no_list_of_letters_are_a_fault_of_the_row(tmp_path, listed):
+    path = tmp_path / "MME-RealWorld-Lite.tsv"
+    picture = base64.b64encode(b"x" * 99).decode()
+    path.write_text(f"index\timage\tquestion\tmulti-choice options\n1\t{picture}\twhat ?\t{listed}\n")
+    with pytest.raises(ValueError, match=r"MME-RealWorld-Lite.tsv, row 1"):
+        list(read_rows(path, style="mini", cache=tmp_path))
+
+
 def test_a_hint_is_part_of_the_question(tmp_path, world):
     with (world / "MMStar.tsv").open() as stream:
         image = next(csv.DictReader(stream, delimiter="\t"))["image"]
     path = tmp_path / "MMStar.tsv"
     path.write_text(f"index\timage\tquestion\thint\tA\tB\tanswer\n1\t{image}\twhich ?\tlook\tx\ty\tA\n")
     (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path)
-    assert row.question.text.startswith("Hint: look\nQuestion: which ?\nOptions:\nA. x\nB. y\n")
+    end = "Please select the correct answer from the options above. \n"
+    assert row.question.text == f"Hint: look\nQuestion: which ?\nOptions:\nA. x\nB. y\n{end}"
     path.write_text(path.read_text().replace("\ty\tA\n", "\ty\t\n"))
     with pytest.raises(ValueError, match=r"row 1.*'answer' is missing"):
         list(read_rows(path, style="vlmevalkit", cache=tmp_path))
