@@ -1,8 +1,8 @@
 """What an answer to a benchmark question says, read as the benchmarks' own scorers read it.
 
 Multiple choice and yes or no follow VLMEvalKit at commit e8e78f0 (`can_infer`, `YOrN_Extraction`),
-MME-RealWorld its class there (`extract_characters_regex`), oddities included: a score is the official one only
-with them. The style "mini" is another: its answers are whole sentences about one-word options. An answer that
+MME-RealWorld its class there (`extract_characters_regex`), oddities included: a score is the official one
+only with them. The style "mini" is another: its answers are whole sentences about one-word options. An answer that
 names nothing, or that is a refusal, is "".
 """
 
@@ -42,7 +42,7 @@ _FULL_STOP = re.compile(r"(?<!\d)\.(?!\d)")
 
 
 def read_yes_or_no(text: str) -> str:
-    """ "Yes" or "No" if exactly one of them is a word of the answer; asterisks and colons are parts of words."""
+    """ "Yes" or "No" if exactly one is a word of the answer; asterisks and colons are parts of words."""
     words = _without_punctuation(text.lower()).split()
     said = [word for word in ("yes", "no") if word in words]
     return said[0].capitalize() if len(said) == 1 else ""
