@@ -2,8 +2,8 @@
 
 Multiple choice and yes or no follow VLMEvalKit at commit e8e78f0 (`can_infer`, `YOrN_Extraction`),
 MME-RealWorld its class there (`extract_characters_regex`), oddities included: a score is the official one
-only with them. The style "mini" is another: its answers are whole sentences about one-word options. An answer that
-names nothing, or that is a refusal, is "".
+only with them. The style "mini" is another: its answers are whole sentences about one-word options. An
+answer that names nothing, or that is a refusal, is "".
 """
 
 from __future__ import annotations
