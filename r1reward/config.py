@@ -126,7 +126,7 @@ def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, 
     key = ".".join(location)
     origin = _origin(layers, location)
     if fault["type"] != "extra_forbidden":
-        return f"{origin}: {key}: {fault['msg']} (got {_short(fault.get('input'))})"
+        return f"{origin}: {key}: {fault['msg']}{_shown(location, fault.get('input'))}"
     fields = Profile.model_fields
     for part in location[:-1]:
         fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
@@ -135,9 +135,12 @@ def _explain(fault: Mapping[str, Any], layers: Sequence[tuple[str, Mapping[str, 
     return f"{origin}: unknown key {key}; {advice}"
 
 
-def _short(value: object, limit: int = 100) -> str:
+def _shown(location: Sequence[str], value: object, limit: int = 100) -> str:
+    """The start of a value that is refused, unless a key may stand in it."""
     text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    if location[-1:] in (["base_url"], ["key_variable"]) or "://" in text:
+        return ""
+    return f" (got {text if len(text) <= limit else text[:limit] + '...'})"
 
 
 def _origin(layers: Sequence[tuple[str, Mapping[str, Any]]], location: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from r1reward.engines.base import EngineError, Progress, Sampling
 from r1reward.pictures import Budget
 from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.messages import user_turn
+from r1reward.servers.parameters import chat_body
 from r1reward.servers.replies import Reply
 from r1reward.settings import ConnectionSettings
 from r1reward.types import Completion, Request
@@ -24,7 +25,8 @@ class OpenAIEngine:
     """Asks a server for each answer; frames of a video are sent as pictures in order of time.
 
     Servers do not say which tokens an answer has, so all ids are -1. How far answers repeat at the same
-    seed is up to the server.
+    seed is up to the server. Sampling is that of the request alone: what a checkpoint's
+    generation_config.json says is switched off where the server lets it.
 
     Args:
         settings: the server and the model's name there.
@@ -79,27 +81,26 @@ class OpenAIEngine:
         return user_turn(request.text, pictures, origin=request.origin, budget=self._budget)
 
     def _answer(self, request: Request, sampling: Sampling, index: int, sample: int) -> Completion:
-        body = {
-            "model": self.settings.model,
-            "messages": self._turn(request),
-            "temperature": sampling.temperature,
-            "max_tokens": sampling.max_new_tokens,
-            "seed": int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0] >> 1),
-            "logprobs": True,
-        }
+        body = chat_body(
+            self.settings.model,
+            self._turn(request),
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_new_tokens,
+            seed=int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0] >> 1),
+            log_probs=True,
+        )
         outcome = self._client.ask(body, about={"origin": request.origin, "sample": sample})
         if isinstance(outcome, Reply):
-            return _completion(outcome)
+            return _completion(outcome, sampling.max_new_tokens)
         if outcome.fatal:
             raise ServerError(self._client.advice(outcome))
-        name = request.origin or repr(request.text[:60])
-        what = f"{name}: {outcome.kind}: {outcome.detail[:300]!r}"
+        what = f"{request.origin or repr(request.text[:60])}: {outcome.message}"
         if outcome.retry:
             raise ServerError(f"{self.settings.base_url} did not answer {what}")
         raise EngineError(f"{self.settings.base_url} refuses {what}")
 
 
-def _completion(reply: Reply) -> Completion:
-    count = len(reply.tokens) or reply.completion_tokens or 0
+def _completion(reply: Reply, most_tokens: int) -> Completion:
+    count = len(reply.tokens) or min(reply.completion_tokens or 0, most_tokens)
     reason = "length" if reply.cut else "stop"
     return Completion(reply.text, (UNKNOWN_TOKEN,) * count, reply.log_probs, reason, reply.tokens)

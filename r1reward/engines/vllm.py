@@ -24,6 +24,7 @@ from r1reward.engines.inputs import (
 from r1reward.engines.loading import load_processor, model_folder
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.engines.outputs import read_completion
+from r1reward.servers.parameters import NEUTRAL
 from r1reward.settings import EngineSettings, ModelSettings
 from r1reward.types import Completion, Request
 
@@ -88,6 +89,7 @@ class VLLMEngine:
                 logprobs=0,
                 logit_bias=self._bias,
                 skip_special_tokens=False,
+                **NEUTRAL,
             )
             for index in range(len(requests))
             for sample in range(sampling.samples)

@@ -22,6 +22,7 @@ from r1reward.files import append_jsonl, read_jsonl
 from r1reward.judge.consistency import read_opinion
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt
 from r1reward.servers.client import ServerClient, ServerError
+from r1reward.servers.parameters import chat_body
 from r1reward.servers.replies import Fault, Reply
 from r1reward.settings import ServerSettings
 from r1reward.types import Verdict
@@ -137,17 +138,18 @@ class ServerConsistencyJudge:
     def _ask(self, key: str, question: str, max_retries: int | None = None) -> None:
         """Ask one question. Its answer is kept under its own key, whatever else comes back meanwhile."""
         settings = self.settings
-        body = {
-            "model": settings.model,
-            "messages": [{"role": "user", "content": question}],
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
-            **({} if settings.seed is None else {"seed": settings.seed}),
-        }
+        body = chat_body(
+            settings.model,
+            [{"role": "user", "content": question}],
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            seed=settings.seed,
+        )
         outcome = self._client.ask(body, about={"key": key}, max_retries=max_retries)
         with self._lock:
             if isinstance(outcome, Reply):
-                self._keep(key, outcome.text)
+                # Figures in the judge's own reasoning are no opinion.
+                self._keep(key, outcome.content.rpartition("</think>")[2])
             elif outcome.retry or outcome.fatal:
                 self._count_failure(outcome)
 
@@ -169,11 +171,10 @@ class ServerConsistencyJudge:
         self._failed_in_a_row += 1
         if self._failed_in_a_row == MAX_FAILED_IN_A_ROW:
             self._counts["outages"] += 1
-            said = f"{fault.kind}: {fault.detail[:300]!r}"
             _LOG.warning(
                 "%d questions in a row had no answer from the judge at %s, the last with %s; consistency is "
                 "unknown and pays nothing until it answers again",
-                MAX_FAILED_IN_A_ROW, self.settings.base_url, said,
+                MAX_FAILED_IN_A_ROW, self.settings.base_url, fault.message,
             )  # fmt: skip
         if self._is_out():
             self._client.stop()

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
+from uuid import uuid4
 
+from r1reward.servers.masking import KeyMask
+from r1reward.servers.parameters import AcceptedParameters
 from r1reward.servers.replies import MAX_BODY_BYTES, Fault, Reply, read_error, read_reply, waiting_time
 from r1reward.servers.request_log import RequestLog
 from r1reward.settings import ConnectionSettings
 
 STOPPED = Fault("stopped", "no further request was made", retry=False)
+NO_KEY = "no-key"
+_NAME_HEADER = "x-request-id"
 
 
 class ServerError(RuntimeError):
@@ -24,6 +31,11 @@ class ServerError(RuntimeError):
 
 class ServerClient:
     """Asks a server through the `openai` client (extra `api`); safe for threads.
+
+    The client's own repetitions are off: they are neither counted nor logged, they do not end with `stop`,
+    and a whole answer that cannot be read is no fault to them. A request that is refused for one of its
+    parameters is asked again without it (`AcceptedParameters`). Each has a connection of its own, so
+    that no late or second answer is ever taken for that of the next one.
 
     Args:
         settings: the server, and how long and how often it is asked.
@@ -50,13 +62,20 @@ class ServerClient:
         self.settings = settings
         self.log = RequestLog(log)
         self._section = section
-        self._key = read_key(settings, section)
+        key = read_key(settings, section)
+        self._mask = KeyMask(key) if key != NO_KEY else None
         self._library = _import_openai()
         self._transport_errors = _transport_errors(self._library)
-        # The client's own retries are off: one rule counts and logs every request.
         self._client = self._library.OpenAI(
-            api_key=self._key, base_url=settings.base_url, timeout=settings.timeout_seconds, max_retries=0
+            api_key=key,
+            base_url=settings.base_url,
+            timeout=settings.timeout_seconds,
+            max_retries=0,
+            default_headers={"connection": "close"},
+            http_client=self._library.DefaultHttpxClient(event_hooks={"response": [self._take_error]}),
         )
+        self._parameters = AcceptedParameters(settings.refused, server=settings.base_url)
+        self._prefix, self._numbers = f"r1reward-{uuid4().hex[:12]}", count()
         self._stopped = Event()
         self._sleep = sleep or self._stopped.wait
         self._clock, self._rng = clock, random.Random(seed)
@@ -70,15 +89,23 @@ class ServerClient:
         that of the settings unless given. After `stop` it returns STOPPED.
         """
         most = self.settings.max_retries if max_retries is None else max_retries
-        for retries in range(most + 1):
-            if self._stopped.is_set():
-                break
-            outcome = self._ask_once(body)
-            last = isinstance(outcome, Fault) and (not outcome.retry or retries == most)
+        retries, without, refusal = 0, set[str](), None
+        while not self._stopped.is_set():
+            sent = self._parameters.fit(body, without)
+            outcome = self._ask_once(sent)
+            blamed = self._parameters.blamed(outcome, sent) if isinstance(outcome, Fault) else set()
+            last = isinstance(outcome, Fault) and not blamed and (not outcome.retry or retries == most)
             self.log.add(outcome, about=about, retries=retries, last=last)
-            if isinstance(outcome, Reply) or last:
+            if isinstance(outcome, Reply):
+                self._parameters.learn(without, refusal)
                 return outcome
+            if last:
+                return outcome
+            if blamed:
+                without, refusal = without | blamed, outcome
+                continue
             self._sleep(waiting_time(outcome, retries, self._rng))
+            retries += 1
         return STOPPED
 
     def stop(self) -> None:
@@ -90,47 +117,84 @@ class ServerClient:
         self._stopped.clear()
 
     def record(self) -> dict[str, Any]:
-        """Address, requests, faults by kind, tokens and dollars, earlier processes included."""
+        """Address, requests, faults by kind, tokens and dollars, earlier processes included.
+
+        `left_out` names what is not sent because the server does not take it.
+        """
         prices = self.settings.model_dump(include={"price_input", "price_output"})
-        return {"base_url": self.settings.base_url, **self.log.record(**prices)}
+        left_out = {"left_out": self._parameters.left_out()}
+        return {"base_url": self.settings.base_url, **left_out, **self.log.record(**prices)}
 
     def advice(self, fault: Fault) -> str:
         """What to do about a fault after which no request can succeed (`Fault.fatal`)."""
         settings, section = self.settings, self._section
         where = f"{settings.base_url} ({fault.kind.replace('_', ' ').upper()})"
+        said = f"; it says {fault.said[:300]!r}" if fault.said else ""
         if fault.kind == "http_404":
-            return f"there is no model {settings.model!r} at {where}: see {section}.model and .base_url"
-        if fault.kind in ("http_401", "http_403"):
+            return f"there is no model {settings.model!r} at {where}: see {section}.model and .base_url{said}"
+        if fault.about_key:
             variable = settings.key_variable or f"named by {section}.key_variable"
-            return (
-                f"{where} refuses the key: set the variable {variable} to one that may use {settings.model}"
-            )
-        return f"the account at {where} has no credit left"
+            may = f"set the variable {variable} to one that may use {settings.model}"
+            return f"{where} refuses the key: {may}{said}"
+        if fault.kind == "http_403":
+            return f"{where} does not allow this{said}"
+        return f"the account at {where} has no credit left{said}"
 
     def _ask_once(self, body: Mapping[str, Any]) -> Reply | Fault:
         """One request. The body is read piece by piece, so that its size and time are bounded."""
         create = self._client.chat.completions.with_streaming_response.create
-        started = self._clock()
-        received = b""
+        name = f"{self._prefix}-{next(self._numbers)}"
+        # What the client does not know by name, other servers may.
+        rest = {key: value for key, value in body.items() if key not in ("model", "messages")}
+        asked = {"model": body["model"], "messages": body["messages"], "extra_body": rest}
         try:
-            with create(**body) as response:
-                for piece in response.iter_bytes():
-                    received += piece
-                    if len(received) > MAX_BODY_BYTES:
-                        break
-                    if self._clock() - started > self.settings.timeout_seconds:
-                        return Fault("timeout", "the answer came too slowly")
-        except self._library.APIStatusError as error:
-            content = self._without_key(error.response.content)
-            return read_error(error.status_code, error.response.headers, content, now=self._clock())
+            with create(**asked, extra_headers={_NAME_HEADER: name}) as response:
+                received = self._receive(response)
+                answered = response.headers.get(_NAME_HEADER, "")
+        except self._library.OpenAIError as error:
+            # Version 2 wraps what a hook raises.
+            for cause in (error, error.__cause__):
+                if fault := getattr(cause, "fault", None):
+                    return fault
+            return _transport_fault(error)
         except self._transport_errors as error:
-            kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
-            return Fault(kind, type(error).__name__)
-        return read_reply(self._without_key(received))
+            return _transport_fault(error)
+        if isinstance(received, Fault):
+            return received
+        reply = read_reply(self._mask.in_answer(received) if self._mask else received)
+        if isinstance(reply, Reply) and self._is_anothers(name, answered, reply.name):
+            return Fault("stray_answer", "the answer to another request")
+        return reply
 
-    def _without_key(self, body: bytes) -> bytes:
-        """A server may repeat the key in what it says about it."""
-        return body.replace(self._key.encode(), b"***")
+    def _receive(self, response: Any) -> bytes | Fault:
+        started, received = self._clock(), bytearray()
+        for piece in response.iter_bytes():
+            received += piece
+            if len(received) > MAX_BODY_BYTES:
+                break
+            if self._clock() - started > self.settings.timeout_seconds:
+                return Fault("timeout", "the answer came too slowly")
+        return bytes(received)
+
+    def _take_error(self, response: Any) -> None:
+        """Read a response with an error status within the same bounds; the client itself has none there."""
+        if response.is_success or response.has_redirect_location:
+            return
+        received = self._receive(response)
+        if isinstance(received, bytes):
+            body = self._mask.in_error(received) if self._mask else received
+            received = read_error(response.status_code, response.headers, body, now=self._clock())
+        self._raise_fault(received)
+
+    def _raise_fault(self, fault: Fault) -> NoReturn:
+        error = self._library.OpenAIError(fault.kind)
+        error.fault = fault
+        raise error
+
+    def _is_anothers(self, name: str, *given: str) -> bool:
+        """Whether a server that repeats the names of requests names another one of ours."""
+        found = {part for text in given for part in re.findall(rf"{self._prefix}-\d+", text)}
+        return bool(found) and name not in found
 
 
 def read_key(settings: ConnectionSettings, section: str) -> str:
@@ -139,7 +203,7 @@ def read_key(settings: ConnectionSettings, section: str) -> str:
     Servers without keys need an empty `key_variable`; the client insists on some key all the same.
     """
     if not settings.key_variable:
-        return "no-key"
+        return NO_KEY
     key = os.environ.get(settings.key_variable, "").strip()
     if not key:
         raise ServerError(
@@ -162,5 +226,13 @@ def _import_openai() -> Any:
 def _transport_errors(library: Any) -> tuple[type[Exception], ...]:
     """What a broken or slow connection raises. While a body is read it comes from below the client, from
     httpx or, since openai 3, httpx2."""
-    below = [sys.modules[name].RequestError for name in ("httpx", "httpx2") if name in sys.modules]
-    return (library.APIConnectionError, OSError, *below)
+    below = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    kinds = [
+        kind for module in below for kind in (module.RequestError, module.InvalidURL, module.StreamError)
+    ]
+    return (library.APIConnectionError, OSError, *kinds)
+
+
+def _transport_fault(error: Exception) -> Fault:
+    kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
+    return Fault(kind, type(error).__name__)

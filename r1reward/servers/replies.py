@@ -8,36 +8,54 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 MAX_BODY_BYTES = 1 << 22  # an answer of 30,000 tokens with log-probabilities has about as many
+MAX_TOKENS = 10**7
 KEPT_CHARACTERS = 2000
 RETRIED_STATUS = (408, 409, 429)
-FATAL_STATUS = (401, 403, 404)
 FIRST_WAIT, MAX_WAIT, MAX_ASKED_WAIT = 1.0, 60.0, 120.0  # seconds
+_CUT = ("length", "max_tokens")
+_ROUNDING = 1e-3
+_OF_THE_KEY = re.compile(
+    r"\bkeys?\b|api[-_ ]?key|credential|authenticat|authori[sz]|\btoken\b|permission|access", re.IGNORECASE
+)
+_OF_THE_TEXT = re.compile(r"moderat|flagged|content|policy|safety|harmful", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A whole answer. A refusal is an answer, too. Tokens are None where the server does not say.
 
-    `tokens` are the answer's with their `log_probs`, where they were asked for and given.
+    `content` is the message, `reasoning` what a server with a reasoning parser took out of it; `cut` says
+    that the limit of tokens ended it. `tokens` are the answer's with their `log_probs` (finite, at most
+    0), where they were asked for and given. `name` is the server's for this answer.
     """
 
-    text: str
+    content: str
     prompt_tokens: int | None
     completion_tokens: int | None
     cut: bool = False
     tokens: tuple[str, ...] = ()
     log_probs: tuple[float, ...] = ()
+    reasoning: str = ""
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """The answer as the model wrote it: reasoning that was taken out stands in its tags again."""
+        if not self.reasoning or "<think>" in self.content:
+            return self.content
+        return f"<think>{self.reasoning}" + (f"</think>{self.content}" if self.content else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A request without an answer. `detail` is the start of what came back instead.
+    """A request without an answer. `detail` is the start of what came back instead, `said` its message.
 
     `retry` says whether the same request may succeed later, after `wait` seconds where the server names
     them; `fatal` that no request of this run can succeed.
@@ -48,6 +66,18 @@ class Fault:
     retry: bool = True
     wait: float | None = None
     fatal: bool = False
+    said: str = ""
+
+    @property
+    def message(self) -> str:
+        """Kind and the server's own words, on one line and without signs that a terminal obeys."""
+        words = (self.said or self.detail)[:300]
+        return f"{self.kind}: {words!r}" if words else self.kind
+
+    @property
+    def about_key(self) -> bool:
+        """Whether the key is refused, and not something else in the request."""
+        return self.kind == "http_401" or (self.kind == "http_403" and bool(_OF_THE_KEY.search(self.said)))
 
 
 def read_reply(body: bytes) -> Reply | Fault:
@@ -55,43 +85,53 @@ def read_reply(body: bytes) -> Reply | Fault:
     detail = excerpt(body)
     if len(body) > MAX_BODY_BYTES:
         return Fault("too_large", detail)
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+    value = _parse(body)
+    if value is None:
         return Fault("not_json", detail)
     match value:
-        case {"choices": [{"message": {"content": str(text)}}, *_]}:
+        case {"choices": [{"message": {**message}} as choice, *_]}:
             pass
-        case {"choices": [{"message": {"refusal": str(text)}}, *_]}:
-            pass
+        case {"choices": [_, *_]}:
+            return Fault("wrong_type", detail)
+        case {"error": {"code": int(status)}} if 400 <= status < 600:
+            return read_error(status, {}, body, now=0.0)
         case {"choices": []}:
             return Fault("no_choices", detail)
         case _:
-            return Fault("wrong_type", detail)
-    # Half of a surrogate pair is legal in JSON and cannot be written to a file.
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    choice = value["choices"][0]
+            return Fault("wrong_type", detail, said=_said(value))
+    found = _read_message(message, finished=isinstance(choice.get("finish_reason"), str))
+    if found is None:
+        return Fault("wrong_type", detail)
     tokens, log_probs = _log_probs(choice)
     return Reply(
-        text,
+        found[0],
         _tokens(value, "prompt_tokens"),
         _tokens(value, "completion_tokens"),
-        cut=choice.get("finish_reason") == "length",
+        cut=choice.get("finish_reason") in _CUT,
         tokens=tokens,
         log_probs=log_probs,
+        reasoning=found[1],
+        name=_text(value.get("id")),
     )
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Fault:
-    """The fault of a response with an error status; `now` is in seconds since 1970."""
-    out_of_credit = b"insufficient_quota" in body
+    """The fault of a response with an error status; `now` is in seconds since 1970.
+
+    A 403 that speaks of the text that was sent refuses this request; any other refuses all.
+    """
+    value = _parse(body)
+    said = excerpt(body) if value is None else _said(value)
+    out_of_credit = status == 402 or b"insufficient_quota" in body
     retry = (status in RETRIED_STATUS or status >= 500) and not out_of_credit
+    of_the_text = _OF_THE_TEXT.search(said) and not _OF_THE_KEY.search(said)
     return Fault(
         f"http_{status}",
         excerpt(body),
         retry=retry,
         wait=_asked_wait(headers, now) if retry else None,
-        fatal=status in FATAL_STATUS or out_of_credit,
+        fatal=status in (401, 404) or (status == 403 and not of_the_text) or out_of_credit,
+        said=said[:KEPT_CHARACTERS],
     )
 
 
@@ -101,7 +141,7 @@ def waiting_time(fault: Fault, retries: int, rng: random.Random) -> float:
     The server's own wish is a lower limit up to 120 seconds. Without the spread all threads that were
     refused together would come back together.
     """
-    spread = min(FIRST_WAIT * 2.0**retries, MAX_WAIT) / 2
+    spread = min(FIRST_WAIT * 2.0 ** min(retries, 60), MAX_WAIT) / 2
     least = spread if fault.wait is None else min(fault.wait, MAX_ASKED_WAIT)
     return least + spread * rng.random()
 
@@ -109,6 +149,81 @@ def waiting_time(fault: Fault, retries: int, rng: random.Random) -> float:
 def excerpt(body: bytes) -> str:
     """The start of a body as text."""
     return body[:KEPT_CHARACTERS].decode("utf-8", "replace")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said(value: Any) -> str:
+    """The message in an error's body, and the parameters it names; never what it repeats of the request."""
+    match value:
+        case {"error": {"message": str(message), **rest}}:
+            named = rest.get("param")
+            return _text(message) + (f" ({_text(named)})" if named else "")
+        case {"error": str(message)} | {"message": str(message)} | {"detail": str(message)}:
+            return _text(message)
+        case {"detail": [{}, *_] as faults}:
+            return "; ".join(_said_of_field(fault) for fault in faults[:20])
+        case {"error": [{} as first, *_]} | [{} as first, *_]:
+            return _said(first)
+        case _:
+            return ""
+
+
+def _said_of_field(fault: Any) -> str:
+    if not isinstance(fault, dict):
+        return ""
+    place = fault.get("loc")
+    where = ".".join(map(_text, place)) if isinstance(place, list) else ""
+    return f"{where}: {_text(fault.get('msg'))}"
+
+
+def _read_message(message: Mapping[str, Any], *, finished: bool) -> tuple[str, str] | None:
+    """Content and reasoning; None where the message holds no answer.
+
+    An empty message of a server that says why it ended is an answer: an unparsed one.
+    """
+    content, inside = _read_content(message.get("content"))
+    given = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    reasoning = next((text for text in given if isinstance(text, str) and text), inside or "")
+    if content is None and isinstance(refusal := message.get("refusal"), str):
+        content = refusal
+    if content is None and not reasoning and not (finished and _is_empty(message)):
+        return None
+    return _text(content), _text(reasoning)
+
+
+def _is_empty(message: Mapping[str, Any]) -> bool:
+    return "content" in message and message["content"] in (None, [])
+
+
+def _read_content(content: Any) -> tuple[str | None, str | None]:
+    """Text and reasoning of a message's content: a text, or a list of parts."""
+    if isinstance(content, str):
+        return content, None
+    texts: dict[bool, list[str]] = {False: [], True: []}
+    for part in content if isinstance(content, list) else []:
+        match part:
+            case {"type": "text" | "output_text", "text": str(text)}:
+                texts[False].append(text)
+            case {"type": "thinking" | "reasoning"}:
+                inside = part.get("thinking") or part.get("reasoning") or part.get("text")
+                texts[True].append(inside if isinstance(inside, str) else _read_content(inside)[0] or "")
+            case _:
+                pass
+    said, thought = ("".join(texts[key]) if texts[key] else None for key in (False, True))
+    return said, thought
+
+
+def _text(value: Any) -> str:
+    """A text that can be written: half of a surrogate pair is legal in JSON and cannot be encoded."""
+    if not isinstance(value, str):
+        return str(value) if isinstance(value, int | float) and abs(value) < 1e18 else ""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _asked_wait(headers: Mapping[str, str], now: float) -> float | None:
@@ -119,28 +234,35 @@ def _asked_wait(headers: Mapping[str, str], now: float) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, IndexError):
             return None
     return max(seconds, 0.0) if not math.isnan(seconds) else None
 
 
 def _log_probs(choice: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Tokens and their log-probabilities, or nothing where one of them is none."""
     match choice.get("logprobs"):
         case {"content": [*entries]}:
             pass
         case _:
             return (), ()
-    found: list[tuple[str, float]] = []
-    for entry in entries:
-        match entry:
-            case {"token": str(token), "logprob": int() | float() as log_prob}:
-                found.append((token, float(log_prob)))
-            case _:
-                return (), ()
-    return tuple(token for token, _ in found), tuple(value for _, value in found)
+    found = [_log_prob(entry) for entry in entries]
+    if None in found:
+        return (), ()
+    return tuple(token for token, _ in filter(None, found)), tuple(value for _, value in filter(None, found))
 
 
-def _tokens(value: dict[str, Any], name: str) -> int | None:
+def _log_prob(entry: Any) -> tuple[str, float] | None:
+    match entry:
+        case {"token": str(token), "logprob": int() | float() as value} if not isinstance(value, bool):
+            # Numbers of JSON have no end; a probability above 1 is none, but for rounding.
+            return (_text(token), min(float(value), 0.0)) if -1e300 < value <= _ROUNDING else None
+        case _:
+            return None
+
+
+def _tokens(value: Mapping[str, Any], name: str) -> int | None:
     usage = value.get("usage")
     count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+    usable = isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MAX_TOKENS
+    return count if usable else None

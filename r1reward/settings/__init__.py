@@ -9,6 +9,7 @@ from r1reward.settings.base import (
     ConnectionSettings,
     KeyVariable,
     ModelName,
+    ServerParameter,
     ServerSettings,
     Settings,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "RewardModelSettings",
     "SFTSettings",
     "ScalingSettings",
+    "ServerParameter",
     "ServerSettings",
     "Settings",
     "StressSettings",

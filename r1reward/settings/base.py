@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_RANDOM_CHARACTERS = 20
 
 ModelName = Annotated[str, Field(min_length=1, description="Name of the model at the server.")]
+# What a server may refuse beside the text (see r1reward.servers.parameters).
+ServerParameter = Literal[
+    "logprobs", "seed", "temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty"
+]
+
+
+def _check_address(value: str) -> str:
+    """An address without anything secret in it. The message repeats nothing of it."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[@?#\s\\]", value):
+        raise ValueError(
+            "not an address like http://host:8000/v1, without user name, key, ? or #; "
+            "a key belongs into the environment variable that key_variable names"
+        )
+    return value
+
+
+def _check_variable(value: str) -> str:
+    """The name of a variable, and not a key that was put in its place. The message repeats nothing of it."""
+    looks_random = (
+        len(value) >= _RANDOM_CHARACTERS and re.search("[a-z]", value) and re.search("[0-9]", value)
+    )
+    if value and (not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value) or looks_random):
+        raise ValueError("not the name of an environment variable, such as OPENAI_API_KEY")
+    return value
+
+
 Address = Annotated[
     str,
-    Field(
-        pattern=r"^https?://[^@?#\s]+$",
-        description="Address of the server, up to /v1 and without credentials.",
-    ),
+    AfterValidator(_check_address),
+    Field(description="Address of the server, up to /v1 and without credentials."),
 ]
 KeyVariable = Annotated[
-    str, Field(description="Environment variable that holds the key; empty for a server without keys.")
+    str,
+    AfterValidator(_check_variable),
+    Field(description="Environment variable that holds the key; empty for a server without keys."),
 ]
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values are frozen."""
+    """Base of all settings: unknown keys are refused, values are frozen and not repeated in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ConnectionSettings(Settings):
@@ -35,6 +70,11 @@ class ConnectionSettings(Settings):
     timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
     max_retries: int = Field(
         default=6, ge=0, description="Repetitions of a request without an answer before it has failed."
+    )
+    refused: tuple[ServerParameter, ...] = Field(
+        default=(),
+        description="What the server is known not to take, which is left out ('max_tokens' is sent as "
+        "max_completion_tokens); what else it refuses is found out.",
     )
     price_input: float = Field(
         default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."

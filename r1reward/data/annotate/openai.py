@@ -17,6 +17,7 @@ from r1reward.data.annotate.base import AnnotatorError
 from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.servers.client import STOPPED, ServerClient, ServerError
 from r1reward.servers.messages import user_turn
+from r1reward.servers.parameters import chat_body
 from r1reward.servers.replies import Fault, Reply
 from r1reward.settings import AnnotatorSettings
 from r1reward.types import PreferencePair
@@ -112,13 +113,13 @@ class OpenAIAnnotator:
         settings = self.settings
         text = judge_prompt(pair, name=self._prompt)
         raised = settings.retry_temperature if attempt else None
-        body = {
-            "model": settings.model,
-            "messages": user_turn(text, [*pair.images, *pair.frames], origin=pair.label),
-            "temperature": settings.temperature if raised is None else raised,
-            "max_tokens": settings.max_tokens,
-        }
-        return body if settings.seed is None else {**body, "seed": settings.seed + attempt}
+        return chat_body(
+            settings.model,
+            user_turn(text, [*pair.images, *pair.frames], origin=pair.label),
+            temperature=settings.temperature if raised is None else raised,
+            max_tokens=settings.max_tokens,
+            seed=None if settings.seed is None else settings.seed + attempt,
+        )
 
     def _count_failure(self, fault: Fault) -> None:
         with self._lock:
@@ -127,5 +128,5 @@ class OpenAIAnnotator:
         if in_a_row >= MAX_FAILED_IN_A_ROW:
             raise AnnotatorError(
                 f"{in_a_row} attempts in a row failed at {self.settings.base_url}, the last with "
-                f"{fault.kind}: {fault.detail[:300]!r}; {GO_ON}"
+                f"{fault.message}; {GO_ON}"
             )
