@@ -1,7 +1,8 @@
 """Files that survive a power cut: atomic replacement, durable JSON lines, hashes.
 
 A file written here is either the old one or the new one, never half of it. JSON lines are appended
-durably; a line that a killed process left half-written is recognised and dropped on the next visit.
+durably; a line that a killed process left half-written is recognised and dropped on the next visit. They
+are read in one way: `scan_jsonl` puts a fault in its row's place and reads on, `iterate_jsonl` raises it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,29 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
+MAX_LINE_BYTES = 64 << 20
+# Deeper rows would end in a RecursionError, here or where they are written again.
+MAX_DEPTH = 100
+TOO_DEEP = "nested too deeply"
 _CHUNK = 1 << 20
+
+
+class RefusedRow(ValueError):
+    """A row, or a whole file, that cannot be read; the message names it.
+
+    `reason` is short and counted, `detail` (by default the reason) says what was found. `rows` is how
+    many rows of the file are lost with it: 0 for a file whose rows nobody can count.
+    """
+
+    def __init__(self, origin: str, reason: str, detail: str = "", *, rows: int = 1) -> None:
+        super().__init__(f"{origin}: {detail or reason}")
+        self.origin, self.reason, self.detail, self.rows = origin, reason, detail or reason, rows
+
+
+# Where a row stands, and the row or what is wrong with it.
+Row = tuple[str, dict[str, Any] | RefusedRow]
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
@@ -71,7 +92,8 @@ def append_jsonl(
     """Append one row, or several in one write; they are on disk when the call returns.
 
     Without `durable` they survive a kill but maybe not a power cut. A half-written last line of a killed
-    process is cut off first, so that rows never run together.
+    process is cut off first, so that rows never run together. Half a surrogate pair, which a server may
+    send, is written as JSON's escape.
     """
     path = Path(path)
     many = [rows] if isinstance(rows, Mapping) else rows
@@ -83,7 +105,7 @@ def append_jsonl(
         path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as stream:
         prefix = _mend_tail(stream)
-        stream.write(prefix + lines.encode("utf-8"))
+        stream.write(prefix + lines.encode("utf-8", "backslashreplace"))
         stream.flush()
         if durable:
             os.fsync(stream.fileno())
@@ -100,20 +122,64 @@ def iterate_jsonl(path: str | Path, *, drop_partial: bool = False) -> Iterator[d
     """The rows of a JSON-lines file, one in memory at a time; blank lines are skipped.
 
     With `drop_partial` an unterminated last line that is not a whole JSON object (the trace of a
-    killed process) is left out. Any other fault raises a ValueError that names file and row.
+    killed process) is left out. Any other fault is raised: a RefusedRow (ValueError) that names file and row.
     """
-    path = Path(path)
+    for row, ended in _scan(Path(path)):
+        if isinstance(row[1], RefusedRow):
+            if drop_partial and not ended:
+                return
+            raise row[1]
+        yield row[1]
+
+
+def scan_jsonl(path: str | Path) -> Iterator[Row]:
+    """(origin, row) of a JSON-lines file, one line in memory at a time; blank lines are no rows.
+
+    Rows are numbered by their lines, from 1. A row that is too long or nested too deeply, is not UTF-8 or no
+    JSON object is a RefusedRow in its place; a byte-order mark is skipped. Of a line above `MAX_LINE_BYTES`
+    no more than that is ever held.
+    """
+    return (row for row, _ in _scan(Path(path)))
+
+
+def _scan(path: Path) -> Iterator[tuple[Row, bool]]:
+    """The rows of `scan_jsonl`, each with whether its line is ended."""
     with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = _parse_row(line)
-            except ValueError as error:
-                if drop_partial and not line.endswith(b"\n"):
-                    return
-                raise ValueError(f"{path}, row {number}: {error}") from error
-            yield row
+        number = 0
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            origin = f"{path}, row {number}"
+            if len(line) > MAX_LINE_BYTES:
+                _skip_line(stream, line)
+                detail = f"a line of more than {MAX_LINE_BYTES} bytes"
+                yield (origin, RefusedRow(origin, "line too long", detail)), True
+            elif line.strip():
+                yield (origin, _parse_line(line, origin)), line.endswith(b"\n")
+
+
+def _skip_line(stream: BinaryIO, part: bytes) -> None:
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(_CHUNK)
+
+
+def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        return RefusedRow(origin, "not JSON", f"not JSON: {error}")
+    if not isinstance(row, dict):
+        return RefusedRow(origin, "not an object", f"expected a JSON object, got {type(row).__name__}")
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _is_deep(row):
+        return RefusedRow(origin, TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
+    return row
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        holders = [part for part in level if isinstance(part, dict | list)]
+        level = [inner for part in holders for inner in (part.values() if isinstance(part, dict) else part)]
+    return any(isinstance(part, dict | list) for part in level)
 
 
 def sha256_file(path: str | Path) -> str:
@@ -123,13 +189,6 @@ def sha256_file(path: str | Path) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _parse_row(line: bytes) -> dict[str, Any]:
-    row = json.loads(line.decode("utf-8"))
-    if not isinstance(row, dict):
-        raise ValueError(f"expected a JSON object, got {type(row).__name__}")
-    return row
 
 
 def _mend_tail(stream: Any) -> bytes:
@@ -145,9 +204,8 @@ def _mend_tail(stream: Any) -> bytes:
     last_line = tail.rpartition(b"\n")[2]
     if not last_line:
         return b""
-    try:
-        _parse_row(last_line)
-    except ValueError:
+    row = _parse_line(last_line, "")
+    if isinstance(row, RefusedRow) and row.reason != TOO_DEEP:
         stream.truncate(size - len(last_line))
         return b""
     return b"\n"

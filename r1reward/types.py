@@ -34,7 +34,8 @@ class Verdict(StrEnum):
 class Comparison:
     """One question about pictures with two responses; which is better is not known.
 
-    `images` are paths of pictures, `frames` of video frames in order of time; `label` names it in messages.
+    `images` are pictures (paths or `data:` URIs), `frames` those of a video in order of time; `label` names
+    it in messages.
     """
 
     question: str
@@ -80,12 +81,21 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt for an engine: user text, pictures and video frames (paths), and a name for errors."""
+    """One prompt for an engine: user text, pictures and video frames, and a name for errors.
+
+    Pictures are paths or `data:` URIs. `place` is what the random numbers of its answers follow from, besides
+    the seed: its index in the call unless given.
+    """
 
     text: str
     images: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
     origin: str = ""
+    place: int | None = None
+
+    def place_or(self, index: int) -> int:
+        """`place`, or the request's index in the call."""
+        return index if self.place is None else self.place
 
 
 @dataclass(frozen=True, slots=True)

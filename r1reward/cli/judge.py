@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from r1reward.cli.command import Commands, add_command
+
+STATUS = (
+    "Exit status: 0 where every pair has a verdict, 1 where one has none or could not be judged, "
+    "2 where nothing could be asked; the same command goes on, and asks again what failed."
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -14,6 +20,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_judge(command: argparse.ArgumentParser) -> None:
+    command.epilog = STATUS
     command.add_argument("--model", required=True, help="checkpoint folder, hub id, or name at a server")
     command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")
     command.add_argument("--engine", choices=("transformers", "vllm", "openai"), help="not the profile's")
@@ -27,33 +34,57 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
     one.add_argument("--response-1")
     one.add_argument("--response-2")
     many = command.add_argument_group("many pairs")
-    many.add_argument("--file", type=Path, help="JSON lines: question, images, response_1, response_2")
+    many.add_argument(
+        "--file", type=Path, help="JSON lines: question, response_1, response_2; images or frames, id"
+    )
     many.add_argument("--out", type=Path, help="gets a line for each row; goes on where it was stopped")
+    many.add_argument(
+        "--root", type=Path, help="folder that all pictures must lie below (the folder of the file)"
+    )
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from r1reward.judge.file import judge_file
+    from r1reward.judge.file import check_places
     from r1reward.judge.r1_reward import R1Reward
-    from r1reward.progress import Progress
 
     one = [options.question, options.response_1, options.response_2]
-    if not (options.file and options.out) and None in one:
+    if not (options.file and options.out) and (options.file or options.out or None in one):
         raise ValueError("give --question, --response-1 and --response-2, or --file and --out")
     server = {"engine": {"openai": {"base_url": options.base_url}}} if options.base_url else None
     engine = options.engine or ("openai" if server else None)
     if server and engine != "openai":
         raise ValueError(f"--base-url is the address of a server, but --engine is {engine}")
+    if options.file:
+        check_places(options.file, options.out)
     judge = R1Reward.from_pretrained(
         options.model, engine=engine, profile=options.profile, overrides=server, seed=options.seed
     )
     asked = {"votes": options.votes, "both_orders": options.both_orders}
-    if options.file and options.out:
-        counts = judge_file(judge, options.file, options.out, progress=Progress("judging"), **asked)
-        print(f"{options.out}: {counts['judged']} judged, {counts['failed']} with an error")
-        return 1 if counts["failed"] else 0
-    judgment = judge.compare(options.question, options.image, *one[1:], **asked)
+    return _judge_file(judge, options, asked) if options.file else _judge_one(judge, options, asked)
+
+
+def _judge_file(judge: Any, options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    from r1reward.judge.file import judge_file
+    from r1reward.progress import Progress
+
+    progress = Progress("judging")
+    counts = judge_file(judge, options.file, options.out, root=options.root, progress=progress, **asked)
+    print(
+        f"{options.out}: {counts['judged']} judged ({counts['unparsed']} without a verdict), "
+        f"{counts['failed']} with an error"
+    )
+    return 1 if counts["failed"] or counts["unparsed"] else 0
+
+
+def _judge_one(judge: Any, options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    from r1reward.texts import quoted
+    from r1reward.types import Verdict
+
+    one = (options.question, options.image, options.response_1, options.response_2)
+    judgment = judge.compare(*one, **asked)
     if judgment.swapped:
         print("(the responses were exchanged for this vote)")
-    print(judgment.reasoning)
+    # A model may write anything, a line that looks like the next one too.
+    print(quoted(judgment.reasoning))
     print(f"verdict {judgment.verdict}, confidence {judgment.confidence:.3f}, {len(judgment.votes)} votes")
-    return 0
+    return 1 if judgment.verdict is Verdict.UNPARSED else 0

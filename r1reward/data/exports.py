@@ -14,8 +14,8 @@ Where a judge is trained, the user's turn is the judge prompt and the assistant'
 answer, or for a bare pair `<answer>k</answer>`. In the two preference forms it is the question, and the
 two responses. The frames of a video are pictures after the others. Marks that a trainer would take for a
 picture or a token of control (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text.
-The column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same. Pictures
-are inside the rows of the last two forms; the others name them by absolute paths.
+The column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same.
+Pictures are inside the rows of the last two forms; the others name them by absolute paths.
 """
 
 from __future__ import annotations

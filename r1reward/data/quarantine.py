@@ -7,24 +7,16 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Literal, TextIO
 
+from r1reward.files import RefusedRow
+
+__all__ = ["DroppedRow", "Kind", "Quarantine", "RefusedRow"]
+
 Kind = Literal["dropped", "refused"]
 MAX_DETAIL = 300
 
 
 class DroppedRow(Exception):
     """A sound row that makes no preference pair, such as a tie; the message is the reason."""
-
-
-class RefusedRow(ValueError):
-    """A row, or a whole file, that cannot be read; the message names it.
-
-    `reason` is short and counted, `detail` (by default the reason) says what was found. `rows` is how
-    many rows of the file are lost with it: 0 for a file whose rows nobody can count.
-    """
-
-    def __init__(self, origin: str, reason: str, detail: str = "", *, rows: int = 1) -> None:
-        super().__init__(f"{origin}: {detail or reason}")
-        self.origin, self.reason, self.detail, self.rows = origin, reason, detail or reason, rows
 
 
 class Quarantine:

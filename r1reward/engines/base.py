@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from r1reward.types import Completion, Request
 
 Progress = Callable[[int, int], None]
@@ -43,6 +45,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or self.samples < 1 or not self.temperature >= 0:
             raise ValueError(f"sampling needs at least one token and sample and temperature >= 0, got {self}")
+
+    def seed_of(self, place: int, sample: int) -> int:
+        """Seed, of 32 bits, of one answer for an engine that takes one with each request."""
+        return int(np.random.SeedSequence([self.seed, place, sample]).generate_state(1)[0])
 
 
 class Engine(Protocol):

@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from r1reward.engines.base import EngineError, Progress, Sampling
 from r1reward.pictures import Budget
 from r1reward.servers.client import ServerClient, ServerError
@@ -86,7 +84,7 @@ class OpenAIEngine:
             self._turn(request),
             temperature=sampling.temperature,
             max_tokens=sampling.max_new_tokens,
-            seed=int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0] >> 1),
+            seed=sampling.seed_of(request.place_or(index), sample) >> 1,
             log_probs=True,
         )
         outcome = self._client.ask(body, about={"origin": request.origin, "sample": sample})

@@ -118,7 +118,8 @@ class TransformersEngine:
         places = {index: place for place, index in enumerate(indices)}
         prompts = self._encode([requests[index] for index in indices])
         rows = torch.tensor([places[index] for index, _ in part], device=self.model.device)
-        draws = torch.stack([_draws(sampling, index, sample) for index, sample in part]).to(self.model.device)
+        places = [(requests[index].place_or(index), sample) for index, sample in part]
+        draws = torch.stack([_draws(sampling, *place) for place in places]).to(self.model.device)
         tokens, log_probs = self._decode(prompts, rows, draws, sampling)
         return dict(zip(part, self._completions(tokens.tolist(), log_probs.tolist()), strict=True))
 

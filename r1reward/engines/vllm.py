@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from r1reward.engines.base import EngineError, Progress, Sampling
 from r1reward.engines.inputs import (
     budget_of,
@@ -85,13 +83,13 @@ class VLLMEngine:
             SamplingParams(
                 temperature=sampling.temperature,
                 max_tokens=sampling.max_new_tokens,
-                seed=int(np.random.SeedSequence([sampling.seed, index, sample]).generate_state(1)[0]),
+                seed=sampling.seed_of(request.place_or(index), sample),
                 logprobs=0,
                 logit_bias=self._bias,
                 skip_special_tokens=False,
                 **NEUTRAL,
             )
-            for index in range(len(requests))
+            for index, request in enumerate(requests)
             for sample in range(sampling.samples)
         ]
         repeated = [prompt for prompt in prompts for _ in range(sampling.samples)]

@@ -9,15 +9,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+from PIL import Image
+
 from r1reward.config import load_profile
 from r1reward.engines import Engine, Sampling, identify, load_engine
 from r1reward.judge.reward_model import judge_samples
 from r1reward.judge.voting import decide
+from r1reward.pictures import reference
 from r1reward.prompts import PromptName
 from r1reward.settings import EngineName, Profile
 from r1reward.types import Comparison, Judgment, Verdict, Vote
 
-Pictures = str | PathLike[str] | Sequence[str | PathLike[str]]
+Picture = str | PathLike[str] | bytes | Image.Image
+Pictures = Picture | Sequence[Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,13 @@ class R1Reward:
         """Which of two responses is better.
 
         Args:
-            images: paths of the pictures.
-            frames: paths of a video's frames in order of time.
+            images: the pictures: paths, bytes, `data:` URIs or PIL images.
+            frames: a video's frames in order of time, given like pictures.
             votes: answers of which the majority decides; one is greedy.
             both_orders: ask `votes` times in the given order and as often with the responses exchanged.
         """
-        item = Comparison(question, (response_1, response_2), _paths(images), _paths(frames), "the pair")
+        pictures = (_references(images), _references(frames))
+        item = Comparison(question, (response_1, response_2), *pictures, label="the pair")
         return self.compare_all([item], votes=votes, both_orders=both_orders)[0]
 
     def compare_all(
@@ -125,21 +130,25 @@ class R1Reward:
         *,
         votes: int = 1,
         both_orders: bool = False,
-        seed: int | None = None,
+        places: Sequence[int] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Judgment]:
-        """`compare` for many at once, in their order, with the judge's seed unless one is given.
+        """`compare` for many at once, in their order.
 
-        `progress(done, total)` counts votes.
+        Votes are drawn by the judge's seed and a comparison's number among `places`, which is its index
+        unless they are given. `progress(done, total)` counts votes.
         """
         if votes < 1:
             raise ValueError(f"votes is {votes}; at least one is needed")
-        asked = list(comparisons)
+        asked, numbers = list(comparisons), list(range(len(comparisons)) if places is None else places)
         if both_orders:
             asked = [item for given in comparisons for item in (given, given.swapped())]
-        temperature, seed = self.temperature if votes > 1 else 0.0, self.seed if seed is None else seed
-        sampling = Sampling(self.max_new_tokens, temperature, votes, seed)
-        answers = judge_samples(self.engine, asked, prompt=self.prompt, sampling=sampling, progress=progress)
+            numbers = [2 * number + exchanged for number in numbers for exchanged in (0, 1)]
+        temperature = self.temperature if votes > 1 else 0.0
+        sampling = Sampling(self.max_new_tokens, temperature, votes, self.seed)
+        answers = judge_samples(
+            self.engine, asked, prompt=self.prompt, sampling=sampling, progress=progress, places=numbers
+        )
         if not both_orders:
             return [decide(group) for group in answers]
         return [
@@ -158,7 +167,7 @@ class R1Reward:
         both_orders: bool = True,
     ) -> Ranking:
         """Order several responses, best first: every two are compared (best-of-N)."""
-        item = Comparison(question, ("", ""), _paths(images), _paths(frames), "the responses")
+        item = Comparison(question, ("", ""), _references(images), _references(frames), "the responses")
         return self.rank_all([(item, responses)], votes=votes, both_orders=both_orders)[0]
 
     def rank_all(
@@ -209,7 +218,7 @@ def _turn_back(vote: Vote) -> Vote:
     return replace(vote, verdict=vote.verdict.swapped(), swapped=True)
 
 
-def _paths(pictures: Pictures) -> tuple[str, ...]:
-    if isinstance(pictures, str | PathLike):
-        pictures = [pictures]
-    return tuple(str(Path(path)) for path in pictures)
+def _references(pictures: Pictures) -> tuple[str, ...]:
+    if isinstance(pictures, Sequence) and not isinstance(pictures, str | bytes):
+        return tuple(map(reference, pictures))
+    return (reference(pictures),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from r1reward.engines.base import Engine, Sampling
 from r1reward.parsing import extract_reasoning, find_answer_token, parse_verdict
@@ -32,9 +33,12 @@ def judge_samples(
     prompt: PromptName,
     sampling: Sampling,
     progress: Callable[[int, int], None] | None = None,
+    places: Sequence[int] | None = None,
 ) -> list[tuple[Vote, ...]]:
-    """`sampling.samples` votes of every pair, in the order of `pairs`."""
+    """`sampling.samples` votes of every pair, in the order of `pairs`; see `Request.place` for `places`."""
     requests = [judge_request(pair, prompt=prompt) for pair in pairs]
+    if places is not None:
+        requests = [replace(one, place=place) for one, place in zip(requests, places, strict=True)]
     outputs = engine.generate(requests, sampling, progress=progress)
     if len(outputs) != len(pairs):
         raise ValueError(f"the engine answered {len(outputs)} of {len(pairs)} requests")

@@ -1,4 +1,6 @@
-"""Rows of JSON lines, JSON lists and parquet files; a fault stands in its row's place, reading goes on.
+"""Rows of JSON lists and parquet files, as `r1reward.files.scan_jsonl` reads JSON lines.
+
+A fault stands in its row's place, reading goes on.
 
 Nothing here executes what a file holds: JSON and parquet carry data only, and pickles are never opened.
 """
@@ -9,18 +11,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1reward.data.quarantine import RefusedRow
+from r1reward.files import RefusedRow, Row, scan_jsonl
 
-MAX_LINE_BYTES = 64 << 20
 MAX_LIST_BYTES = 1 << 30
 _SPACE = re.compile(r"[ \t\n\r]*")
 BATCH_ROWS = 64
-Row = tuple[str, dict[str, Any] | RefusedRow]
 
 
 def find_files(folder: Path, *patterns: str) -> list[Path]:
@@ -37,40 +37,6 @@ def mapping(value: Any, origin: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RefusedRow(origin, "not an object", f"expected an object, got {type(value).__name__}")
     return value
-
-
-def scan_jsonl(path: Path) -> Iterator[Row]:
-    """(origin, row) of a JSON-lines file, one line in memory at a time; blank lines are no rows.
-
-    Of a line above `MAX_LINE_BYTES` no more than that is ever held.
-    """
-    with path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            origin = f"{path}, row {number}"
-            if len(line) > MAX_LINE_BYTES:
-                _skip_line(stream, line)
-                yield (
-                    origin,
-                    RefusedRow(origin, "line too long", f"a line of more than {MAX_LINE_BYTES} bytes"),
-                )
-            elif line.strip():
-                yield origin, _parse_line(line, origin)
-
-
-def _skip_line(stream: BinaryIO, part: bytes) -> None:
-    while part and not part.endswith(b"\n"):
-        part = stream.readline(1 << 20)
-
-
-def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
-    try:
-        return mapping(json.loads(line.decode("utf-8-sig")), origin)
-    except RefusedRow as fault:
-        return fault
-    except (ValueError, RecursionError) as error:
-        return RefusedRow(origin, "not JSON", f"not JSON: {error}")
 
 
 def scan_json_list(path: Path) -> Iterator[Row]:

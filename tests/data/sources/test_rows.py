@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from r1reward import files
 from r1reward.data.quarantine import RefusedRow
 from r1reward.data.sources import rows
 from r1reward.data.sources.rows import scan_json_list, scan_jsonl, scan_parquet
 
 
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
     exact = b'{"a": "' + b"x" * 90 + b'"}'
     path = tmp_path / "rows.jsonl"
     path.write_bytes(exact + b"\n" + b"y" * 5000 + b"\n" + b'{"a": 3}\n' + b"z" * 101)
