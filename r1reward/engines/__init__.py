@@ -23,7 +23,8 @@ def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:
     """The profile's engine for a checkpoint folder or hub id; "mini" is the shipped tiny base model.
 
     For a server, `checkpoint` is the model's name there. Raises ServerError or EngineError where an extra
-    is missing, and ValueError where `engine.openai.model` names another model than the one to be loaded.
+    is missing, FileNotFoundError where there is no such model, and ValueError where `engine.openai.model`
+    names another model than the one to be loaded.
     """
     settings = profile.engine
     if settings.name == "openai":
@@ -34,6 +35,15 @@ def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:
             raise ValueError(f"engine.openai.model is {name}, but {checkpoint} is to answer: leave it empty")
         budget = Budget(profile.model.min_pixels, profile.model.max_pixels)
         return OpenAIEngine(settings.openai.model_copy(update={"model": name}), budget=budget)
+    try:
+        return _load_local(checkpoint, profile)
+    except OSError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(f"{checkpoint} is neither here nor on the hub: {said}") from error
+
+
+def _load_local(checkpoint: str | Path, profile: Profile) -> Engine:
+    settings = profile.engine
     if settings.name == "vllm":
         from r1reward.engines.vllm import VLLMEngine
 

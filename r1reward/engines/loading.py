@@ -38,8 +38,9 @@ def model_folder(path: str | Path) -> str:
     Raises FileNotFoundError for a path without a checkpoint.
     """
     name = str(mini.base_folder()) if str(path) == "mini" else str(path)
-    is_path = isinstance(path, Path) or name.startswith(("/", "."))
-    if is_path and not (Path(name) / "config.json").is_file():
+    # An id of the hub has at most one slash.
+    is_path = isinstance(path, Path) or name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if (is_path or Path(name).exists()) and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(f"there is no checkpoint in {name}")
     return name
 

@@ -42,6 +42,8 @@ def test_model_text_is_escaped_everywhere(picture: str) -> None:
     assert parser.text.count(EVIL) == 5
     images = [attributes for tag, attributes in parser.tags if tag == "img"]
     assert len(images) == 1 and str(images[0]["src"]).startswith("data:image/png;base64,")
+    hidden = Comparison("q\u202e\x1b", ("a", "b"), (picture,))
+    assert "q\\u202e\\x1b" in judgment_html(hidden, Judgment(Verdict.SECOND, 0.75, "r", (vote,)))
     assert "Response 2 ✓ better" in parser.text and "responses exchanged" in parser.text
 
 
