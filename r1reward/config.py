@@ -49,7 +49,8 @@ def load_profile(
         layers.append(_read_layer(_profile_path(preset, PROFILE_FOLDER / "presets")))
     if overrides:
         layers.append(("overrides", dict(overrides)))
-    merged: dict[str, Any] = {}
+    # A section of which a file gives a part keeps the rest of its default (downstream.rl is GRPO).
+    merged = Profile(name="defaults", sentence="-").model_dump(exclude={"name", "sentence"})
     for _, values in layers:
         merged = _lay_over(merged, values)
     if preset:

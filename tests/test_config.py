@@ -77,6 +77,12 @@ def test_a_file_of_the_package_may_be_named_by_its_path():
     assert load_profile(config.PROFILE_FOLDER / "mini.toml") == load_profile("mini")
 
 
+def test_a_section_given_in_part_keeps_the_rest_of_its_default(tmp_path):
+    path = write_atomic(tmp_path / "own.toml", MINIMAL + "[downstream.rl]\nepochs = 9\n")
+    rl = load_profile(path).downstream.rl
+    assert (rl.epochs, rl.algorithm, rl.samples_per_prompt) == (9, "grpo", 8)
+
+
 def test_a_fault_inside_a_list_is_blamed_on_the_file_that_holds_it(tmp_path):
     path = write_atomic(
         tmp_path / "own.toml", 'extends = "mini"\nname = "own"\n[data]\nsources = ["rlaifv"]\n'

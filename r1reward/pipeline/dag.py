@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from r1reward.pipeline.places import Places
+from r1reward.settings import Profile, setting_names
 
 
 class Notebook(BaseModel):
@@ -22,6 +23,9 @@ class Notebook(BaseModel):
     question: str = Field(description="The question that it answers.")
     inputs: tuple[str, ...] = Field(default=(), description="Outputs of earlier notebooks that it reads.")
     outputs: tuple[str, ...] = Field(default=(), description="What it writes, and nobody else.")
+    settings: tuple[str, ...] = Field(
+        default=(), description="Settings and whole sections of the profile that it reads, and no others."
+    )
     on_request: bool = Field(default=False, description="Runs only when it is named, for it takes long.")
 
     def reads(self, path: str) -> bool:
@@ -76,7 +80,13 @@ def find_notebook(name: str, notebooks: Sequence[Notebook]) -> Notebook:
 
 
 def _check(notebooks: Sequence[Notebook], file: Path) -> None:
+    known = list(setting_names(Profile))
     for index, notebook in enumerate(notebooks):
+        for name in notebook.settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                advice = f"did you mean {near[0]}?" if near else "see docs/guide.md for those there are"
+                raise ValueError(f"{file}: {notebook.name} declares the unknown setting {name}; {advice}")
         for path in notebook.inputs:
             if not any(earlier.writes(path) for earlier in notebooks[:index]):
                 raise ValueError(f"{file}: {notebook.name} reads {path}, which no earlier notebook writes")

@@ -33,6 +33,8 @@ from r1reward.pipeline.staleness import (
 from r1reward.progress import clock
 from r1reward.settings import Profile
 
+# Settings that say nothing about what is measured.
+_OF_ALL = ("name", "sentence", "seeds", "processes")
 # Set in the kernels that `r1reward run` starts.
 RUNNER_VARIABLE = "R1REWARD_RUNNER"
 # A killed run's kernel ends by itself within seconds; its successor waits for that.
@@ -62,8 +64,8 @@ class Run:
 
     @property
     def profile(self) -> Profile:
-        """All settings."""
-        return self.context.profile
+        """The settings that the notebook declares; another one raises UndeclaredSettingError."""
+        return self.context.profile.only((*_OF_ALL, *self.notebook.settings), reader=self.notebook.name)
 
     @property
     def seeds(self) -> list[int]:
@@ -146,7 +148,7 @@ class Run:
         return {
             "notebook": self.notebook.name,
             "profile": self.profile.name,
-            "settings": self.profile.model_dump(mode="json"),
+            "settings": self.context.profile.model_dump(mode="json"),
             "seeds": self.seeds,
             "started": _timestamp(self.started),
             "finished": _timestamp(time.time()),

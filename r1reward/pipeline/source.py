@@ -1,4 +1,4 @@
-"""What the code of a notebook depends on, found by reading it: package modules and profile sections.
+"""What the code of a notebook depends on, found by reading it: modules of the package, and the seeds.
 
 Nothing is imported. The modules that only carry parameters to a notebook (`settings`, `config`,
 `pipeline`, `cli`) are left out: what they carry is compared by value.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from r1reward import EXPORTS
@@ -18,14 +17,6 @@ from r1reward.pipeline.places import PACKAGE_FOLDER
 PACKAGE = "r1reward"
 _CARRIERS = ("r1reward.settings", "r1reward.config", "r1reward.pipeline", "r1reward.cli")
 _DATA_SUFFIXES_LEFT_OUT = (".py", ".pyc")
-
-
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """What the cells use of a run. `sections` is None when they use the profile as a whole."""
-
-    sections: tuple[str, ...] | None
-    seeds: bool
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -40,12 +31,8 @@ def parse_cells(cells: Iterable[str]) -> ast.Module:
     return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines))
 
 
-def uses_of(tree: ast.Module) -> Uses:
-    """Sections of the profile that the cells name, and whether they use the seeds.
-
-    `run.profile.rl` names a section. Passing `run` or `run.profile` on as a whole, or loading a profile
-    by hand, counts as using everything.
-    """
+def uses_seeds(tree: ast.Module) -> bool:
+    """Whether the cells use the seeds of the run; passing the run on as a whole counts."""
     runs = {
         target.id
         for node in ast.walk(tree)
@@ -54,17 +41,16 @@ def uses_of(tree: ast.Module) -> Uses:
         if isinstance(target, ast.Name)
     }
     bases = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    sections: set[str] = set()
-    everything = seeds = False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            everything |= node.id == "load_profile" or (node.id in runs and id(node) not in bases)
-        elif isinstance(node, ast.Attribute):
-            seeds |= node.attr in ("seed", "seeds")
-            everything |= node.attr == "profile" and id(node) not in bases
-            if isinstance(node.value, ast.Attribute) and node.value.attr == "profile":
-                sections.add(node.attr)
-    return Uses(None if everything else tuple(sorted(sections)), seeds or everything)
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in ("seed", "seeds"))
+        or (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Load)
+            and node.id in runs
+            and id(node) not in bases
+        )
+        for node in ast.walk(tree)
+    )
 
 
 def imported_files(tree: ast.Module, package_folder: Path = PACKAGE_FOLDER) -> dict[str, Path]:

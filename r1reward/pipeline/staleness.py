@@ -1,7 +1,7 @@
 """When a notebook has to run again: its lock, compared part by part with the one in its manifest.
 
-The lock holds code cells, used settings, seeds, input hashes and imported modules. Times, outputs of
-cells, prose and git commits are no part of it.
+The lock holds code cells, declared settings, seeds, input hashes and imported modules. Times, outputs of
+cells, prose, git commits and how a server is reached are no part of it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from r1reward.files import read_json, sha256_file
 from r1reward.pipeline.dag import Notebook, maker_of, read_notebooks, sources_of
 from r1reward.pipeline.hashing import HashCache, resolve
 from r1reward.pipeline.places import Places
-from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_of
-from r1reward.settings import Profile
+from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_seeds
+from r1reward.settings import HOW_ASKED, Profile
 
 # Drawing again what is already measured needs no new measurement.
 _DRAWING = "r1reward.report"
@@ -120,13 +120,10 @@ def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
     """The lock of a notebook as things are now."""
     cells = code_cells(context.places.notebooks / f"{notebook.name}.ipynb")
     tree = parse_cells(cells)
-    uses = uses_of(tree)
-    settings = context.profile.model_dump(mode="json", exclude={"name", "sentence", "seeds", "processes"})
-    sections = settings if uses.sections is None else uses.sections
     lock = {
         "cells": [hashlib.sha256(cell.encode()).hexdigest() for cell in cells],
-        "settings": {key: value for name in sections for key, value in _flat(name, settings.get(name))},
-        "seeds": context.parameters.seed_list(context.profile) if uses.seeds else [],
+        "settings": _declared_settings(context.profile, notebook.settings),
+        "seeds": context.parameters.seed_list(context.profile) if uses_seeds(tree) else [],
         "inputs": {path: _input_digest(context, path) for path in notebook.inputs},
         "modules": {name: sha256_file(file) for name, file in sorted(imported_files(tree).items())},
     }
@@ -248,9 +245,21 @@ def _describe_cells(old: Sequence[str], new: Sequence[str]) -> str:
     return f"code cell {', '.join(changed)} changed"
 
 
+def _declared_settings(profile: Profile, declared: Sequence[str]) -> dict[str, Any]:
+    """Values of the declared settings by dotted name, sections taken apart down to the last level."""
+    values = profile.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for name in declared:
+        value: Any = values
+        for part in name.split("."):
+            value = value[part]
+        found.update(_flat(name, value))
+    return found
+
+
 def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, Mapping):
-        return [(name, value)]
+        return [] if name.rpartition(".")[2] in HOW_ASKED else [(name, value)]
     return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
 
 

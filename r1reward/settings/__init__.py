@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from r1reward.settings.base import (
+    HOW_ASKED,
     Address,
     ConnectionSettings,
     KeyVariable,
@@ -12,6 +13,8 @@ from r1reward.settings.base import (
     ServerParameter,
     ServerSettings,
     Settings,
+    UndeclaredSettingError,
+    setting_names,
 )
 from r1reward.settings.data import (
     AnnotatorSettings,
@@ -48,6 +51,7 @@ from r1reward.settings.training import (
 )
 
 __all__ = [
+    "HOW_ASKED",
     "Address",
     "Algorithm",
     "AnnotatorSettings",
@@ -77,10 +81,12 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StressSettings",
+    "UndeclaredSettingError",
     "VLLMSettings",
     "WeakAnnotatorSettings",
     "WeakJudgeServerSettings",
     "WorldSettings",
+    "setting_names",
 ]
 
 

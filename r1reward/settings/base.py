@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 _RANDOM_CHARACTERS = 20
 
@@ -54,10 +55,78 @@ KeyVariable = Annotated[
 ]
 
 
+# How a server is reached and paid: no answer is another one for it.
+HOW_ASKED = frozenset(
+    {"key_variable", "concurrency", "timeout_seconds", "max_retries", "price_input", "price_output", "folder"}
+)
+
+
+class UndeclaredSettingError(RuntimeError):
+    """A setting that is read by somebody who has not declared it; the message names both."""
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys are refused, values are frozen and not repeated in errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    _reader: str = PrivateAttr(default="")
+    _path: str = PrivateAttr(default="")
+
+    def only(self, declared: Collection[str], *, reader: str, path: str = "") -> Self:
+        """A view with the declared settings alone; reading another one raises UndeclaredSettingError.
+
+        Args:
+            declared: dotted names from the profile on, of single settings or whole sections.
+            reader: who declares them, for the message.
+            path: dotted name of this section, with a dot behind it; empty for a profile.
+        """
+        values = {}
+        for name, value in self:
+            full = f"{path}{name}"
+            if full in declared:
+                values[name] = value
+            elif any(other.startswith(f"{full}.") for other in declared):
+                values[name] = value.only(declared, reader=reader, path=f"{full}.")
+        view = self.model_copy()
+        object.__setattr__(view, "__dict__", values)
+        view._reader, view._path = reader, path
+        return view
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """As pydantic's; a view that lacks some of what would be written raises UndeclaredSettingError."""
+        self._read_all(options.get("include"), options.get("exclude"))
+        return super().model_dump(**options)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """As `model_dump`, in JSON."""
+        self._read_all(options.get("include"), options.get("exclude"))
+        return super().model_dump_json(**options)
+
+    def _read_all(self, include: Any, exclude: Any) -> None:
+        for name in type(self).model_fields:
+            if (include is None or name in include) and name not in (exclude or ()):
+                value = getattr(self, name)
+                if isinstance(value, Settings):
+                    value._read_all(None, None)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Called for what is not there: in a view, fields that are not declared."""
+            if name in type(self).model_fields and self._reader:
+                raise UndeclaredSettingError(
+                    f"{self._reader} does not declare the setting {self._path}{name} in pipeline.toml"
+                )
+            return super().__getattr__(name)
+
+
+def setting_names(settings: type[BaseModel], *, path: str = "") -> Iterator[str]:
+    """Dotted names of all settings and sections."""
+    for name, field in settings.model_fields.items():
+        yield f"{path}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from setting_names(field.annotation, path=f"{path}{name}.")
 
 
 class ConnectionSettings(Settings):

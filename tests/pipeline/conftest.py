@@ -23,12 +23,14 @@ TABLE = """
 name = "01_make"
 question = "Is something made?"
 outputs = ["work/made", "records/made.json"]
+settings = ["sft.epochs"]
 
 [[notebook]]
 name = "02_use"
 question = "Is it used?"
 inputs = ["work/made"]
 outputs = ["work/used", "records/used"]
+settings = ["rl"]
 """
 PROFILE = 'name = "tiny"\nsentence = "A test."\nseeds = 2\n[rl]\nepochs = 3\n[sft]\nepochs = 1.0\n'
 PARAMETERS = 'profile = "mini"\nseed = 0\nseeds = 0\nout = ""'

@@ -1,4 +1,5 @@
 import json
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from r1reward.pipeline import MissingInputError, notebook, start
 from r1reward.pipeline.notebook import ParameterError, begin, ran_as_saved
 from r1reward.pipeline.places import ROOT_VARIABLE
 from r1reward.pipeline.staleness import Parameters, State, examine
+from r1reward.settings import UndeclaredSettingError
 
 
 @pytest.fixture
@@ -52,6 +54,30 @@ def test_a_missing_input_names_its_maker(begun):
     run = begun("02_use")
     with pytest.raises(MissingInputError, match="01_make makes it: r1reward run 01_make --profile"):
         run.input("work/made/number.txt")
+
+
+def test_undeclared_settings_are_refused(begun):
+    run = begun("02_use")
+    assert (run.profile.rl.epochs, run.profile.name) == (3, "tiny")
+    for read, name in (
+        (lambda profile: profile.sft.epochs, "sft"),
+        (lambda profile: profile.model_dump(), "model"),
+        (lambda profile: getattr(profile, "bench", None), "bench"),
+        (lambda profile: pickle.loads(pickle.dumps(profile)).judges, "judges"),
+        (lambda profile: profile.model_copy(update={"rl": 1}).data, "data"),
+    ):
+        with pytest.raises(
+            UndeclaredSettingError, match=f"02_use does not declare the setting {name} in pip"
+        ):
+            read(run.profile)
+    partial_section = begun("01_make").profile.sft
+    assert partial_section.epochs == 1.0
+    for read in (lambda: partial_section.batch_size, partial_section.model_dump_json):
+        with pytest.raises(
+            UndeclaredSettingError, match=r"01_make does not declare the setting sft\.[a-z_]+ in"
+        ):
+            read()
+    assert partial_section.model_dump(include={"epochs"}) == {"epochs": 1.0}
 
 
 def test_undeclared_paths_are_refused(begun):

@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from r1reward.files import write_atomic, write_json
 from r1reward.pipeline import staleness
 from r1reward.pipeline.dag import find_notebook, read_notebooks
-from r1reward.pipeline.places import find_places
-from r1reward.pipeline.staleness import State, can_resume, compare_locks, compute_lock, examine, examine_all
+from r1reward.pipeline.places import Places, find_places
+from r1reward.pipeline.staleness import (
+    Parameters,
+    State,
+    can_resume,
+    compare_locks,
+    compute_lock,
+    examine,
+    examine_all,
+    make_context,
+)
 
 names = st.sampled_from(["a", "r1reward.report.tables", "b/c.txt"])
 flat = st.dictionaries(names, st.sampled_from(["x", "y"]), max_size=3)
@@ -78,7 +87,7 @@ def test_what_makes_a_notebook_stale_is_said(checkout, edit, reason):
     assert examine(context, context.notebooks[1]).reasons == (reason,)
 
 
-def test_settings_that_a_notebook_does_not_name_do_not_matter(checkout):
+def test_settings_that_a_notebook_does_not_declare_do_not_matter(checkout):
     checkout.fake_finished_run()
     checkout.setting("[sft]\nepochs = 1.0", "[sft]\nepochs = 2.0")
     checkout.setting("A test.", "Another sentence.")
@@ -88,6 +97,56 @@ def test_settings_that_a_notebook_does_not_name_do_not_matter(checkout):
     waiting = examine_all(context)["02_use"]
     assert waiting.state is State.STALE
     assert waiting.reasons == ("it reads what 01_make writes, which is stale",)
+
+
+@pytest.mark.parametrize(
+    ("declared", "section", "change", "reason"),
+    [
+        ("downstream", "downstream.rl", "clip_eps = 0.1", "downstream.rl.clip_eps changed from 0.2 to 0.1"),
+        ("downstream.rl", "downstream.rl", "epochs = 9", "downstream.rl.epochs changed from 1 to 9"),
+        ("data", "data.openai", 'model = "x"', "data.openai.model changed from 'gpt-4o' to 'x'"),
+        ("judges.server", "judges.server", "max_tokens = 3", "judges.server.max_tokens changed from 16 to 3"),
+    ],
+)
+def test_settings_count_on_every_level(checkout, declared, section, change, reason):
+    table = checkout.root / "notebooks/pipeline.toml"
+    write_atomic(table, table.read_text().replace('["rl"]', f'["{declared}"]'))
+    checkout.fake_finished_run()
+    checkout.setting("[rl]", f"[{section}]\n{change}\n[rl]")
+    context = checkout.context
+    assert examine(context, context.notebooks[1]).reasons == (f"setting {reason}",)
+
+
+def test_how_a_server_is_reached_does_not_matter(checkout):
+    table = checkout.root / "notebooks/pipeline.toml"
+    write_atomic(table, table.read_text().replace('["rl"]', '["data"]'))
+    checkout.fake_finished_run()
+    fields = 'concurrency = 2\nmax_retries = 1\nprice_input = 1.0\nkey_variable = "X"\nfolder = "f"\n'
+    checkout.setting("[rl]", f"[data.openai]\ntimeout_seconds = 9\nprice_output = 2\n{fields}[rl]")
+    context = checkout.context
+    assert examine(context, context.notebooks[1]).state is State.FRESH
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "stale"),
+    [
+        ("downstream", 'harness = "folder"', ["07_downstream_grpo"]),
+        ("rating", "items = 7", ["08_reasoning_quality"]),
+        ("scaling", "samples = 5", ["06_test_time_scaling"]),
+        ("bench", "steered_pairs = 9", ["04b_prompt_injection"]),
+        ("stress", "steps = 9", ["05b_full_grid"]),
+    ],
+)
+def test_a_setting_of_one_notebook_leaves_the_others_alone(tmp_path, section, change, stale):
+    """By the table of the project: the locks differ of those notebooks alone that read the setting."""
+    places = Places(find_places().root, tmp_path)
+    file = tmp_path / "own.toml"
+    locks = []
+    for text in ("", f"[{section}]\n{change}\n"):
+        write_atomic(file, f'extends = "mini"\nname = "own"\n{text}')
+        context = make_context(places, Parameters(profile=str(file)))
+        locks.append({notebook.name: compute_lock(context, notebook) for notebook in context.notebooks})
+    assert [name for name in locks[0] if locks[0][name] != locks[1][name]] == stale
 
 
 def test_only_modules_that_a_notebook_imports_matter(checkout, own_package):
@@ -132,7 +191,7 @@ def test_hashes_are_remembered_but_never_stale(checkout):
 def test_the_table_of_the_project_is_sound():
     notebooks = read_notebooks(find_places())
     chain = [notebook.name[:3] for notebook in notebooks if not notebook.on_request]
-    assert chain == [f"{number:02d}_" for number in range(1, 10)]
+    assert chain == ["01_", "02_", "03_", "04_", "04b", "05_", "06_", "07_", "08_", "09_"]
     assert [notebook.name for notebook in notebooks if notebook.on_request] == ["05b_full_grid"]
 
 
@@ -142,6 +201,7 @@ def test_the_table_of_the_project_is_sound():
         ('inputs = ["work/made"]', 'inputs = ["work/other"]', "02_use reads work/other, which no earlier"),
         ('"records/used"', '"work/made/x"', "work/made/x is written by 01_make and by 02_use"),
         ("question", "qestion", "Extra inputs are not permitted"),
+        ('"rl"', '"rl.epoch"', r"02_use declares the unknown setting rl\.epoch; did you mean rl\.epochs\?"),
     ],
 )
 def test_a_table_that_contradicts_itself_is_refused(checkout, old, new, message):
