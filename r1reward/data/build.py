@@ -10,9 +10,13 @@ Nothing of the size of the data is held in memory. A killed build goes on at the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +35,12 @@ from r1reward.data.storage import iterate_pairs, write_rows
 from r1reward.files import read_json, sha256_file, sync, write_atomic, write_json
 from r1reward.types import PreferencePair
 
-VERSION = 1  # goes up whenever the same files and settings would give other pairs
 WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety", *OTHER_SOURCES)
+# The code that decides what the same files and settings give.
+CODE = (
+    *("build.py", "index.py", "duplicates.py", "overlap.py", "fingerprint.py", "storage.py", "quarantine.py"),
+    *("sources/*.py", "../pictures.py"),
+)
 PAIRS, CARD, INDEX = "pairs.jsonl", "data_card.json", "index.sqlite"
 
 
@@ -103,11 +111,12 @@ class _Build:
 
     @cached_property
     def key(self) -> str:
-        """Changes with files and settings."""
-        files = {
-            name: _describe_files(self.root / source.spec.folder) for name, source in self.sources.items()
-        }
-        parts = [VERSION, str(self.root), str(self.cache), self.settings, files, self.benchmark.key]
+        """Changes with files, pictures included, settings and code; not where everything is moved."""
+        folders = sorted({source.spec.folder for source in self.sources.values()})
+        files = {folder: _describe_files(self.root / folder) for folder in folders}
+        places = [os.path.relpath(place, self.out) for place in (self.root, self.cache)]
+        names = list(self.sources)
+        parts = [_describe_code(), places, self.settings, names, files, self.benchmark.key]
         return digest(json.dumps(parts)).hex()
 
 
@@ -130,7 +139,8 @@ def build_dataset(
     `quarantine/<source>.jsonl`. Of the sources that are not taken whole `sampled_pairs` are drawn (all,
     if there are fewer). Embedded pictures go to `<cache>/<source>` (default: `out/pictures`). With
     `overlap` "remove" pairs that are in `benchmark` are left out. See `remove_duplicates` for
-    `near_duplicate`. `progress` is told every stage. A missing source is a FileNotFoundError.
+    `near_duplicate`. `progress` is told every stage. A missing source is a FileNotFoundError, an index that
+    cannot be written (no space, no rights, in use) a RuntimeError; the same call then goes on.
     """
     # Sources taken whole are read first: of two equal pairs the one that people judged stays.
     ordered = sorted(sources, key=lambda name: name not in WHOLE_SOURCES)
@@ -148,14 +158,17 @@ def build_dataset(
         return finished
     for half_written in build.out.glob(".*.tmp"):
         half_written.unlink()
-    index = Index(build.out / INDEX, key=build.key, folder=build.out, seed=seed)
     try:
-        card = _run_stages(build, index, progress or (lambda _: None))
+        with closing(Index(build.out / INDEX, key=build.key, folder=build.out, seed=seed)) as index:
+            card = _run_stages(build, index, progress or (lambda _: None))
         card["sha256"] = sha256_file(build.out / PAIRS)
         write_atomic((build.out / CARD).with_suffix(".md"), render_card(card))
         write_json(build.out / CARD, card)
-    finally:
-        index.close()
+    except sqlite3.OperationalError as error:
+        raise RuntimeError(
+            f"{build.out / INDEX} cannot be written: {error}. Mend that (space, rights, another process) and "
+            "run the same command again: it goes on"
+        ) from error
     remove_index(build.out / INDEX)
     return BuiltData(build.out / PAIRS, card)
 
@@ -163,8 +176,11 @@ def build_dataset(
 def _finished(build: _Build) -> BuiltData | None:
     """The result of an earlier call with the same files and settings, if nobody has touched it."""
     path, card_path = build.out / PAIRS, build.out / CARD
-    card = read_json(card_path) if card_path.is_file() and path.is_file() else {}
-    same = card.get("key") == build.key and card["sha256"] == sha256_file(path)
+    try:
+        card = read_json(card_path) if card_path.is_file() and path.is_file() else {}
+    except ValueError:  # not ours any more: it is built again
+        card = {}
+    same = card.get("key") == build.key and card.get("sha256") == sha256_file(path)
     return BuiltData(path, card) if same else None
 
 
@@ -262,8 +278,31 @@ def _make_card(
     }
 
 
-def _describe_files(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a source's files of rows; pictures would be too many."""
-    files = (path for pattern in ("*", "*/*.parquet") for path in folder.glob(pattern) if path.is_file())
-    stats = ((str(path.relative_to(folder)), path.stat()) for path in sorted(files))
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+def _describe_files(folder: Path) -> str:
+    """Changes with name, size and time of change of every file in a source's folder, pictures included.
+
+    Two hundred thousand pictures take seconds this way; reading them would take as long as the build.
+    """
+    described = hashlib.sha256()
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(place, name)
+            if not os.path.isfile(path):
+                continue
+            stat = os.stat(path)
+            parts = (os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns)
+            described.update(repr(parts).encode("utf-8", "surrogateescape"))
+    return described.hexdigest()
+
+
+def _describe_code() -> str:
+    """Changes with the code that a build runs."""
+    here = Path(__file__).parent
+    files = sorted(file for pattern in CODE for file in here.glob(pattern))
+    return digest(*(part for file in files for part in (file.name, file.read_bytes()))).hex()

@@ -7,6 +7,7 @@ Punctuation counts: "-5" and "5" are different answers.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -71,8 +72,13 @@ def digest(*parts: str | bytes) -> bytes:
     return whole.digest()
 
 
-@lru_cache(maxsize=4096)
 def _picture_digest(path: str) -> bytes:
+    stat = os.stat(path)
+    return _digest_of_version(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_version(path: str, size: int, changed: int) -> bytes:
     # Rows about one picture often stand together; the cache saves reading it again.
     return bytes.fromhex(sha256_file(path))[:DIGEST_BYTES]
 

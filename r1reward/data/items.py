@@ -39,7 +39,10 @@ def item_from_row(row: Mapping[str, Any], folder: Path, *, pictures: Sequence[st
             raise ValueError(f"there are {len(pictures)} pictures for {pair.pair_id}")
         images, frames = pictures[: len(pair.images)], pictures[len(pair.images) :]
         pair = replace(pair, images=tuple(images), frames=tuple(frames))
-    return SFTExample(pair, row["completion"]) if row.get("completion") is not None else pair
+    completion = row.get("completion")
+    if not isinstance(completion, str | None):
+        raise ValueError("field 'completion' is not text")
+    return pair if completion is None else SFTExample(pair, completion)
 
 
 def iterate_items(path: Path) -> Iterator[Item]:

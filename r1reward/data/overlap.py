@@ -45,9 +45,12 @@ class BenchmarkPairs:
 
     @property
     def key(self) -> str:
-        """Changes with everything an overlap can depend on."""
-        marks = sorted((name, mark.picture, mark.texts) for name, mark in self.fingerprints.items())
-        return digest(*(part for mark in marks for part in mark)).hex()
+        """Changes with everything that a build says about the benchmark."""
+        marks = sorted(
+            (name, mark.picture, mark.question, mark.texts) for name, mark in self.fingerprints.items()
+        )
+        shared = (f"{name} {count}" for name, count in sorted(self.shared_sources.items()))
+        return digest(*(part for mark in marks for part in mark), *shared).hex()
 
 
 def fingerprint_benchmark(pairs: Iterable[PreferencePair]) -> BenchmarkPairs:

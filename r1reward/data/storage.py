@@ -26,37 +26,51 @@ def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
         "images": [os.path.relpath(path, folder) for path in pair.images],
         "frames": [os.path.relpath(path, folder) for path in pair.frames],
         "category": pair.category,
-        "origin": _near(pair.origin, folder),
+        "origin": near_origin(pair.origin, folder),
         "meta": dict(pair.meta),
     }
 
 
-def _near(origin: str, folder: Path) -> str:
+def near_origin(origin: str, folder: Path) -> str:
     """An origin relative to the folder where it lies in it or beside it; one farther away stays as it is."""
     relative = os.path.relpath(origin, folder) if os.path.isabs(origin) else origin
     return origin if relative.startswith(os.path.join(os.pardir, os.pardir)) else relative
 
 
 def pair_from_row(row: Mapping[str, Any], folder: Path) -> PreferencePair:
-    """The pair of a JSON object from a file in `folder`; a faulty field is a ValueError."""
-    try:
-        first, second = row["responses"]
-        if row["preferred"] not in (1, 2):
-            raise ValueError(f"preferred is {row['preferred']!r}, not 1 or 2")
-        return PreferencePair(
-            pair_id=row["pair_id"],
-            source=row["source"],
-            question=row["question"],
-            responses=(first, second),
-            preferred=row["preferred"],
-            images=tuple(os.path.normpath(folder / path) for path in row["images"]),
-            frames=tuple(os.path.normpath(folder / path) for path in row["frames"]),
-            category=row["category"],
-            origin=row["origin"],
-            meta=row["meta"],
-        )
-    except KeyError as error:
-        raise ValueError(f"field {error} is missing") from error
+    """The pair of a JSON object from a file in `folder`; a missing or wrong field is a ValueError."""
+    responses = _texts(row, "responses")
+    if len(responses) != 2:
+        raise ValueError(f"field 'responses' holds {len(responses)} texts, not two")
+    if _field(row, "preferred", int) not in (1, 2):
+        raise ValueError(f"preferred is {row['preferred']!r}, not 1 or 2")
+    return PreferencePair(
+        pair_id=_field(row, "pair_id", str),
+        source=_field(row, "source", str),
+        question=_field(row, "question", str),
+        responses=(responses[0], responses[1]),
+        preferred=row["preferred"],
+        images=tuple(os.path.normpath(folder / path) for path in _texts(row, "images")),
+        frames=tuple(os.path.normpath(folder / path) for path in _texts(row, "frames")),
+        category=_field(row, "category", str),
+        origin=_field(row, "origin", str),
+        meta=_field(row, "meta", dict),
+    )
+
+
+def _field(row: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = row.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        found = f"is {type(value).__name__}, not {kind.__name__}" if name in row else "is missing"
+        raise ValueError(f"field '{name}' {found}")
+    return value
+
+
+def _texts(row: Mapping[str, Any], name: str) -> list[str]:
+    values = _field(row, name, list)
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"field '{name}' is not a list of texts")
+    return values
 
 
 def write_pairs(path: str | Path, pairs: Iterable[PreferencePair]) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from r1reward.data.storage import write_rows
+from r1reward.data.storage import near_origin, write_rows
 from r1reward.files import iterate_jsonl
 from r1reward.prompts import PromptName
 from r1reward.types import Request
@@ -71,7 +71,7 @@ def with_options(question: str, options: Mapping[str, str], *, style: Layout) ->
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> Path:
-    """Write questions as JSON lines, atomically; picture paths are relative to the file."""
+    """Write questions as JSON lines, atomically; picture paths and labels are relative to the file."""
     write_rows(
         path,
         (
@@ -80,7 +80,7 @@ def write_questions(path: Path, questions: Iterable[Question]) -> Path:
                 "images": [os.path.relpath(image, path.parent) for image in one.images],
                 "answer": one.answer,
                 "source": one.source,
-                "label": one.label,
+                "label": near_origin(one.label, path.parent),
             }
             for one in questions
         ),

@@ -1,14 +1,24 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kill_driver import run
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.data import build as build_module
 from r1reward.data.build import BuiltData
 from r1reward.data.sources import SOURCES as ALL_SOURCES
+from r1reward.data.sources import pictures
 from r1reward.files import read_jsonl
 from r1reward.types import PreferencePair
 
@@ -155,3 +165,180 @@ def test_the_card_says_what_the_data_is_made_of(world: Path, tmp_path: Path) -> 
     assert "Seed 3" in text and built.card["sha256"] in text and "864 of its 1,250" in text
     assert json.loads((tmp_path / "data_card.json").read_text()) == built.card
     assert built.card["benchmark"]["pairs"] == 30 and built.card["benchmark"]["shared_sources"]["povid"] > 0
+
+
+def drawn(world: Path, out: Path, seed: int) -> list[PreferencePair]:
+    """All 120 pairs of the three sources in training order."""
+    return list(build_dataset(world, out, sampled_pairs=500, seed=seed))
+
+
+def test_sides_are_drawn_and_do_not_take_turns(world: Path, tmp_path: Path) -> None:
+    """Of neighbours in the file about half have the other side, others for every seed and source."""
+    sides = {
+        (seed, name): [
+            pair.preferred for pair in sorted(pairs, key=lambda pair: pair.pair_id) if pair.source == name
+        ]
+        for seed in range(3)
+        for pairs in [drawn(world, tmp_path / str(seed), seed)]
+        for name in SOURCES
+    }
+    for ordered in sides.values():
+        changes = sum(one != other for one, other in pairwise(ordered))
+        assert len(ordered) == 40 and 10 <= changes <= 30  # 19.5 on average, standard deviation 3.1
+    assert len({tuple(ordered) for ordered in sides.values()}) == len(sides)
+
+
+def test_the_order_is_another_one_with_each_seed(world: Path, tmp_path: Path) -> None:
+    orders = [[pair.pair_id for pair in drawn(world, tmp_path / str(seed), seed)] for seed in range(2)]
+    assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != sorted(orders[0])
+    same = sum(one == other for one, other in zip(*orders, strict=True))
+    assert same <= 6  # 1 on average
+    # No source stands in a part of its own.
+    first = Counter(pair_id.rpartition("-")[0] for pair_id in orders[0][:60])
+    assert min(first.values()) >= 10
+
+
+@pytest.fixture
+def own_world(world: Path, tmp_path: Path) -> Path:
+    """The world's POVID, to be changed."""
+    shutil.copytree(world / "povid", tmp_path / "own" / "povid")
+    return tmp_path / "own"
+
+
+def test_a_picture_that_is_put_there_later_is_used(own_world: Path, tmp_path: Path) -> None:
+    def build() -> BuiltData:
+        return build_dataset(
+            own_world, tmp_path / "out", sampled_pairs=99, seed=0, sources={"povid": SOURCES["povid"]}
+        )
+
+    picture = Path(next(iter(build())).images[0])
+    content = picture.read_bytes()
+    picture.unlink()
+    assert build().sources["povid"]["refused"] == {"picture not found": 1}
+    picture.write_bytes(content)
+    assert len(build()) == 40
+
+
+def test_another_picture_of_the_same_name_and_size_makes_another_build(
+    own_world: Path, tmp_path: Path
+) -> None:
+    """Pair 1 shows what pair 0 showed, and has its texts: then it is a duplicate."""
+    rows = own_world / "povid" / next((own_world / "povid").glob("*.json")).name
+    read = json.loads(rows.read_text())
+    read[1] = {**read[0], "image": read[1]["image"]}
+    rows.write_text(json.dumps(read))
+
+    def duplicates() -> dict[str, int]:
+        source = {"povid": SOURCES["povid"]}
+        built = build_dataset(own_world, tmp_path / "out", sampled_pairs=99, seed=0, sources=source)
+        return built.sources["povid"]["duplicates"]
+
+    assert duplicates() == {}
+    names = [Path(pair.images[0]) for pair in islice(SOURCES["povid"].read(own_world / "povid"), 2)]
+    names[1].write_bytes(names[0].read_bytes())
+    assert duplicates() == {"exact": 1}
+
+
+def test_other_code_makes_another_build(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+
+    def build() -> bool:
+        stages.clear()
+        build_dataset(world, tmp_path / "out", sampled_pairs=9, seed=0, progress=stages.append)
+        return bool(stages)
+
+    assert [build(), build()] == [True, False]
+    found = {
+        file.name
+        for pattern in build_module.CODE
+        for file in Path(build_module.__file__).parent.glob(pattern)
+    }
+    assert {"build.py", "index.py", "duplicates.py", "povid.py", "rows.py", "pictures.py"} <= found
+    code = tmp_path / "code.py"
+    monkeypatch.setattr(build_module, "__file__", str(code))
+    monkeypatch.setattr(build_module, "CODE", ("code.py",))
+    code.write_text("one")
+    assert [build(), build()] == [True, False]
+    code.write_text("two")
+    assert [build(), build()] == [True, False]
+
+
+def test_a_moved_folder_is_not_built_again(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "povid", tmp_path / "old" / "world" / "povid")
+    source = {"povid": SOURCES["povid"]}
+
+    def build(place: Path) -> tuple[BuiltData, list[str]]:
+        stages: list[str] = []
+        options = {"sampled_pairs": 9, "seed": 0, "sources": source, "progress": stages.append}
+        return build_dataset(place / "world", place / "out", **options), stages
+
+    built, stages = build(tmp_path / "old")
+    assert stages
+    (tmp_path / "old").rename(tmp_path / "new")
+    again, stages = build(tmp_path / "new")
+    assert stages == [] and again.card == built.card
+    assert all(Path(picture).is_file() for pair in again for picture in pair.images)
+
+
+def test_a_card_that_is_no_json_is_written_again(world: Path, tmp_path: Path) -> None:
+    card = dict(build_dataset(world, tmp_path, sampled_pairs=9, seed=0).card)
+    (tmp_path / "data_card.json").write_text('{"key": ')
+    assert build_dataset(world, tmp_path, sampled_pairs=9, seed=0).card == card
+
+
+def test_no_memory_ends_a_build_and_refuses_no_row(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next build has all pairs: nothing was noted as unreadable."""
+    calls = 0
+    read = pictures.check_picture
+
+    def short(*given: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls > 30:
+            raise MemoryError
+        return read(*given)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "check_picture", short)
+        with pytest.raises(MemoryError):
+            build_dataset(world, tmp_path, sampled_pairs=500, seed=0)
+    built = build_dataset(world, tmp_path, sampled_pairs=500, seed=0)
+    assert len(built) == 120 and all(
+        "refused" not in counts or not counts["refused"] for counts in built.sources.values()
+    )
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from kill_driver import run
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    run(Path(sys.argv[1]), Path(sys.argv[2]))
+except (RuntimeError, OSError) as error:
+    print(error)
+    raise SystemExit(7) from None
+"""
+
+
+def test_a_build_goes_on_after_a_full_disk(world: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stops it in the index, then in what it writes; each error names a file."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(world, whole)
+    here = Path(__file__).parent
+    said = []
+    for limit in (20_000, (whole / "pairs.jsonl").stat().st_size // 2):
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(world), str(out), str(limit)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 7, done.stderr[-2000:]
+        said.append(done.stdout)
+    assert all(str(out) in line and line.count("\n") == 1 for line in said)
+    assert not (out / "data_card.json").exists()
+    run(world, out)
+    assert (out / "pairs.jsonl").read_bytes() == (whole / "pairs.jsonl").read_bytes()
+    assert not list(out.glob(".*.tmp")) and not (out / "index.sqlite").exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from r1reward.data.items import iterate_items
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.types import PreferencePair
 
@@ -49,15 +50,55 @@ def test_an_origin_far_away_keeps_its_path(tmp_path: Path) -> None:
     assert read_pairs(write_pairs(tmp_path / "pairs.jsonl", [far]))[0].origin == far.origin
 
 
+WRONG = {
+    "preferred": [3, True, "1", None],
+    "responses": [["only one"], ["a", "b", "c"], 5, ["a", 2], {"a": 1, "b": 2}, None],
+    "question": [5, None, ["q"]],
+    "pair_id": [7, None],
+    "images": ["a.png", [5], None, {}],
+    "frames": [None, [None]],
+    "category": [None],
+    "origin": [1],
+    "meta": [[], None, "text"],
+}
+
+
 @pytest.mark.parametrize(
-    "change", [{"preferred": 3}, {"responses": ["only one"]}, {"question": None, "drop": True}]
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )
-def test_faults_name_file_and_row(change: dict[str, object], tmp_path: Path) -> None:
+def test_a_wrong_field_is_named_with_file_and_row(name: str, value: object, tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "pairs.jsonl", [_pair(tmp_path)] * 2)
     first, second = path.read_text(encoding="utf-8").strip().split("\n")
-    row = json.loads(second) | change
-    if change.get("drop"):
-        del row["question"]
-    path.write_text(first + "\n" + json.dumps(row) + "\n", encoding="utf-8")
+    path.write_text(f"{first}\n{json.dumps(json.loads(second) | {name: value})}\n", encoding="utf-8")
+    for read in (read_pairs, lambda path: list(iterate_items(path))):
+        with pytest.raises(ValueError, match=rf"pairs\.jsonl, row 2: .*{name}"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_missing_field_is_named_with_file_and_row(name: str, tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", [_pair(tmp_path)])
+    row = json.loads(path.read_text(encoding="utf-8"))
+    del row[name]
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"pairs\.jsonl, row 1: field '{name}' is missing"):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, '{"meta": ' * 100_000, '"text"', "\ud800".encode("utf-8", "surrogatepass"), b"\xff\xfe"],
+)
+def test_a_line_that_is_no_pair_is_named(line: str | bytes, tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", [_pair(tmp_path)])
+    path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     with pytest.raises(ValueError, match=r"pairs\.jsonl, row 2"):
         read_pairs(path)
+
+
+def test_a_completion_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "sft.jsonl", [_pair(tmp_path)])
+    row = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**row, "completion": 5}) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"sft\.jsonl, row 1: field 'completion' is not text"):
+        list(iterate_items(path))

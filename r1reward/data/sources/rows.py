@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from r1reward.files import RefusedRow, Row, scan_jsonl
 
 MAX_LIST_BYTES = 1 << 30
+MOST_MEMORY = 1 << 40
 _SPACE = re.compile(r"[ \t\n\r]*")
 BATCH_ROWS = 64
 
@@ -94,21 +95,19 @@ def scan_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     origin = str(path)
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        yield (
-            origin,
-            RefusedRow(origin, "not a parquet file", f"not a readable parquet file: {error}", rows=0),
-        )
+        names, lost = file.schema_arrow.names, file.metadata.num_rows
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    except Exception as error:  # the reader raises whatever a wrong byte leads it to
+        detail = _fault(error, "not a readable parquet file")
+        yield origin, RefusedRow(origin, "not a parquet file", detail, rows=0)
         return
     with file:
-        missing = sorted(set(columns) - set(file.schema_arrow.names))
-        if missing:
-            detail, lost = f"no column {', '.join(missing)}", file.metadata.num_rows
+        if missing := sorted(set(columns) - set(names)):
+            detail = f"no column {', '.join(missing)}"
             yield origin, RefusedRow(origin, "missing column", detail, rows=lost)
             return
         first = 1
-        for group in range(file.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
+        for group, count in enumerate(sizes):
             yield from _scan_group(file, group, path, columns=columns, first=first, count=count)
             first += count
 
@@ -124,17 +123,29 @@ def _scan_group(
                 origin = f"{path}, row {first + done}"
                 done += 1
                 yield origin, _to_row(batch, index, origin)
-    except (pa.ArrowException, OSError) as error:
+    except Exception as error:  # as above
         origin = f"{path}, rows {first + done} to {first + count - 1}"
-        detail = f"not a readable parquet file: {error}"
-        yield origin, RefusedRow(origin, "broken parquet data", detail, rows=count - done)
+        detail = _fault(error, "not a readable parquet file")
+        yield origin, RefusedRow(origin, "broken parquet data", detail, rows=max(count - done, 0))
 
 
 def _to_row(batch: pa.RecordBatch, index: int, origin: str) -> dict[str, Any] | RefusedRow:
     try:
         return batch.slice(index, 1).to_pylist()[0]
-    except (ValueError, pa.ArrowException) as error:
-        return RefusedRow(origin, "unreadable value", f"a value cannot be read: {error}")
+    except Exception as error:  # dates beyond the calendar, texts that are none, and so on
+        return RefusedRow(origin, "unreadable value", _fault(error, "a value cannot be read"))
+
+
+def _fault(error: Exception, meaning: str) -> str:
+    """What to note of an error in reading; one that is the machine's, short of memory, is raised again.
+
+    A wrong byte can make the reader ask for more memory than any machine has: that is the file's fault.
+    """
+    if isinstance(error, MemoryError):
+        asked = re.search(r"size (\d+) failed", str(error))
+        if asked is None or int(asked[1]) < MOST_MEMORY:
+            raise error
+    return f"{meaning}: {error}"
 
 
 def strictly(rows: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
