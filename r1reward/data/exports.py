@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from r1reward.data.items import (
     pair_of,
     picture_name,
     restore_picture,
+    show_alike,
 )
 from r1reward.data.storage import write_rows
 from r1reward.files import iterate_jsonl, write_json
@@ -61,10 +63,16 @@ Encode = Callable[[Item, str], Row]
 
 
 def export_items(items: Iterable[Item], out: Path, *, form: str, prompt: PromptName = "paper") -> Path:
-    """Write items in a form into the folder `out`; an unknown form is a ValueError. Streams."""
+    """Write items in a form into the folder `out`; an unknown form is a ValueError. Streams.
+
+    Pictures that another reader would show otherwise (turned by EXIF, on a clear ground) are written as PNG:
+    to `out/pictures`, or into the rows. One that cannot be read is a ValueError that names its row.
+    """
     if form == "arrow":
-        return arrow.write_folder(items, out)
+        with tempfile.TemporaryDirectory(prefix="r1reward-pictures-") as work:
+            return arrow.write_folder((show_alike(item, Path(work)) for item in items), out)
     encode = _encoder(form)
+    items = (show_alike(item, out / "pictures") for item in items)
     rows = (
         {
             **encode(item, _text(item, prompt)),

@@ -12,6 +12,7 @@ from typing import Any
 from r1reward.data.cold_start import SFTExample
 from r1reward.data.storage import pair_from_row, pair_to_row
 from r1reward.files import iterate_jsonl
+from r1reward.pictures import PictureFault, common_form, picture_bytes
 from r1reward.types import PreferencePair
 
 Item = PreferencePair | SFTExample
@@ -43,6 +44,29 @@ def item_from_row(row: Mapping[str, Any], folder: Path, *, pictures: Sequence[st
     if not isinstance(completion, str | None):
         raise ValueError("field 'completion' is not text")
     return pair if completion is None else SFTExample(pair, completion)
+
+
+def show_alike(item: Item, folder: Path) -> Item:
+    """The item with pictures that every trainer opens as they are opened here.
+
+    One that others would turn, or show on another ground, is written to `folder` as a PNG. Raises ValueError
+    that names the item for a picture that cannot be read.
+    """
+    pair = pair_of(item)
+    images, frames = (
+        tuple(_alike(path, pair, folder) for path in paths) for paths in (pair.images, pair.frames)
+    )
+    pair = replace(pair, images=images, frames=frames)
+    return SFTExample(pair, item.completion) if isinstance(item, SFTExample) else pair
+
+
+def _alike(path: str, pair: PreferencePair, folder: Path) -> str:
+    try:
+        data, kind = common_form(path)
+        same = data == picture_bytes(path)
+    except PictureFault as fault:
+        raise ValueError(f"{pair.label}: picture {path} {fault}") from fault
+    return path if same else restore_picture(data, f".{kind}", folder)
 
 
 def iterate_items(path: Path) -> Iterator[Item]:

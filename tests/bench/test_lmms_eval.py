@@ -11,6 +11,7 @@ from PIL import Image
 import r1reward.bench.lmms_eval as plug_in
 from r1reward.benchmarks import GROUP_COUNTS
 from r1reward.data.storage import write_pairs
+from r1reward.settings import ModelSettings
 from r1reward.types import PreferencePair
 
 FOLDER = Path(plug_in.__file__).parent
@@ -57,6 +58,22 @@ def test_every_pair_is_asked_about_in_both_orders(utils, tmp_path, monkeypatch):
     assert text.index("y") and "which ?" in text and "<think>" in text
     assert utils.doc_to_target(asked[1]) == "1"
     assert [picture.size for picture in utils.doc_to_visual(asked[1])] == [(8, 8)]
+
+
+def test_pictures_are_opened_as_everywhere(utils, tmp_path):
+    Image.new("RGBA", (8, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    doc = {"images": [str(tmp_path / "clear.png")], "frames": [str(tmp_path / "turned.jpg")]}
+    clear, turned = utils.doc_to_visual(doc)
+    assert clear.getpixel((0, 0)) == (255, 255, 255) and turned.size == (4, 8)
+
+
+def test_the_guides_command_has_the_judges_budget(repository):
+    settings = ModelSettings()
+    budget = f"min_pixels={settings.min_pixels},max_pixels={settings.max_pixels}"
+    assert f"--model_args pretrained=CHECKPOINT,{budget} " in (repository / "docs/guide.md").read_text()
 
 
 def test_results(utils):

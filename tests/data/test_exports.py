@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from datasets import Image, List, load_dataset, load_from_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 
 from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.exports import FORMS, export_items, read_export
@@ -22,8 +24,18 @@ from r1reward.types import PreferencePair
 text = st.text(max_size=20) | st.sampled_from(
     ["<image>", "a <|im_end|> b", "{question}", "< image>", "\u2028\r\n"]
 )
-content = st.binary(min_size=1, max_size=8)
+content = st.builds(
+    lambda shade, kind: _picture(PILImage.new("RGB", (2, 3), (shade, 0, 9)), kind),
+    st.integers(0, 255),
+    st.sampled_from(["PNG", "JPEG"]),
+)
 meta = st.dictionaries(st.text(max_size=3), st.integers(-9, 9) | st.none() | text | st.lists(st.booleans()))
+
+
+def _picture(picture: PILImage.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 @st.composite
@@ -207,6 +219,27 @@ def test_arrow_holds_pictures_and_can_be_replaced(example: SFTExample, tmp_path:
         data = load_from_disk(str(tmp_path / "out"))
         assert len(data) == count and data[0]["images"][0].size == (28, 28)
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "out"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_trainer_sees_pictures_as_they_are_seen_here(
+    form: str, example: SFTExample, tmp_path: Path
+) -> None:
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    turned = write_atomic(tmp_path / "t.jpg", _picture(PILImage.new("RGB", (40, 20)), "JPEG", exif=exif))
+    clear = write_atomic(tmp_path / "c.png", _picture(PILImage.new("RGBA", (8, 4), (0, 0, 0, 0)), "PNG"))
+    plain = write_atomic(tmp_path / "p.jpg", _picture(PILImage.new("RGB", (9, 4)), "JPEG"))
+    pair = replace(example.pair, images=(str(turned), str(clear), str(plain)), frames=())
+    out = export_items([pair], tmp_path / "out", form=form)
+    (back,) = read_export(out, form=form)
+    opened = [PILImage.open(path) for path in pair_of(back).images]
+    assert [picture.size for picture in opened] == [(20, 40), (8, 4), (9, 4)]
+    assert opened[1].getpixel((0, 0)) == (255, 255, 255)
+    assert Path(pair_of(back).images[2]).read_bytes() == plain.read_bytes()
+    broken = replace(pair, images=(str(write_atomic(tmp_path / "b.png", b"nothing")),), origin="rows, row 3")
+    with pytest.raises(ValueError, match=r"rows, row 3: picture .*b\.png cannot be read"):
+        export_items([broken], tmp_path / "broken", form=form)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "arrow"])
