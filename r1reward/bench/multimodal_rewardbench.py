@@ -6,6 +6,7 @@ The official file leaves the text of some items blank, which the authors' `0_dow
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def _read_json(path: Path, pictures: Path | None) -> Iterator[PreferencePair]:
     folders = [pictures] if pictures else [path.parent, path.parent.parent]
     for row, (origin, values) in enumerate(strictly(scan_json_list(path))):
         name = text_field(values, "Image", origin)
-        folder = next((folder for folder in folders if (folder / name).is_file()), folders[0])
+        folder = next((folder for folder in folders if os.path.isfile(folder / name)), folders[0])
         yield _pair(row, values, find_picture(folder, name, subfolders=(), origin=origin), name, origin)
 
 
