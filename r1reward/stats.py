@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -161,22 +163,68 @@ def _resampled(
     arrays: Sequence[NDArray[np.float64]], statistic: Statistic, rng: np.random.Generator, num_samples: int
 ) -> NDArray[np.float64]:
     """The statistic of each array in each resample (A, R); all arrays are drawn with the same indices."""
-    num_seeds, num_items = arrays[0].shape[:2]
-    seeds = rng.integers(num_seeds, size=(num_samples, num_seeds))
-    items = rng.integers(num_items, size=(num_samples, num_items))
+    size = (*arrays[0].shape[:2], num_samples)
     if statistic is mean:
+        (seeds, items), after = _counts(_Start(rng.bit_generator.state), *size)
+        rng.bit_generator.state = after
         return np.array([_resampled_means(array, seeds, items) for array in arrays])
-    drawn = [np.ix_(*both) for both in zip(seeds, items, strict=True)]
+    drawn = [np.ix_(*both) for both in zip(*_draw(rng, *size), strict=True)]
     return np.array([[statistic(array[index]) for index in drawn] for array in arrays])
 
 
+def _draw(
+    rng: np.random.Generator, num_seeds: int, num_items: int, num_samples: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the seeds (R, S) and items (R, N) of each resample."""
+    seeds = rng.integers(num_seeds, size=(num_samples, num_seeds))
+    return seeds, rng.integers(num_items, size=(num_samples, num_items))
+
+
+class _Start:
+    """The state of a generator, which two calls that draw the same resamples have in common."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Start) and repr(self.state) == repr(other.state)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.state))
+
+
+@lru_cache(maxsize=6)
+def _counts(
+    start: _Start, num_seeds: int, num_items: int, num_samples: int
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], Any]:
+    """How often each resample has each seed (R, S) and item (R, N), and the generator's state after it.
+
+    Kept for a few sizes: a report asks for the same resamples of many arrays.
+    """
+    rng = np.random.Generator(_generator_of(start.state))
+    seeds, items = _draw(rng, num_seeds, num_items, num_samples)
+    return (_counted(seeds, num_seeds), _counted(items, num_items)), rng.bit_generator.state
+
+
+def _generator_of(state: Any) -> np.random.BitGenerator:
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = state
+    return bits
+
+
+def _counted(drawn: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """How often each index below `size` stands in a row, (R, size)."""
+    places = drawn + size * np.arange(len(drawn))[:, None]
+    counts = np.bincount(places.ravel(), minlength=size * len(drawn))
+    return counts.reshape(len(drawn), size).astype(float)
+
+
 def _resampled_means(
-    array: NDArray[np.float64], seeds: NDArray[np.intp], items: NDArray[np.intp]
+    array: NDArray[np.float64], seeds: NDArray[np.float64], items: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`mean` of resamples drawn by seeds (R, S) and items (R, N), without a copy of what is drawn."""
+    """`mean` of resamples by the counts of their seeds (R, S) and items (R, N), without a copy of them."""
     by_item = array.reshape(*array.shape[:2], -1).mean(axis=-1)
-    shares = (seeds[:, :, None] == np.arange(len(array))).mean(axis=1)
-    return np.take_along_axis(shares @ by_item, items, axis=1).mean(axis=1)
+    return (seeds * (items @ by_item.T)).sum(axis=1) / by_item.size
 
 
 def _percentile_interval(estimate: float, draws: ArrayLike, confidence: float) -> Interval:

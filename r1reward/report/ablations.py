@@ -43,6 +43,16 @@ GRID_NOTE = (
     "have at 1e3. Collapsed: runs at the profile's own settings. No setting was tuned for a variant."
 )
 DIFFERENCE_NOTE = "Difference: accuracy minus that of StableReinforce on the same seeds and pairs, in points."
+REWARD_NOTE = (
+    "But for the row without it, Reinforce++, REINFORCE, PPO-clip and GRPO have the rewards of "
+    "StableReinforce, that of consistency included, which the paper counts as a part of StableReinforce (§1, "
+    "§3.1): what differs is the loss and the advantages."
+)
+BOUND_NOTE = (
+    "The paper prints 10.00 as its default and 1e3 in its text and code, so a number may bound the log-ratio "
+    "or the ratio: both are here, beside the 1e3 that this run uses. Where no run met a bound, the row "
+    "repeats StableReinforce by construction."
+)
 STRESS_NOTE = (
     "Stress: collapsed runs on fresh seeds in the setting that was searched for on others (make grid), with "
     "the exact 95 % interval."
@@ -97,8 +107,10 @@ ABLATIONS = {
         ("clip_ratio", "model"),
         {
             ("ratio <= 1000", "StableReinforce"): REFERENCE,
+            ("|log ratio| <= 10", "StableReinforce"): "log_bound_10",
             ("|log ratio| <= 5", "StableReinforce"): "log_bound_5",
             ("|log ratio| <= 100", "StableReinforce"): "log_bound_100",
+            ("ratio <= 10", "StableReinforce"): "ratio_bound_10",
             ("ratio <= 5", "StableReinforce"): "ratio_bound_5",
             ("ratio <= 100", "StableReinforce"): "ratio_bound_100",
             ("-", "w/o pre-clip"): "wo_pre_clip",
@@ -146,7 +158,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
     notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE]
     notes += [DIFFERENCE_NOTE] if "difference" in frame else []
     notes += [DAGGER_NOTE]
-    notes += [WEIGHT_NOTE] if number == 13 else []
+    notes += {5: [REWARD_NOTE], 6: [BOUND_NOTE], 13: [WEIGHT_NOTE]}.get(number, [])
     notes += [STRESS_NOTE, *stress_notes(records)] if ablation.stress else []
     return titled(frame, ablation.caption, notes)
 

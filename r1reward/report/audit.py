@@ -143,7 +143,7 @@ def best_by_dimension(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         word = "best" if ahead > 0 else "equal" if ahead == 0 else "not best"
         found.append(line | {"points ahead": f"{ahead:+.1f}", "R1-Reward is": word})
     notes = ['The text: "R1-Reward achieves the best performance across all dimensions" (§4.1).']
-    return titled(pd.DataFrame(found), "Table 4 by dimension.", notes)
+    return titled(pd.DataFrame(found), "R1-Reward in each column of Table 4.", notes)
 
 
 def released_settings() -> pd.DataFrame:

@@ -18,7 +18,16 @@ from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
 from r1reward.report.records import MODEL_NAMES, REFERENCE, VARIANT_NAMES, Records
 from r1reward.report.scores import score
-from r1reward.report.style import COLOURS, LINES, MARKERS, add_note, new_figure, say_not_run, styled
+from r1reward.report.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    add_note,
+    new_figure,
+    say_not_run,
+    set_log_scale,
+    styled,
+)
 from r1reward.report.tables import SHORT_DAGGER_NOTE, display_name
 from r1reward.stats import Interval
 
@@ -160,7 +169,7 @@ def _widen_scale(axes: Axes) -> None:
     heights = np.concatenate([np.abs(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines])
     typical, largest = np.median(heights), heights.max()
     if largest > max(1.0, 100 * typical) and typical > 0:
-        axes.set_yscale("symlog", linthresh=10 * float(typical))
+        set_log_scale(axes, linear_up_to=10 * float(typical))
     elif largest == 0:
         axes.set_ylim(-0.001, 0.02)
 

@@ -12,10 +12,30 @@ _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "†": r"$^\dagger$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "†": r"$^\dagger$",
+    "◐": r"$\ominus$",
+    "±": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{EN DASH}": "--",
+    "—": "---",
+    "“": "``",
+    "”": "''",
+    "\N{LEFT SINGLE QUOTATION MARK}": "`",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "…": r"\ldots{}",
+    "§": r"\S{}",
 }
+# Letters with accents that LaTeX's own fonts can build.
+_LATIN = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")
+_NUMBERED = re.compile(r"Table (\d+)\. ")
 _TITLES = {
     **DOWNSTREAM_COLUMNS,
     "mathvista": "MathVista",
@@ -44,15 +64,18 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def to_latex(frame: pd.DataFrame) -> str:
-    """A `table*` with `booktabs` rules; caption and notes included."""
+    """A `table*` with `booktabs` rules; caption and notes included. LaTeX sets the paper's number itself."""
     folded = fold(frame)
     rows = [[title(column) for column in folded.columns], *folded.to_numpy().tolist()]
-    lines = [" & ".join(escape_latex(str(cell)) for cell in row) + r" \\" for row in rows]
+    lines = [_latex_row([escape_latex(str(cell)) for cell in row]) for row in rows]
     notes = [escape_latex(note) + r"\par" for note in frame.attrs.get("notes", [])]
+    caption = frame.attrs.get("caption", "")
+    number = _NUMBERED.match(caption)
     begin = [
         r"\begin{table*}",
+        *([rf"\renewcommand{{\thetable}}{{{number[1]}}}"] if number else []),
         r"\centering\footnotesize",
-        rf"\caption{{{escape_latex(frame.attrs.get('caption', ''))}}}",
+        rf"\caption{{{escape_latex(_NUMBERED.sub('', caption, count=1))}}}",
     ]
     body = [
         rf"\begin{{tabular}}{{{'l' * folded.shape[1]}}}",
@@ -87,8 +110,22 @@ def title(column: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters made harmless."""
-    return re.sub(r"[\\&%$#_{}~^†<>]", lambda match: _LATEX_SPECIAL[match.group()], text)
+    """Text with LaTeX's special characters made harmless; a character that it has no letter for is named."""
+    return "".join(map(_latex_character, " ".join(text.split())))
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX_SPECIAL:
+        return _LATEX_SPECIAL[character]
+    if " " <= character <= "~" or _LATIN.match(character):
+        return character
+    return f"[U+{ord(character):04X}]"
+
+
+def _latex_row(cells: list[str]) -> str:
+    """A row of a table. An empty group keeps `\\\\` from reading a row that begins with [ or * as its own."""
+    protected = "{}" if cells[0].startswith(("[", "*")) else ""
+    return protected + " & ".join(cells) + r" \\"
 
 
 def _source(row: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from r1reward.report.records import Records
-from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
+from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, set_log_scale, styled
 
 # With a part on it is StableReinforce, without it Reinforce++.
 _VARIANTS = {"without": "reinforce_pp", "with": "stable_reinforce"}
@@ -44,7 +44,7 @@ def _draw_gradient(axes: Axes, record: dict[str, Any], sign: str, title: str) ->
         curve = record["gradients"][sign][name]
         axes.plot(record["log_ratios"], curve, **_look(variant), label=f"{name} Pre-CLIP")
     if sign == "negative":
-        axes.set_yscale("symlog", linthresh=_LINEAR_UP_TO)
+        set_log_scale(axes, linear_up_to=_LINEAR_UP_TO)
     axes.set_xlabel("log-ratio of new and old policy (nats)")
     axes.set_ylabel("gradient by the log-prob")
     axes.legend(loc="upper left" if sign == "negative" else "lower right")

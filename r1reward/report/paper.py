@@ -5,9 +5,10 @@ Nothing here is computed. The conventions of the files stand in `results/paper/R
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -52,13 +53,28 @@ def paper_difference(number: int, of: Mapping[str, str], minus: Mapping[str, str
 
     Raises ValueError where the cells do not name one row.
     """
-    printed, found = paper_table(number).to_dict("records"), []
-    for cells in (of, minus):
-        rows = [row for row in printed if cells.items() <= row.items()]
-        if len(rows) != 1:
-            raise ValueError(f"{len(rows)} rows of table {number} have {dict(cells)}")
-        found.append(float(rows[0]["overall_acc"]))
-    return found[0] - found[1]
+    first, second = (float(_paper_row(number, cells)["overall_acc"]) for cells in (of, minus))
+    return first - second
+
+
+def paper_macro_difference(
+    number: int, of: Mapping[str, str], minus: Mapping[str, str], *, groups: Sequence[str]
+) -> float:
+    """The mean of the printed groups of one row minus that of another.
+
+    Overall accuracies of one table follow from the groups by different rules (`audit.overall_rules`): this
+    difference does not mix them. Raises ValueError where the cells do not name one row.
+    """
+    rows = (_paper_row(number, cells) for cells in (of, minus))
+    first, second = (fmean(float(row[group]) for group in groups) for row in rows)
+    return first - second
+
+
+def _paper_row(number: int, cells: Mapping[str, str]) -> dict[Any, str]:
+    rows = [row for row in paper_table(number).to_dict("records") if cells.items() <= row.items()]
+    if len(rows) != 1:
+        raise ValueError(f"{len(rows)} rows of table {number} have {dict(cells)}")
+    return rows[0]
 
 
 def paper_values(*, folder: Path = PAPER_FOLDER) -> dict[str, PaperValue]:

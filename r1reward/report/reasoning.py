@@ -98,9 +98,7 @@ def figure_examples(records: Records, number: int) -> Figure:
         picture.imshow(imread(io.BytesIO(base64.b64decode(example["picture"]))))
         for axes in (picture, text):
             axes.set_axis_off()
-        text.text(
-            0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5, parse_math=False
-        )
+        text.text(0, 1, _example_text(example), va="top", transform=text.transAxes, fontsize=8.5)
         text.set_title(f"{display_name(records, 'stable_reinforce')}: {example['chosen']}")
         add_note(figure, textwrap.fill(_frequency(found["counts"]), 150))
         return figure

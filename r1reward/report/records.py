@@ -6,6 +6,7 @@ a made-up number; a record that contradicts itself is a ValueError that names th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ REFERENCE = "stable_reinforce"
 VARIANT_NAMES = {"wo_filter": "without advantage filter", "wo_pre_clip": "without Pre-CLIP"}
 MODES = {"greedy": "greedy", "sampled": "sampled, temperature 1"}
 GRIDS = ("grid", "full_grid")
+# Variants of the bound of |log ratio| alone. One that StableReinforce never met would repeat its runs step by
+# step, and need not be run.
+BOUNDS = {"log_bound_10": 10.0, "ratio_bound_10": math.log(10)}
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
 
 
@@ -42,7 +46,8 @@ class BenchRuns:
 
     `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
     in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order,
-    `questions` (N,) names the question of each pair where several pairs are about one.
+    `questions` (N,) names the question of each pair where several pairs are about one, and `rows` (N,)
+    numbers the pairs in the benchmark.
     """
 
     seeds: tuple[int, ...]
@@ -51,6 +56,7 @@ class BenchRuns:
     verdicts: NDArray[np.int64]
     tokens: NDArray[np.int64]
     questions: NDArray[np.str_]
+    rows: NDArray[np.int64]
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -224,6 +230,8 @@ class Records:
         own = _seed_folders(self.folder / kind / name)
         if own:
             return own
+        if self._never_met(name):
+            return _seed_folders(self.folder / kind / REFERENCE)
         runs = []
         for seed, folder in self.grid_folders(name).items():
             about = read_json(folder / "run.json")
@@ -233,8 +241,21 @@ class Records:
 
     def same_as(self, variant: str) -> str:
         """The reference that all runs of a variant repeat by construction, or ""."""
+        if self._never_met(variant):
+            return REFERENCE
         known = {same_as(run) for run in self.grid(variant)}
         return known.pop() if len(known) == 1 else ""
+
+    def _never_met(self, variant: str) -> bool:
+        """Whether a variant of `BOUNDS` has no run of its own and the reference never met its bound."""
+        if variant not in BOUNDS or self.grid_folders(variant):
+            return False
+        frame = self.training(REFERENCE)
+        return (
+            frame is not None
+            and "log_ratio_max" in frame
+            and bool((frame["log_ratio_max"] <= BOUNDS[variant]).all())
+        )
 
     def stress_runs(self, cell: str, variant: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         """`run.json` and metrics of a variant's runs in a cell of the stress grid, by seed."""
@@ -303,10 +324,10 @@ def _read_runs(paths: dict[int, Path], known: Collection[str]) -> BenchRuns | No
     for seed, run in others:
         if not np.array_equal(run[0], first[1][0]) or not np.array_equal(run[2], first[1][2]):
             raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
-    _, groups, preferred, _, _, questions = first[1]
+    rows, groups, preferred, _, _, questions = first[1]
     verdicts = np.stack([run[3] for run in runs.values()])
     tokens = np.stack([run[4] for run in runs.values()])
-    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions)
+    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows)
 
 
 def _read_run(path: Path, known: Collection[str]) -> tuple[NDArray[Any], ...]:

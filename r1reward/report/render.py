@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -91,7 +91,8 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
     Returns the written paths.
     """
     with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
-        drawn = [pool.submit(draw_figure, root, name, paper) for name in FIGURES]
+        names = list(FIGURES)
+        drawn = [pool.submit(draw_figures, root, names[n::_PROCESSES], paper) for n in range(_PROCESSES)]
         records = Records.of_run(root)
         claims = ledger(records, CLAIMS)
         frames = make_tables(records, paper)
@@ -99,7 +100,7 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
         written = [
             path for name, frame in frames.items() for path in write_table(frame, root / "tables", name)
         ]
-        written += [path for figure in drawn for path in figure.result()]
+        written += [path for some in drawn for path in some.result()]
     write_json(root / "claims.json", claims)
     write_atomic(root / PAGE, page(root, frames, claims, figures=list(FIGURES), profile=records.profile))
     return [*written, root / "claims.json", root / PAGE]
@@ -112,11 +113,13 @@ def make_tables(records: Records, paper: Path = PAPER_FOLDER) -> dict[str, pd.Da
     return frames | {name: make() for name, make in AUDITS.items()}
 
 
-def draw_figure(root: Path, name: str, paper: Path = PAPER_FOLDER) -> list[Path]:
-    """Draw one of `FIGURES` into `root/figures`; returns the written paths."""
-    records = Records.of_run(root)
-    figure = figures.figure_1(records, paper=paper) if name == "figure_1" else FIGURES[name](records)
-    return save_figure(figure, root / "figures", name)
+def draw_figures(root: Path, names: Sequence[str], paper: Path = PAPER_FOLDER) -> list[Path]:
+    """Draw some of `FIGURES` into `root/figures`, from one reading of the records; returns what it wrote."""
+    records, written = Records.of_run(root), []
+    for name in names:
+        figure = figures.figure_1(records, paper=paper) if name == "figure_1" else FIGURES[name](records)
+        written += save_figure(figure, root / "figures", name)
+    return written
 
 
 def write_table(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:

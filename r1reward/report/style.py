@@ -7,6 +7,7 @@ the distinction. A number printed in the paper is hollow, one measured here is f
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
 from r1reward.files import write_atomic
 
@@ -73,6 +76,8 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 # Inches beside a panel: the layout leaves half of the last tick's label outside the figure.
 _SIDE_ROOM = 0.1
 
@@ -86,9 +91,24 @@ def styled() -> Iterator[None]:
         yield
 
 
+class PlainFigure(Figure):
+    """A figure whose texts are drawn as they are written, whoever wrote them: `$5$` is no mathematics."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw, with every text made plain first; whatever saves or shows a figure comes through here."""
+        for text in self.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_parse_math(False)
+            written = text.get_text()
+            if not written.isascii():
+                # A lone surrogate is a character that no font can be asked for.
+                text.set_text(written.encode("utf-8", "replace").decode("utf-8"))
+        super().draw(renderer)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure (inches), independent of pyplot."""
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=_SIDE_ROOM))
+    figure = PlainFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=_SIDE_ROOM))
     FigureCanvasAgg(figure)
     return figure
 
@@ -115,6 +135,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return [
         write_atomic(folder / f"{name}.{form}", figure_bytes(figure, form)) for form in ("svg", "pdf", "png")
     ]
+
+
+def set_log_scale(axes: Axes, *, linear_up_to: float) -> None:
+    """A symmetric logarithmic y-axis, linear around 0, whose ticks are plain text."""
+    axes.set_yscale("symlog", linthresh=linear_up_to)
+    axes.yaxis.set_major_formatter(lambda value, _: _power_of_ten(value))
+
+
+def _power_of_ten(value: float) -> str:
+    """For example "10²"."""
+    if value == 0:
+        return "0"
+    exponent = str(round(math.log10(abs(value)))).translate(_SUPERSCRIPTS)
+    return ("\N{MINUS SIGN}" if value < 0 else "") + f"10{exponent}"
 
 
 def say_not_run(axes: Axes, text: str = "not run") -> None:

@@ -27,11 +27,13 @@ Values = NDArray[np.float64]
 class Pool:
     """Answers of one model: `right` and `wrong` (S, N, 2, K) say what each named, neither if unparsed.
 
-    `probability` is that of the answer's digit, `tokens` (S, N, 2) the length of all K together; `groups` and
-    `questions` are (N,), the latter empty where pairs do not share questions.
+    `rows` (N,) numbers the pairs in their benchmark, `probability` is that of the answer's digit, `tokens`
+    (S, N, 2) the length of all K together; `groups` and `questions` are (N,), the latter empty where pairs do
+    not share questions.
     """
 
     seeds: tuple[int, ...]
+    rows: NDArray[np.int64]
     groups: NDArray[np.str_]
     questions: NDArray[np.str_]
     right: NDArray[np.bool_]
@@ -58,6 +60,7 @@ def read_pool(paths: dict[int, Path]) -> Pool | None:
     answers = np.array([[line["preferred"], 3 - line["preferred"]] for line in runs[0]])[None, :, :, None]
     return Pool(
         tuple(paths),
+        np.array([line["row"] for line in runs[0]]),
         np.array([line["group"] for line in runs[0]]),
         np.array([line.get("question", "") for line in runs[0]]),
         marks == answers.astype(str),

@@ -11,7 +11,9 @@ def runs_of(verdicts: list, *, preferred: list[int], groups: list[str]) -> Bench
     array = np.array(verdicts)
     tokens, questions = np.full(array.shape, 10), np.full(len(preferred), "")
     seeds = tuple(range(len(array)))
-    return BenchRuns(seeds, np.array(groups), np.array(preferred), array, tokens, questions)
+    return BenchRuns(
+        seeds, np.array(groups), np.array(preferred), array, tokens, questions, np.arange(len(groups))
+    )
 
 
 # Four pairs: both right, right only as given, both wrong with the same number, unparsed then right.
