@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,165 @@ def stress() -> dict[str, Any]:
         "separates": True,
         "fresh": stress_ended(stable_reinforce=1, reinforce_pp=5, wo_filter=3, wo_pre_clip=0),
     }
+
+
+# A run whose records all say something different: a row, column or panel that shows another's number is seen.
+GROUPS = {
+    "vl_rewardbench": ("general", "hallucination", "reasoning"),
+    "multimodal_rewardbench": ("correctness", "preference", "knowledge", "math", "coding", "safety", "vqa"),
+    "mm_rlhf_rewardbench": ("mcq", "long", "short", "safety", "video"),
+}
+MODELS = ("base", "sft", "sft_continued", "reinforce_pp", "stable_reinforce")
+HEADS = ("scalar", "critique")
+ARMS = ("strong", "weak", "weak_sampled", "weak_reworded")
+VARIANTS = ("wo_filter", "wo_pre_clip", "reinforce", "ppo", "grpo", "reinforce_pp_plain", "log_bound_5",
+            "log_bound_10", "log_bound_100", "ratio_bound_5", "ratio_bound_10", "ratio_bound_100",
+            "weight_1.0", "weight_0.1", "weight_0.0", "external", "judge_weak", "judge_noisy", "judge_random",
+            "judge_noisy_0.5", "no_cold_start", "easy_pairs")  # fmt: skip
+METRICS = ("policy_loss", "response_length", "accuracy", "reward", "grad_norm", "answer_one_share",
+           "contradicted_share", "unparsed_share", "pre_clip_high_positive", "pre_clip_high_negative",
+           "pre_clip_low_positive", "pre_clip_low_negative", "filtered_positive", "filtered_negative",
+           "log_ratio_max")  # fmt: skip
+POLICY_METRICS = ("distinct_share", "response_length", "reference_share", "reference_above_share")
+COLUMNS = ("hallucination_bench_aacc", "hallucination_bench_facc", "hallucination_bench_qacc", "mmbench_v1_1",
+           "mme_realworld_lite_perception", "mme_realworld_lite_reasoning", "mmstar", "v_star", "llava_wild",
+           "wildvision")  # fmt: skip
+POLICIES = ("start", "trained", "start_sampled", "trained_sampled")
+SEEDS, PAIRS, STEPS, ANSWERS = 2, 12, 12, 16
+
+
+def write_distinct(root: Path) -> Path:
+    """Records of every kind below `root/records`."""
+    records, bench = root / "records", root / "records" / "bench"
+    for seed in range(SEEDS):
+        for benchmark in GROUPS:
+            for model in (*MODELS, *HEADS):
+                for mode in ("greedy",) if model in HEADS else ("greedy", "sampled", "blank_greedy"):
+                    folder = bench / benchmark / model / f"seed_{seed}"
+                    write_lines(folder / f"{mode}.jsonl", _judged(benchmark, f"{model} {mode}", seed))
+            pool = records / "scaling" / benchmark / "stable_reinforce" / f"seed_{seed}" / "pool.jsonl"
+            write_lines(pool, _pooled(benchmark, seed))
+        for arm in ARMS:
+            folder = bench / "vl_rewardbench" / f"annotator_{arm}" / f"seed_{seed}"
+            write_lines(folder / "greedy.jsonl", _judged("vl_rewardbench", f"annotator {arm}", seed))
+            about = {"annotator": "scripted", "first_attempt_accuracy": 0.5 + len(arm) / 100, "examples": 90}
+            write_lines(records / "annotators" / arm / f"seed_{seed}" / "annotation.json", [about])
+        for variant in ("stable_reinforce", "reinforce_pp"):
+            _trained(records / "rl" / variant / f"seed_{seed}", variant, seed)
+        for variant in VARIANTS:
+            folder = records / "grid" / variant / f"seed_{seed}"
+            _trained(folder, variant, seed)
+            write_lines(folder / "run.json", [{"variant": variant, "seed": seed, "status": "finished"}])
+            for mode in ("greedy", "sampled"):
+                write_lines(folder / f"{mode}.jsonl", _judged("vl_rewardbench", f"{variant} {mode}", seed))
+        for policy in POLICIES:
+            write_lines(
+                records / "downstream" / policy / f"seed_{seed}" / "all.jsonl", _answered(policy, seed)
+            )
+        rows = _metrics("policy", seed, POLICY_METRICS)
+        write_lines(records / "downstream" / "training" / f"seed_{seed}" / "metrics.jsonl", rows)
+    (records / "data.json").write_text(json.dumps({"annotator": "scripted"}))
+    return root
+
+
+def _level(*names: object) -> float:
+    return random.Random(repr(names)).uniform(0.3, 0.97)
+
+
+def _preferred(row: int) -> int:
+    return 1 + (row * 7 // 3) % 2
+
+
+def _pairs(benchmark: str) -> Iterator[dict[str, Any]]:
+    for row in range(PAIRS * len(GROUPS[benchmark])):
+        group = GROUPS[benchmark][row % len(GROUPS[benchmark])]
+        question = f"{group} {row // len(GROUPS[benchmark]) // 3}" if benchmark.startswith("mm_") else ""
+        yield {"row": row, "group": group, "preferred": _preferred(row), "question": question}
+
+
+def _judged(benchmark: str, who: str, seed: int) -> list[dict[str, Any]]:
+    draw, found = random.Random(f"{benchmark} {who} {seed}"), []
+    for pair in _pairs(benchmark):
+        level, marks = _level(benchmark, who, pair["group"]), ""
+        for right in (pair["preferred"], 3 - pair["preferred"]):
+            marks += "u" if draw.random() < 0.03 else str(right if draw.random() < level else 3 - right)
+        found.append(pair | {"verdicts": marks, "tokens": [draw.randint(9, 30), draw.randint(9, 30)]})
+    return found
+
+
+def _pooled(benchmark: str, seed: int) -> list[dict[str, Any]]:
+    draw, found = random.Random(f"pool {benchmark} {seed}"), []
+    for pair in _pairs(benchmark):
+        level, both = _level("pool", benchmark, pair["group"], pair["row"]), []
+        for right in (pair["preferred"], 3 - pair["preferred"]):
+            names = [right if draw.random() < level else 3 - right for _ in range(ANSWERS)]
+            both.append("".join("u" if draw.random() < 0.05 else str(name) for name in names))
+        chances = [[draw.randint(500, 999) for _ in range(ANSWERS)] for _ in both]
+        found.append(pair | {"verdicts": both, "probabilities": chances, "tokens": [160, 176]})
+    return found
+
+
+def _metrics(who: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    draw = random.Random(f"{who} {seed}")
+    return [{"step": step} | {name: 0.01 + draw.random() for name in names} for step in range(STEPS)]
+
+
+def _trained(folder: Path, variant: str, seed: int) -> None:
+    write_lines(folder / "metrics.jsonl", _metrics(variant, seed, METRICS))
+    write_lines(folder / "status.json", [{"status": "finished", "step": STEPS}])
+
+
+def _answered(policy: str, seed: int) -> list[dict[str, Any]]:
+    draw, found = random.Random(f"{policy} {seed}"), []
+    for column in COLUMNS:
+        level = _level(policy, column)
+        for unit in range(20):
+            found.append({"points": float(draw.random() < level), "units": {column: f"{column} {unit}"}})
+            found[-1] |= {"scripted": True} if column in ("llava_wild", "wildvision") else {}
+    return found
+
+
+class DistinctRun:
+    """Plain readings of such a run's files: nothing here uses the report."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.records = root, Records.of_run(root)
+
+    def rows(self, place: str, seed: int = 0) -> list[dict[str, Any]]:
+        """The lines of a file of one seed; `place` has a * for the seed."""
+        path = self.root / "records" / place.replace("*", f"seed_{seed}")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def credit(self, place: str, group: str = "") -> np.ndarray:
+        """Whether each verdict is right, 1.0 or 0.0, (seeds, pairs, orders), of a group or all."""
+        return np.array([[_credits(line) for line in self.rows(place, seed) if group in ("", line["group"])]
+                         for seed in range(SEEDS)])  # fmt: skip
+
+    def accuracy(self, place: str, group: str = "") -> np.ndarray:
+        """Credit of each pair (seeds, pairs), the mean of both orders."""
+        return self.credit(place, group).mean(axis=2)
+
+    @staticmethod
+    def interval(values: np.ndarray, minus: np.ndarray | float = 0.0) -> list[str]:
+        """Mean (or difference) and 95 % bootstrap bounds over seeds, then pairs; each resample is copied."""
+        values = np.subtract(values, minus)
+        rng, (seeds, pairs) = np.random.default_rng(20250502), values.shape
+        drawn_seeds, drawn_pairs = (
+            rng.integers(seeds, size=(2000, seeds)),
+            rng.integers(pairs, size=(2000, pairs)),
+        )
+        means = [values[np.ix_(s, p)].mean() for s, p in zip(drawn_seeds, drawn_pairs, strict=True)]
+        return [
+            f"{100 * number + 0.0:.2f}" for number in (values.mean(), *np.quantile(means, [0.025, 0.975]))
+        ]
+
+
+def _credits(line: dict[str, Any]) -> list[float]:
+    rights = (str(line["preferred"]), str(3 - line["preferred"]))
+    return [float(mark == right) for mark, right in zip(line["verdicts"], rights, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def distinct(tmp_path_factory: pytest.TempPathFactory) -> DistinctRun:
+    """A run of records that all differ, with plain readings of its files."""
+    return DistinctRun(write_distinct(tmp_path_factory.mktemp("distinct") / "synthetic"))
