@@ -18,10 +18,10 @@ from r1reward.pipeline.publish import replace_folder
 from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
 from r1reward.report.page import take_apart
 
-# Two machines may round the grey of an edge differently, by some of 255 levels. What differs by more is ink
-# that moved: it is counted in whole pixels, so that no amount of white beside it hides a marker or a digit.
-GREY_TOLERANCE = 16
-INK_TOLERANCE = 3.0
+# Two machines may round the grey of an edge differently, by a few of 255 levels. What differs by more is ink
+# that moved: it is counted in pixels, so that no amount of white beside it hides a marker or a digit.
+GREY_TOLERANCE = 8
+INK_TOLERANCE = 3
 _SVG_NOISE = (
     re.compile(r"<dc:date>.*?</dc:date>", re.DOTALL),
     re.compile(r"<dc:title>Matplotlib v[^<]*</dc:title>"),
@@ -197,9 +197,8 @@ def _compare_pictures(old: bytes, new: bytes) -> str:
     )
     if one.shape != other.shape:
         return f"has {one.shape[1]}x{one.shape[0]} pixels, drawn {other.shape[1]}x{other.shape[0]}"
-    levels = np.abs(one - other).max(axis=-1)
-    moved = float(levels[levels > GREY_TOLERANCE].sum()) / 255
-    return f"differs by the ink of {moved:.0f} pixels" if moved > INK_TOLERANCE else ""
+    moved = int((np.abs(one - other).max(axis=-1) > GREY_TOLERANCE).sum())
+    return f"differs by the ink of {moved} pixels" if moved > INK_TOLERANCE else ""
 
 
 _COMPARISONS = {

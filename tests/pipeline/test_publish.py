@@ -218,7 +218,7 @@ def png(level):
         ("a.csv", b"1.0\n", b"1.00\n", False),
         ("a.png", png(100), png(101), True),
         ("a.png", png(100), png(110), False),
-        ("a.pdf", b"1", b"2", True),
+        ("a.pdf", b"1", b"2", False),
     ],
 )
 def test_each_kind_of_file_has_its_rule(tmp_path, name, one, other, same):
