@@ -163,12 +163,13 @@ def _resampled(
     arrays: Sequence[NDArray[np.float64]], statistic: Statistic, rng: np.random.Generator, num_samples: int
 ) -> NDArray[np.float64]:
     """The statistic of each array in each resample (A, R); all arrays are drawn with the same indices."""
-    size = (*arrays[0].shape[:2], num_samples)
+    num_seeds, num_items = arrays[0].shape[:2]
     if statistic is mean:
-        (seeds, items), after = _counts(_Start(rng.bit_generator.state), *size)
+        start = _Start(rng.bit_generator.state)
+        (seeds, items), after = _counts(start, num_seeds, num_items, num_samples)
         rng.bit_generator.state = after
         return np.array([_resampled_means(array, seeds, items) for array in arrays])
-    drawn = [np.ix_(*both) for both in zip(*_draw(rng, *size), strict=True)]
+    drawn = [np.ix_(*both) for both in zip(*_draw(rng, num_seeds, num_items, num_samples), strict=True)]
     return np.array([[statistic(array[index]) for index in drawn] for array in arrays])
 
 

@@ -229,7 +229,8 @@ CLAIMS = (
         difference(model_of("weak"), model_of("strong")),
         bound=slight_drop,
         printed=lambda: -slight_drop(),
-        note="the paper's number is between means of its groups; its weak annotator is a 7B model, this one a tiny model without one of its layers",
+        note="the paper's number is between means of its groups; its weak annotator is a 7B model, this one "
+        "a tiny model without one of its layers",
     ),
     Claim(
         "annotator_temperature",
