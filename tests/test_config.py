@@ -1,4 +1,5 @@
 import json
+import typing
 
 import pytest
 
@@ -6,6 +7,7 @@ from r1reward import config
 from r1reward.config import ProfileError, load_profile
 from r1reward.files import write_atomic
 from r1reward.settings import Profile
+from r1reward.settings.base import Settings
 
 MINIMAL = 'name = "own"\nsentence = "A test."\n'
 
@@ -135,6 +137,44 @@ def test_bounds_and_missing_keys_are_named(tmp_path):
         load_profile(path)
     assert "rl.clip_eps: Input should be less than 1 (got 3.0)" in str(caught.value)
     assert "sentence: Field required" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_that_are_not_finite_are_refused_in_every_setting(value):
+    """Each float of each settings class in turn, wherever it stands in a profile."""
+    numbers = [path for path, kind in setting_types(Profile) if kind is float]
+    assert {
+        ("rl", "learning_rate"),
+        ("bench", "sampled_temperature"),
+        ("downstream", "rl", "clip_eps"),
+    } <= set(numbers)
+    for path in numbers:
+        overrides = float(value)
+        for key in reversed(path):
+            overrides = {key: overrides}
+        with pytest.raises(ProfileError, match=r"finite number|[Ii]nput should be"):
+            load_profile("mini", overrides=overrides)
+
+
+def setting_types(settings, above=()):
+    """Path and type of every setting, through the nested ones; each member of a union by itself."""
+    for name, field in settings.model_fields.items():
+        for kind in typing.get_args(field.annotation) or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                yield from setting_types(kind, (*above, name))
+            else:
+                yield (*above, name), kind
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("advantage_limit", 0), ("advantage_limit", -3), ("pre_clip", 1), ("pre_clip", 0.5), ("pre_clip", "of")],
+)
+def test_bounds_that_leave_nothing_to_learn_are_refused(setting, value):
+    with pytest.raises(ProfileError, match=f"rl.{setting}"):
+        load_profile("mini", overrides={"rl": {setting: value}})
+    for fine in ("default", "off", 1.5):
+        assert getattr(load_profile("mini", overrides={"rl": {setting: fine}}).rl, setting) == fine
 
 
 def test_unknown_profile_and_broken_toml(tmp_path):

@@ -16,8 +16,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
 from r1reward import mini
+from r1reward.engines.precision import compute_in, computes_in
 from r1reward.engines.speed import speed_up
-from r1reward.files import sha256_file
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import ModelSettings
 
 
@@ -69,27 +70,55 @@ def write_picture_budget(folder: Path, settings: ModelSettings) -> None:
 
 
 def load_model(
-    path: str | Path, *, settings: ModelSettings | None = None, device: torch.device | None = None
+    path: str | Path,
+    *,
+    settings: ModelSettings | None = None,
+    device: torch.device | None = None,
+    train: bool = False,
 ) -> tuple[Any, Any]:
     """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model.
 
-    Without `settings` weights are float32 and pictures as the checkpoint says. The device is the
-    accelerator if there is one.
+    Without `settings` weights are float32 and pictures as the checkpoint says. With `train` weights are
+    float32 whatever the settings say and forwards compute in the settings' type, see `engines.precision`.
+    The device is the accelerator if there is one.
     """
     disable_progress_bar()
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
-    model = AutoModelForImageTextToText.from_pretrained(model_folder(path), dtype=dtype)
+    kept = torch.float32 if train else dtype
+    model = AutoModelForImageTextToText.from_pretrained(model_folder(path), dtype=kept)
     model.to(device or default_device())  # type: ignore[arg-type]
+    if dtype != kept:
+        compute_in(model, dtype)
     return speed_up(model), load_processor(path, settings=settings)
 
 
 def save_model(
     model: Any, processor: Any, folder: str | Path, *, weights: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write weights (safetensors; the model's unless given) and processor for the Auto classes."""
+    """Write weights (safetensors; the model's unless given) and processor for the Auto classes.
+
+    Weights have the type they have in memory; `rounded_weights` are those of the type a model computes in.
+    """
     disable_progress_bar()
     model.save_pretrained(folder, **({} if weights is None else {"state_dict": dict(weights)}))
+    kinds = {str(value.dtype).removeprefix("torch.") for value in (weights or {}).values()}
+    if weights is not None and kinds == {"bfloat16"}:
+        file = Path(folder) / "config.json"
+        write_json(file, {**read_json(file), "dtype": "bfloat16"})
     processor.save_pretrained(folder)
+
+
+def rounded_weights(model: Any) -> dict[str, Tensor] | None:
+    """The weights of a model loaded to `train`, in the type it computes in; None where they are in it."""
+    dtype = computes_in(model)
+    if dtype is None:
+        return None
+    rounded: dict[int, Tensor] = {}
+    # Tied weights stay one tensor, which is saved once.
+    return {
+        name: rounded.setdefault(value.data_ptr(), value.to(dtype))
+        for name, value in model.state_dict().items()
+    }
 
 
 def keep_layers(base: str | Path, kept: Sequence[int], folder: Path) -> None:

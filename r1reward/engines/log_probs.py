@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from r1reward.engines.inputs import Batch
+from r1reward.engines.precision import computing
 
 _VISION_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
@@ -82,7 +83,8 @@ def response_states(model: Any, batch: Batch, *, responses: Tensor, mask: Tensor
     T may be 0. The gradient flows through the vision tower too.
     """
     inputs = with_responses(model, batch, responses, mask)
-    return model.model(**inputs, use_cache=False)[0][:, batch["input_ids"].shape[1] - 1 :]
+    with computing(model):
+        return model.model(**inputs, use_cache=False)[0][:, batch["input_ids"].shape[1] - 1 :]
 
 
 def read_policy(
@@ -92,11 +94,9 @@ def read_policy(
 
     Logits are computed only where the mask is true.
     """
-    everything = answer_log_probs(
-        model.lm_head(states[:, :-1][mask]),
-        vision_ids=vision_token_ids(model.config),
-        temperature=temperature,
-    )
+    with computing(model):
+        logits = model.lm_head(states[:, :-1][mask])
+    everything = answer_log_probs(logits, vision_ids=vision_token_ids(model.config), temperature=temperature)
     chosen = everything.gather(1, responses[mask][:, None])[:, 0]
     with torch.no_grad():
         entropy = torch.special.entr(everything.detach().exp()).sum(dim=-1)

@@ -25,6 +25,7 @@ from r1reward.engines.inputs import SharedPrompts, encode, encode_shared
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
 from r1reward.engines.outputs import read_completion
+from r1reward.engines.precision import computing
 from r1reward.engines.speed import last_token_only, roomy_cache, speed_up
 from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request
@@ -75,7 +76,7 @@ class TransformersEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with last_token_only(self.model):
+            with last_token_only(self.model), computing(self.model):
                 while len(done) < len(wanted):
                     part = wanted[len(done) : len(done) + self.batch_size]
                     try:

@@ -78,29 +78,38 @@ class RewardModel(nn.Module):
         critiques = read_policy(self.backbone, states, responses=responses, mask=mask)
         return self.head(last), critiques.log_probs
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """The backbone as the Auto classes load it, with the head's weights and kind beside it."""
-        self.backbone.save_pretrained(folder)
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """The backbone as the Auto classes load it, with the head's weights and kind beside it.
+
+        `options` are those of the backbone's own `save_pretrained`.
+        """
+        self.backbone.save_pretrained(folder, **options)
         save_file(self.head.state_dict(), Path(folder) / _HEAD)
         write_json(Path(folder) / _CONFIG, {"kind": self.kind, "width": self.head.hidden.in_features})
 
 
 def new_reward_model(
-    path: str | Path, *, kind: Kind, seed: int, settings: ModelSettings | None = None
+    path: str | Path, *, kind: Kind, seed: int, settings: ModelSettings | None = None, train: bool = False
 ) -> tuple[RewardModel, Any]:
-    """Model and processor: the backbone of a checkpoint with a new head, drawn by the seed."""
-    backbone, processor = load_model(path, settings=settings)
+    """Model and processor: the backbone of a checkpoint with a new head, drawn by the seed.
+
+    `train` as in `load_model`.
+    """
+    backbone, processor = load_model(path, settings=settings, train=train)
     width = backbone.config.get_text_config().hidden_size
     head = RewardHead(width, generator=torch.Generator().manual_seed(seed))
     return RewardModel(backbone, head.to(backbone.device), kind), processor
 
 
 def load_reward_model(
-    folder: str | Path, *, settings: ModelSettings | None = None
+    folder: str | Path, *, settings: ModelSettings | None = None, train: bool = False
 ) -> tuple[RewardModel, Any]:
-    """Model and processor that `save_pretrained` wrote; FileNotFoundError for a folder without a head."""
+    """Model and processor that `save_pretrained` wrote; FileNotFoundError for a folder without a head.
+
+    `train` as in `load_model`.
+    """
     config = read_json(Path(folder) / _CONFIG)
-    backbone, processor = load_model(folder, settings=settings)
+    backbone, processor = load_model(folder, settings=settings, train=train)
     head = RewardHead(config["width"])
     head.load_state_dict(load_file(Path(folder) / _HEAD))
     return RewardModel(backbone, head.to(backbone.device), config["kind"]), processor

@@ -66,9 +66,12 @@ class UndeclaredSettingError(RuntimeError):
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values are frozen and not repeated in errors."""
+    """Base of all settings: unknown keys and numbers that are not finite are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    Values are frozen and not repeated in errors.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     _reader: str = PrivateAttr(default="")
     _path: str = PrivateAttr(default="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from r1reward.settings.base import Address, KeyVariable, ModelName, ServerSettings, Settings
 from r1reward.settings.data import AnnotatorSettings
@@ -84,10 +84,10 @@ class RLSettings(Settings):
     temperature: float = Field(default=1.0, gt=0, description="Sampling temperature of the rollouts.")
     clip_eps: float = Field(default=0.2, gt=0, lt=1, description="PPO clipping range.")
     pre_clip: float | Literal["default", "off"] = Field(
-        default="default", description="Bound of the ratio before the exponential."
+        default="default", description="Bound of the ratio before the exponential, above 1."
     )
     advantage_limit: float | Literal["default", "off"] = Field(
-        default="default", description="Standardised advantages beyond it become 0."
+        default="default", description="Standardised advantages beyond it, above 0, become 0."
     )
     kl_coef: float = Field(
         default=0.0, ge=0, description="KL penalty against the starting policy; 0 loads no reference model."
@@ -113,6 +113,15 @@ class RLSettings(Settings):
         default="cosine", description="The rate after warm-up; a cosine ends at a tenth of the peak."
     )
     save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
+
+    @field_validator("pre_clip", "advantage_limit")
+    @classmethod
+    def _keeps_something(cls, value: float | str, info: ValidationInfo) -> float | str:
+        """A ratio of 1 has to pass Pre-CLIP, and some advantage the filter."""
+        smallest = 1 if info.field_name == "pre_clip" else 0
+        if isinstance(value, float) and value <= smallest:
+            raise ValueError(f"must be above {smallest}")
+        return value
 
 
 class JudgeSettings(Settings):

@@ -14,8 +14,9 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,20 +167,16 @@ def open_run(
 ) -> Path | None:
     """Prepare the folder of a run; returns the checkpoint to go on from, if any.
 
-    With `sharded` that is one of DeepSpeed's. `key` says what is run (settings, seed, inputs). What lies in
-    `out` is kept only if it is of the same run and `resume` is set; the rows of `record/metrics.jsonl` after
-    the checkpoint's step are cut off.
+    With `sharded` that is one of DeepSpeed's. `key` says what is run (settings, seed, inputs). A run of
+    another key, or any without `resume`, is moved to `out/earlier/<date>`, records too. The rows of
+    `record/metrics.jsonl` after the checkpoint's step are cut off.
     """
     out.mkdir(parents=True, exist_ok=True)
     identity = json.loads(json.dumps(key))
     known = out / "run.json"
-    if not (resume and known.is_file() and read_json(known) == identity):
-        if known.is_file():
-            _LOG.info("%s holds another run, which is discarded", out)
-        for name in ("run.json", "checkpoints", "model", "collapse", "tensorboard"):
-            _discard(out / name)
-        for name in ("metrics.jsonl", "status.json"):
-            _discard(record / name)
+    before = read_json(known) if known.is_file() else None
+    if before != identity or not resume:
+        _move_aside(out, record, changed=_changed(before, identity) if before else ())
         write_json(known, identity)
     checkpoint = (latest_sharded if sharded else latest_checkpoint)(out / "checkpoints")
     step = step_of(checkpoint)
@@ -188,6 +185,32 @@ def open_run(
         rows = [row for row in read_jsonl(metrics, drop_partial=True) if row["step"] <= step]
         write_atomic(metrics, "".join(json.dumps(row) + "\n" for row in rows))
     return checkpoint
+
+
+def _changed(before: Any, now: Mapping[str, Any], name: str = "") -> list[str]:
+    """Dotted names of what differs between two keys of runs."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return [name] if before != now else []
+    names = sorted({*before, *now})
+    inner = [_changed(before.get(part), now.get(part), f"{name}.{part}".strip(".")) for part in names]
+    return [found for part in inner for found in part]
+
+
+def _move_aside(out: Path, record: Path, *, changed: Sequence[str]) -> None:
+    """Keep what another run left in the folders, under a dated name; nothing that was trained is deleted."""
+    # What lies there without run.json belongs to no run: a kill halfway leaves nothing to be gone on with.
+    left = [out / name for name in ("run.json", "checkpoints", "model", "collapse", "tensorboard")]
+    left += [record / name for name in ("metrics.jsonl", "status.json")]
+    left = [path for path in left if path.exists()]
+    if not left:
+        return
+    date = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    kept = out / "earlier" / date
+    kept.mkdir(parents=True)
+    for path in left:
+        shutil.move(path, kept / path.name)
+    reason = f"a run with other settings or inputs ({', '.join(changed)})" if changed else "an earlier run"
+    _LOG.warning("%s held %s, which was moved to %s", out, reason, kept)
 
 
 def write_status(out: Path, record: Path, **outcome: Any) -> None:
@@ -213,10 +236,3 @@ def _checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     found = [path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

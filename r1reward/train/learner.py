@@ -18,8 +18,10 @@ from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
+from r1reward.train.checkpoint import checkpoint_state, load_optimizer
 from r1reward.train.lora import load_policy
 from r1reward.train.tasks import Task
+from r1reward.train.updates import UpdateMeter
 
 BETAS = (0.9, 0.95)
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script
@@ -55,6 +57,7 @@ class Learner:
     max_new_tokens: int
     seed: int
     steps: int
+    meter: UpdateMeter
     reference: Any = None
     update_count: int = 0
 
@@ -103,14 +106,22 @@ def make_learner(
     steps: int,
     checkpoint: Path | None = None,
 ) -> Learner:
-    """Load the policy, from a checkpoint or the start; with a KL penalty also the start as reference."""
+    """The policy with its optimizer as a checkpoint, or the start, has them.
+
+    With a KL penalty the start is loaded as the reference, too.
+    """
     model, processor = load_policy(start, checkpoint=checkpoint, settings=model_settings, seed=seed)
-    reference = load_model(start, settings=model_settings)[0] if settings.kl_coef > 0 else None
+    reference = None
+    if settings.kl_coef > 0:
+        # In the arithmetic of the policy, or rounding would pass for a distance between them.
+        whole = model_settings.lora.rank == 0
+        reference = load_model(start, settings=model_settings, train=whole)[0].requires_grad_(False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return Learner(
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0)
+    learner = Learner(
         model=model,
         processor=processor,
-        optimizer=torch.optim.AdamW(trained, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0),
+        optimizer=optimizer,
         engine=TransformersEngine(
             model,
             processor,
@@ -122,8 +133,13 @@ def make_learner(
         max_new_tokens=engine_settings.max_new_tokens,
         seed=seed,
         steps=steps,
+        meter=UpdateMeter(optimizer),
         reference=reference,
     )
+    if checkpoint is not None:
+        learner.update_count = checkpoint_state(checkpoint)["update_count"]
+        load_optimizer(learner.optimizer, checkpoint)
+    return learner
 
 
 def require_finite(what: str, value: Tensor, chunk: Chunk, **tensors: Tensor) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from r1reward.engines.loading import load_model, save_model
+from r1reward.engines.loading import load_model, rounded_weights, save_model
 from r1reward.settings import LoraSettings, ModelSettings
 
 # The language model's linear layers; what sees stays as it is.
@@ -24,20 +24,31 @@ _ADAPTER, _BASE = ".lora_", ".base_layer."
 
 
 def load_policy(
-    start: str | Path, *, checkpoint: Path | None, settings: ModelSettings, seed: int
+    start: str | Path, *, checkpoint: Path | None, settings: ModelSettings, seed: int, sharded: bool = False
 ) -> tuple[Any, Any]:
     """Model and processor to train: those of the start, or of a checkpoint that `save_policy` wrote.
 
-    With `settings.lora.rank` above 0 only new adapters are trained, drawn by the seed. Raises ImportError
+    What is trained is float32: all weights, or with `settings.lora.rank` above 0 only new adapters, drawn by
+    the seed. `sharded` leaves that to DeepSpeed, which keeps float32 weights of its own. Raises ImportError
     without the extra.
     """
     if settings.lora.rank == 0:
-        return load_model(checkpoint or start, settings=settings)
+        return load_model(checkpoint or start, settings=settings, train=not sharded)
     model, processor = load_model(start, settings=settings)
     add_adapters(model, settings.lora, seed=seed)
     if checkpoint is not None:
-        model.load_state_dict(load_file(checkpoint / _FILE), strict=False)
+        load_adapters(model, checkpoint)
     return model, processor
+
+
+def load_adapters(model: Any, folder: Path) -> None:
+    """Adapters, and a head if there is one, of `save_policy`; ValueError for those of another model."""
+    saved = load_file(folder / _FILE)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if saved.keys() != trained:
+        other = sorted(saved.keys() ^ trained)
+        raise ValueError(f"{folder / _FILE} holds other weights than are trained: {', '.join(other)}")
+    model.load_state_dict(saved, strict=False)
 
 
 def add_adapters(model: Any, settings: LoraSettings, *, seed: int) -> None:
@@ -58,19 +69,24 @@ def add_adapters(model: Any, settings: LoraSettings, *, seed: int) -> None:
 
 
 def save_policy(model: Any, processor: Any, folder: Path) -> None:
-    """What training goes on from: the adapters where there are any, else the whole model."""
-    adapters = {name: value for name, value in model.state_dict().items() if _ADAPTER in name}
-    if not adapters:
+    """What training goes on from: adapters, with a head if there is one, or else the whole model."""
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    if not any(_ADAPTER in name for name in trained):
         save_model(model, processor, folder)
         return
-    save_file({name: value.contiguous() for name, value in adapters.items()}, folder / _FILE)
+    save_file({name: value.contiguous() for name, value in trained.items()}, folder / _FILE)
 
 
 def save_trained(
     model: Any, processor: Any, folder: Path, *, weights: Mapping[str, Tensor] | None = None
 ) -> None:
-    """The model with its adapters merged into its weights, or given weights, as the Auto classes load it."""
-    save_model(model, processor, folder, weights=weights or merged_weights(model))
+    """The model with its adapters merged into its weights, or given weights, as the Auto classes load it.
+
+    In the type that the model computes in.
+    """
+    backbone = getattr(model, "backbone", model)
+    weights = weights or merged_weights(backbone) or rounded_weights(backbone)
+    save_model(model, processor, folder, weights=weights)
 
 
 def merged_weights(model: Any) -> dict[str, Tensor] | None:

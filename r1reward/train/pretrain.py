@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 from r1reward.files import append_jsonl
+from r1reward.locks import exclusive
 from r1reward.mini import tiny
 from r1reward.mini.lessons import CURRICULUM, LESSONS, Lesson, draw_lesson
 from r1reward.mini.scene import Split, render
@@ -27,8 +28,8 @@ from r1reward.progress import Progress
 from r1reward.prompts import judge_template
 from r1reward.train.checkpoint import (
     checkpoint_state,
-    latest_checkpoint,
     load_optimizer,
+    open_run,
     save_checkpoint,
     write_folder,
 )
@@ -155,14 +156,21 @@ def lesson_loss(
 
 
 def build_base(out: Path, *, seed: int = 0, steps: int = TOTAL_STEPS, save_steps: int = 200) -> Path:
-    """Train the base model into `out/model`; a killed build goes on from its last checkpoint.
+    """Train the base model into `out/model`; a killed or shorter build goes on from its last checkpoint.
 
-    `out/metrics.jsonl` gets step, loss, learning_rate and seconds of every hundredth update.
+    `out/metrics.jsonl` gets step, loss, learning_rate and seconds of every hundredth update. Raises BusyError
+    while another process builds in `out`. What another seed left there is moved aside.
     """
+    with exclusive(out):
+        last = open_run(out, {"base": {"seed": seed}}, resume=True, record=out)
+        return _build(out, seed=seed, steps=steps, save_steps=save_steps, last=last)
+
+
+def _build(out: Path, *, seed: int, steps: int, save_steps: int, last: Path | None) -> Path:
     checkpoints, metrics = out / "checkpoints", out / "metrics.jsonl"
     model, processor = tiny.build_tiny(seed, tokenizer_texts())
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.01)
-    start = _go_on(checkpoints, model, optimizer)
+    start = _go_on(last, model, optimizer)
     stream = LessonStream(LessonEncoder(processor), start, steps, seed)
     progress, losses, begun = Progress("base model, update"), [], time.monotonic()
     loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
@@ -189,9 +197,8 @@ def build_base(out: Path, *, seed: int = 0, steps: int = TOTAL_STEPS, save_steps
     return write_folder(out / "model", lambda folder: tiny.save(model, processor, folder))
 
 
-def _go_on(checkpoints: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _go_on(last: Path | None, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load the last checkpoint, if any, and return the number of updates done."""
-    last = latest_checkpoint(checkpoints)
     if last is None:
         return 0
     # Saved under the names of the hub, which only from_pretrained maps back.

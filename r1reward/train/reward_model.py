@@ -22,9 +22,16 @@ from r1reward.engines.inputs import encode
 from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import pad_responses
 from r1reward.files import sha256_file
-from r1reward.judge.scalar_model import Kind, load_reward_model, new_reward_model, score_request
+from r1reward.judge.scalar_model import (
+    Kind,
+    RewardModel,
+    load_reward_model,
+    new_reward_model,
+    score_request,
+)
 from r1reward.prompts import PromptName
 from r1reward.settings import ModelSettings, RewardModelSettings
+from r1reward.train.lora import add_adapters, load_adapters
 from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
 
 _LOG = logging.getLogger(__name__)
@@ -66,9 +73,9 @@ def train_reward_model(
     }
 
     def load(last: Path | None) -> tuple[Any, Any]:
-        if last is not None:
-            return load_reward_model(last, settings=model_settings)
-        return new_reward_model(model_path, kind=kind, seed=seed, settings=model_settings)
+        if last is not None and model_settings.lora.rank == 0:
+            return load_reward_model(last, settings=model_settings, train=True)
+        return _new_model(model_path, last, kind=kind, seed=seed, settings=model_settings)
 
     return run_trainer(
         PreferenceTrainer,
@@ -87,6 +94,19 @@ def train_reward_model(
         resume=resume,
         quiet=quiet,
     )
+
+
+def _new_model(
+    path: str | Path, checkpoint: Path | None, *, kind: Kind, seed: int, settings: ModelSettings
+) -> tuple[RewardModel, Any]:
+    """A new model; with adapters those, and the head, of a checkpoint that holds them alone."""
+    whole = settings.lora.rank == 0
+    model, processor = new_reward_model(path, kind=kind, seed=seed, settings=settings, train=whole)
+    if not whole:
+        add_adapters(model.backbone, settings.lora, seed=seed)
+    if checkpoint is not None:
+        load_adapters(model, checkpoint)
+    return model, processor
 
 
 def _read_examples(path: Path, kind: Kind) -> list[SFTExample]:

@@ -33,6 +33,7 @@ from r1reward.engines.loading import weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.locks import exclusive
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
@@ -129,7 +130,10 @@ def train_policy(
     resume: bool = True,
     quiet: bool = False,
 ) -> RLResult:
-    """`train_rl` for any task; `items_hash` changes with the items."""
+    """`train_rl` for any task; `items_hash` changes with the items.
+
+    Raises BusyError while another process trains in `out`.
+    """
     out, record = Path(out), Path(record or out)
     if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
         raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
@@ -142,30 +146,28 @@ def train_policy(
         "pairs": items_hash,
         "judge": task.fingerprint,
     }
-    last = checkpoint.open_run(out, key, resume=resume, record=record)
-    if ended := checkpoint.final_status(out, record):
-        return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
-    learner = make_learner(
-        model_path,
-        settings=settings,
-        model_settings=model_settings,
-        engine_settings=engine_settings,
-        task=task,
-        seed=seed,
-        steps=count_steps(settings, len(items)),
-        checkpoint=last,
-    )
-    start = 0
-    if last is not None:
-        state = checkpoint.checkpoint_state(last)
-        start, learner.update_count = state["step"], state["update_count"]
-        checkpoint.load_optimizer(learner.optimizer, last)
-    board = out / "tensorboard"
-    with (
-        checkpoint.explain_full_disk(out),
-        Monitor(settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet) as monitor,
-    ):
-        return _run(learner, items, out, record, monitor, start)
+    with exclusive(out):
+        last = checkpoint.open_run(out, key, resume=resume, record=record)
+        if ended := checkpoint.final_status(out, record):
+            return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
+        learner = make_learner(
+            model_path,
+            settings=settings,
+            model_settings=model_settings,
+            engine_settings=engine_settings,
+            task=task,
+            seed=seed,
+            steps=count_steps(settings, len(items)),
+            checkpoint=last,
+        )
+        board, start = out / "tensorboard", checkpoint.step_of(last)
+        with (
+            checkpoint.explain_full_disk(out),
+            Monitor(
+                settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet
+            ) as monitor,
+        ):
+            return _run(learner, items, out, record, monitor, start)
 
 
 def _run(
@@ -354,7 +356,12 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
         group["lr"] = rate
     learner.optimizer.step()
     learner.update_count += 1
-    return {**weighted_means(parts), "grad_norm": float(norm), "learning_rate": rate}
+    return {
+        **weighted_means(parts),
+        "grad_norm": float(norm),
+        "update_to_weight": learner.meter.ratio,
+        "learning_rate": rate,
+    }
 
 
 def advantage_limit(settings: RLSettings) -> float | None:

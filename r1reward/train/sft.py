@@ -53,7 +53,10 @@ def train_sft(
     out, record = Path(out), Path(record or out)
 
     def load(last: Path | None) -> tuple[Any, Any]:
-        model, processor = load_policy(model_path, checkpoint=last, settings=model_settings, seed=seed)
+        sharded = cluster is not None
+        model, processor = load_policy(
+            model_path, checkpoint=last, settings=model_settings, seed=seed, sharded=sharded
+        )
         if cluster:
             # DeepSpeed gathers weights inside the model's own forward only.
             model.forward = partial(answer_log_probs, model)

@@ -25,11 +25,13 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from r1reward.files import append_jsonl, read_jsonl
+from r1reward.locks import exclusive
 from r1reward.prompts import PromptName
 from r1reward.settings import ClusterSettings, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.lora import save_trained
 from r1reward.train.monitor import Monitor
+from r1reward.train.updates import UpdateMeter
 from r1reward.types import Request
 
 AnyExample = TypeVar("AnyExample", bound="Example")
@@ -70,43 +72,43 @@ def run_trainer(
     Args:
         trainer_class: gives the loss.
         name: what is running, for the progress line.
-        key: what the run is a run of; work in `out` under another key is discarded.
+        key: what the run is a run of; work in `out` under another key is moved aside, see `open_run`.
         load: model and processor of a checkpoint, or of the start for None.
         make_collator: takes the processor; the collator turns examples into the trainer's inputs.
         options: further arguments of `trainer_class`.
         cluster: how DeepSpeed shards the model over the processes; one process without it.
+
+    Raises BusyError while another process trains in `out`.
     """
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     # Under ZeRO-3 these have to be there before the model is loaded.
     sharding = deepspeed_config(cluster, key["model"]["dtype"]) if cluster else None
     arguments = _arguments(out, settings, seed, steps, sharding)
-    with arguments.main_process_first(local=False):
-        last = checkpoint.open_run(out, key, resume=resume, record=record, sharded=cluster is not None)
-    if checkpoint.final_status(out, record):
-        return out / "model"
-    model, processor = load(None if cluster else last)
-    step = checkpoint.step_of(last)
     main = arguments.process_index == 0
-    shown = Monitor(name, total=steps, step=step, folder=out / "tensorboard", quiet=quiet) if main else None
-    with checkpoint.explain_full_disk(out), shown or nullcontext():
-        trainer = trainer_class(
-            model=model,
-            args=arguments,
-            train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
-            data_collator=make_collator(processor),
-            callbacks=[Recorder(record / "metrics.jsonl", shown)] if shown else [],
-            **(options or {}),
-        )
-        trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
-        for noisy in (ProgressCallback, PrinterCallback):
-            trainer.remove_callback(noisy)
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    weights = trainer.gathered_weights()
-    if main:
-        write = partial(save_trained, model, processor, weights=weights)
-        checkpoint.write_folder(out / "model", write)
-        checkpoint.write_status(out, record, status="finished", step=trainer.state.global_step)
-    trainer.accelerator.wait_for_everyone()
+    with exclusive(out) if main else nullcontext():
+        with arguments.main_process_first(local=False):
+            last = checkpoint.open_run(
+                out, key, resume=resume or not main, record=record, sharded=cluster is not None
+            )
+        if checkpoint.final_status(out, record):
+            return out / "model"
+        model, processor = load(None if cluster else last)
+        board, step = out / "tensorboard", checkpoint.step_of(last)
+        shown = Monitor(name, total=steps, step=step, folder=board, quiet=quiet) if main else None
+        with checkpoint.explain_full_disk(out), shown or nullcontext():
+            trainer = trainer_class(
+                model=model,
+                args=arguments,
+                train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
+                data_collator=make_collator(processor),
+                callbacks=[Recorder(record / "metrics.jsonl", shown)] if shown else [],
+                **(options or {}),
+            )
+            trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
+            for noisy in (ProgressCallback, PrinterCallback):
+                trainer.remove_callback(noisy)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        trainer.save(out, record)
     return out / "model"
 
 
@@ -141,11 +143,13 @@ class CheckpointedTrainer(Trainer):
 
     A loss is a sum divided by a count of the whole batch, so that micro-batches add up to it; DeepSpeed takes
     the mean over processes, so each multiplies by their number. What a subclass adds to `sums` during an
-    update is logged with the update.
+    update is logged with the update, and so is `update_to_weight` but for DeepSpeed, whose optimizer holds
+    other weights than the model.
     """
 
     processor: Any = None
     checkpoints: Path = Path()
+    meter: UpdateMeter | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -153,13 +157,30 @@ class CheckpointedTrainer(Trainer):
         self._loss_shifts_labels = False
         self.sums: defaultdict[str, float] = defaultdict(float)
 
+    def save(self, out: Path, record: Path) -> None:
+        """Write `out/model` and the run's status; every process of the run has to call this."""
+        weights = self.gathered_weights()
+        if self.args.process_index == 0:
+            write = partial(save_trained, self.model, self.processor, weights=weights)
+            checkpoint.write_folder(out / "model", write)
+            checkpoint.write_status(out, record, status="finished", step=self.state.global_step)
+        self.accelerator.wait_for_everyone()
+
     def gathered_weights(self) -> dict[str, Any] | None:
         """The weights that ZeRO-3 has sharded, in the main process; None where the model holds them."""
         return self.accelerator.get_state_dict(self.model_wrapped) if is_deepspeed_zero3_enabled() else None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log({**logs, **self.sums}, start_time)
+        moved = {"update_to_weight": self.meter.ratio} if self.meter and "loss" in logs else {}
+        super().log({**logs, **moved, **self.sums}, start_time)
         self.sums.clear()
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """The Trainer's, whose steps are measured."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if not self.is_deepspeed_enabled:
+            self.meter = UpdateMeter(optimizer)
+        return optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.is_deepspeed_enabled:

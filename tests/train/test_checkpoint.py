@@ -1,10 +1,9 @@
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from r1reward.files import append_jsonl, read_jsonl, write_json
+from r1reward.files import append_jsonl, read_json, read_jsonl, write_json
 from r1reward.train import checkpoint
 
 
@@ -67,12 +66,39 @@ def test_open_run_cuts_metrics_to_the_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "resume"), [({"seed": 2}, True), ({"seed": 1}, False)])
-def test_another_run_is_discarded(tmp_path: Path, key: dict[str, int], resume: bool) -> None:
-    checkpoint.open_run(tmp_path, {"seed": 1}, resume=True, record=tmp_path)
-    append_jsonl(tmp_path / "metrics.jsonl", {"step": 1})
-    write_json(tmp_path / "checkpoints/step_000001/state.json", {"step": 1})
-    write_json(tmp_path / "status.json", {"status": "finished", "step": 1})
-    (tmp_path / "model").mkdir()
-    assert checkpoint.open_run(tmp_path, key, resume=resume, record=tmp_path) is None
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
-    assert json.loads((tmp_path / "run.json").read_text()) == key
+@pytest.mark.parametrize("apart", [False, True])
+def test_another_run_is_moved_aside_whole(
+    tmp_path: Path, key: dict[str, int], resume: bool, apart: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, record = tmp_path / "out", tmp_path / ("record" if apart else "out")
+    checkpoint.open_run(out, {"seed": 1}, resume=True, record=record)
+    append_jsonl(record / "metrics.jsonl", {"step": 1})
+    write_json(out / "checkpoints/step_000001/state.json", {"step": 1})
+    write_json(record / "status.json", {"status": "finished", "step": 1})
+    write_json(out / "model/config.json", {"finished": True})
+    assert checkpoint.open_run(out, key, resume=resume, record=record) is None
+    (kept,) = (out / "earlier").iterdir()
+    assert sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*.json*")) == [
+        "checkpoints/step_000001/state.json", "metrics.jsonl", "model/config.json", "run.json",
+        "status.json"]  # fmt: skip
+    assert read_json(kept / "run.json") == {"seed": 1} and read_json(kept / "model/config.json")["finished"]
+    assert sorted(path.name for path in out.iterdir()) == ["earlier", "run.json"]
+    assert read_json(out / "run.json") == key
+    assert str(kept) in caplog.text and ("(seed)" in caplog.text) == (key != {"seed": 1})
+
+
+def test_the_names_of_what_changed_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = {"sft": {"learning_rate": 0.1, "epochs": 1}, "examples": "a", "seed": 1}
+    checkpoint.open_run(tmp_path, first, resume=True, record=tmp_path)
+    second = {"sft": {"learning_rate": 0.2, "epochs": 1}, "examples": "b", "seed": 1}
+    checkpoint.open_run(tmp_path, second, resume=True, record=tmp_path)
+    assert "(examples, sft.learning_rate)" in caplog.text
+
+
+def test_files_that_belong_to_no_run_are_not_gone_on_with(tmp_path: Path) -> None:
+    """As a kill in the middle of moving leaves them: nothing of it may become part of the next run."""
+    write_json(tmp_path / "checkpoints/step_000003/state.json", {"step": 3})
+    append_jsonl(tmp_path / "metrics.jsonl", {"step": 3})
+    assert checkpoint.open_run(tmp_path, {"seed": 1}, resume=True, record=tmp_path) is None
+    (kept,) = (tmp_path / "earlier").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == ["checkpoints", "metrics.jsonl"]

@@ -26,3 +26,13 @@ def test_a_build_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_seed_leaves_the_finished_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "BATCH_SIZE", 2)
+    finished = pretrain.build_base(tmp_path, steps=1, save_steps=1)
+    before = (finished / "model.safetensors").read_bytes()
+    pretrain.build_base(tmp_path, seed=1, steps=1, save_steps=1)
+    (kept,) = (tmp_path / "earlier").iterdir()
+    assert (kept / "model/model.safetensors").read_bytes() == before
+    assert (tmp_path / "model/model.safetensors").read_bytes() != before

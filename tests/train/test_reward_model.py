@@ -80,7 +80,8 @@ def test_training_learns_which_response_is_better(
     rows = read_jsonl(tmp_path / "record/metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 13))
     names = {"preference_loss", "accuracy", "margin", *(["critique_loss"] if kind == "critique" else [])}
-    assert set(rows[0]) == {"step", "loss", "learning_rate", "grad_norm", "seconds", "cpu_seconds", *names}
+    names |= {"step", "loss", "learning_rate", "grad_norm", "update_to_weight", "seconds", "cpu_seconds"}
+    assert set(rows[0]) == names
     assert rows[0]["loss"] == pytest.approx(rows[0]["preference_loss"] + rows[0].get("critique_loss", 0.0))
     assert rows[-1]["accuracy"] == 1.0 and rows[-1]["preference_loss"] < 0.1 < rows[0]["preference_loss"]
     if kind == "critique":
