@@ -105,7 +105,7 @@ def test_a_finished_run_is_not_trained_again(
 def test_changed_inputs_leave_the_finished_model(
     kind: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same folder without some of the examples: what was trained before keeps its weights and its records."""
+    """The same folder with fewer examples: what was trained before keeps its weights and its records."""
     monkeypatch.setattr(JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
     first, fewer = tmp_path / "all.jsonl", tmp_path / "fewer.jsonl"
     first.write_bytes((world.pairs if kind == "rl" else world.examples).read_bytes())
