@@ -20,7 +20,7 @@ from r1reward.cluster.events import following, read_back
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.prepare import complete_export, prepare_start, write_prompts
 from r1reward.data.storage import read_pairs
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import checkpoint_hash
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import Profile
@@ -95,7 +95,7 @@ def prepare(
         "flags": flags,
         "environment": environment,
         "pairs": sha256_file(pairs),
-        "start": weights_hash(start),
+        "start": checkpoint_hash(start),
     }
     _refuse_another(out, known)
     write_json(out / "launch.json", known)

@@ -59,6 +59,14 @@ def render_card(card: Mapping[str, Any]) -> str:
     if benchmark["shared_sources"]:
         shared = ", ".join(f"{name} {count:,}" for name, count in benchmark["shared_sources"].items())
         lines += ["", f"Of the benchmark compared here, by the ids of its items: {shared}."]
+    if "targets" in card:
+        found = ", ".join(f"{count:,} {name}" for name, count in card["targets"].items())
+        lines += ["", "## Targets of the cold start", ""]
+        lines += [f"Annotators' answers that name the preferred response: {found}. *normalised*: white space"]
+        lines += [
+            "around the blocks was taken out. *refused*: without reasoning, or not in the format that RL"
+        ]
+        lines += ["rewards; no example is made of it."]
     return "\n".join(lines) + "\n"
 
 

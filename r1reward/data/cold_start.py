@@ -8,8 +8,10 @@ annotated, and nothing else: an annotation without an answer stands for them.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,20 @@ from typing import Any
 import numpy as np
 
 from r1reward.data.annotate import Annotation
-from r1reward.data.build import BuiltData
+from r1reward.data.build import CARD, BuiltData
+from r1reward.data.card import render_card
 from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
-from r1reward.files import iterate_jsonl
+from r1reward.files import iterate_jsonl, write_atomic, write_json
 from r1reward.judge.reward_model import judge_request
+from r1reward.parsing import extract_reasoning, follows_format
 from r1reward.prompts import PromptName
 from r1reward.types import PreferencePair, Request
 
 MIN_RL_ATTEMPTS = 2
+_SPACED = re.compile(r"\s*<think>(.*)</think>\s*<answer>\s*([12])\s*</answer>\s*", re.DOTALL)
+TREATMENTS = ("as written", "normalised", "refused")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +48,28 @@ class SFTExample:
 
 
 def select_sft(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[SFTExample]:
-    """Pairs whose annotator reached the label, each with the answer that did, in the order of `pairs`."""
+    """Pairs whose annotator reached the label, each with the answer that did, in the order of `pairs`.
+
+    Answers that `target_of` refuses are left out; `data_record` counts them.
+    """
     for pair, annotation in _matched(pairs, annotations):
-        if annotation.reached:
-            yield SFTExample(pair, annotation.answers[-1])
+        if annotation.reached and (target := target_of(annotation.answers[-1])):
+            yield SFTExample(pair, target)
+
+
+def target_of(answer: str) -> str | None:
+    """An answer as the cold start teaches it: reasoning, and what the format reward accepts (paper §3.2).
+
+    White space between and around the blocks is taken out where it is all that is wrong. None for any other
+    answer that the reward rejects, and for one without reasoning.
+    """
+    if not extract_reasoning(answer):
+        return None
+    if follows_format(answer):
+        return answer
+    parts = _SPACED.fullmatch(answer)
+    target = f"<think>{parts[1].strip()}</think><answer>{parts[2]}</answer>" if parts else ""
+    return target if follows_format(target) else None
 
 
 def select_rl(pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]) -> Iterator[PreferencePair]:
@@ -103,6 +128,24 @@ def read_sft(path: str | Path) -> list[SFTExample]:
     return list(iterate_sft(path))
 
 
+def read_targets(path: str | Path) -> list[SFTExample]:
+    """The examples of `read_sft` as `target_of` has them; what it refuses is left out with a warning.
+
+    ValueError where nothing is left.
+    """
+    examples = read_sft(path)
+    targets = [(example, target_of(example.completion)) for example in examples]
+    kept = [replace(example, completion=target) for example, target in targets if target]
+    refused = [number for number, (_, target) in enumerate(targets, start=1) if not target]
+    if refused:
+        rows = ", ".join(map(str, refused[:5])) + (", ..." if len(refused) > 5 else "")
+        said = f"{path}: {len(refused)} of {len(targets)} answers (rows {rows}) are no targets"
+        if not kept:
+            raise ValueError(f"{said}: write <think>reasoning</think><answer>1</answer>, or 2")
+        _LOG.warning("%s, without reasoning or not in the format of the reward, and are left out", said)
+    return kept
+
+
 def iterate_sft(path: str | Path) -> Iterator[SFTExample]:
     """The examples of `read_sft`, one in memory at a time."""
     path = Path(path)
@@ -133,14 +176,16 @@ def data_record(
 ) -> dict[str, Any]:
     """Counts of the data construction, for the run's records (`data.json`).
 
-    `original` and `sampled` of a source are the columns of the paper's Table 2.
+    `targets` says what became of the answers that reached the label, see `target_of`. `original` and
+    `sampled` of a source are the columns of the paper's Table 2.
     """
     counts: dict[str, Counter[str]] = {name: Counter() for name in built.sources}
-    num_sft = num_rl = 0
+    targets, num_rl = Counter[str](), 0
     for pair, annotation in _matched(built, annotations):
         if annotation.answers:
             counts[pair.source][str(annotation.attempts) if annotation.reached else "failed"] += 1
-        num_sft += annotation.reached
+        if annotation.reached:
+            targets[_treatment(annotation.answers[-1])] += 1
         num_rl += _is_rl_data(annotation)
     outcomes = [*map(str, range(1, max_attempts + 1)), "failed"]
     return {
@@ -154,8 +199,21 @@ def data_record(
         },
         "positions": dict(built.positions),
         "attempts": {key: sum(found[key] for found in counts.values()) for key in outcomes},
-        "sft_examples": num_sft,
+        "targets": {name: targets[name] for name in TREATMENTS},
+        "sft_examples": targets.total() - targets["refused"],
         "rl_examples": num_rl,
         "annotator": annotator,
         "seed": built.card["seed"],
     }
+
+
+def _treatment(answer: str) -> str:
+    target = target_of(answer)
+    return "refused" if target is None else "as written" if target == answer else "normalised"
+
+
+def add_to_card(built: BuiltData, targets: Mapping[str, int]) -> None:
+    """Write the `targets` of `data_record` into the data card of a build."""
+    card, file = {**built.card, "targets": dict(targets)}, built.path.with_name(CARD)
+    write_atomic(file.with_suffix(".md"), render_card(card))
+    write_json(file, card)

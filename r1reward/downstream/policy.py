@@ -10,7 +10,7 @@ import numpy as np
 from r1reward.downstream.questions import Question, read_questions
 from r1reward.downstream.task import TournamentTask
 from r1reward.engines import Sampling, load_engine
-from r1reward.engines.loading import keep_layers, weights_hash
+from r1reward.engines.loading import checkpoint_hash, keep_layers
 from r1reward.files import read_json, sha256_file, write_json
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.progress import Progress
@@ -112,7 +112,7 @@ def _right_answers(
 ) -> list[int]:
     """How many answers of a group sampled by the policy are the reference's, by question; asked once."""
     rl = profile.downstream.rl
-    key = f"{drawn_hash} {weights_hash(policy)} {rl.temperature} {rl.samples_per_prompt} {seed}"
+    key = f"{drawn_hash} {checkpoint_hash(policy)} {rl.temperature} {rl.samples_per_prompt} {seed}"
     if kept.is_file() and (found := read_json(kept))["key"] == key:
         return found["counts"]
     groups = sample_answers(policy, questions, profile=profile, seed=seed, label="what the policy can do")

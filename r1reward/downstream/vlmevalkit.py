@@ -17,7 +17,7 @@ import pandas as pd
 
 from r1reward.data.storage import write_rows
 from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import checkpoint_hash
 from r1reward.files import write_json
 from r1reward.settings import Profile
 
@@ -45,7 +45,9 @@ def harness_name(checkpoint: str | Path, label: str) -> str:
 
     "qwen2_5" is in it because the harness tells the models of the family apart by their path.
     """
-    return f"qwen2_5_vl_{label.replace('/', '_')}_{sha256(weights_hash(checkpoint).encode()).hexdigest()[:8]}"
+    return (
+        f"qwen2_5_vl_{label.replace('/', '_')}_{sha256(checkpoint_hash(checkpoint).encode()).hexdigest()[:8]}"
+    )
 
 
 def harness_commands(

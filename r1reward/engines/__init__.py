@@ -12,11 +12,11 @@ __all__ = ["Engine", "EngineError", "Sampling", "identify", "load_engine"]
 
 
 def identify(checkpoint: str | Path, profile: Profile) -> str:
-    """Weights, sizes and engine behind the answers of a checkpoint; answers of another are not the same."""
-    from r1reward.engines.loading import weights_hash
+    """Checkpoint, sizes and engine behind answers; answers of another are not the same."""
+    from r1reward.engines.loading import checkpoint_hash
 
     settings = (profile.model.model_dump_json(exclude={"base"}), profile.engine.model_dump_json())
-    return " ".join([weights_hash(checkpoint), *settings])
+    return " ".join([checkpoint_hash(checkpoint), *settings])
 
 
 def load_engine(checkpoint: str | Path, profile: Profile) -> Engine:

@@ -6,11 +6,15 @@ import r1reward.torchvision_ops  # noqa: F401
 
 # isort: split
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
@@ -20,6 +24,26 @@ from r1reward.engines.precision import compute_in, computes_in
 from r1reward.engines.speed import speed_up
 from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import ModelSettings
+
+# What decides the answers of a checkpoint beside its weights.
+_SETTINGS = (
+    "*config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges*",
+    "*.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "additional_chat_templates/*",
+    "reward_head.json",
+)
+_ADAPTED = "base_model."
+_SHOWN = 8
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not whole; the message names the file or the weights."""
 
 
 def default_device() -> torch.device:
@@ -47,8 +71,13 @@ def model_folder(path: str | Path) -> str:
 
 
 def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -> Any:
-    """The processor of a checkpoint; `settings` set the smallest and largest picture area."""
-    processor: Any = AutoProcessor.from_pretrained(model_folder(path))
+    """The processor of a checkpoint; `settings` set the smallest and largest picture area.
+
+    Raises CheckpointError for files that cannot be read.
+    """
+    folder = model_folder(path)
+    with readable(folder):
+        processor: Any = AutoProcessor.from_pretrained(folder)
     if settings is not None:
         for part in (processor.image_processor, processor.video_processor):
             part.size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
@@ -80,12 +109,18 @@ def load_model(
 
     Without `settings` weights are float32 and pictures as the checkpoint says. With `train` weights are
     float32 whatever the settings say and forwards compute in the settings' type, see `engines.precision`.
-    The device is the accelerator if there is one.
+    The device is the accelerator if there is one. Raises CheckpointError for files that cannot be read, and
+    for weights that are missing or that the model does not have.
     """
     disable_progress_bar()
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
-    kept = torch.float32 if train else dtype
-    model = AutoModelForImageTextToText.from_pretrained(model_folder(path), dtype=kept)
+    kept, folder = torch.float32 if train else dtype, model_folder(path)
+    with readable(folder):
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=kept, output_loading_info=True
+        )
+    model, found = loaded
+    _require_weights(folder, found)
     model.to(device or default_device())  # type: ignore[arg-type]
     if dtype != kept:
         compute_in(model, dtype)
@@ -137,7 +172,74 @@ def keep_layers(base: str | Path, kept: Sequence[int], folder: Path) -> None:
 
 
 def weights_hash(path: str | Path) -> str:
-    """SHA-256 of each safetensors file of a checkpoint folder, or the name itself for a model of the hub."""
+    """SHA-256 of each weight file of a checkpoint folder, or the name itself for a model of the hub."""
     folder = Path(model_folder(path))
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return "+".join(sha256_file(file) for file in weights) or str(path)
+    return "+".join(sha256_file(file) for file in _weight_files(folder)) or str(path)
+
+
+def files_hash(path: str | Path) -> str:
+    """Hash of what else decides the answers of a checkpoint folder: config, tokenizer, template, pictures.
+
+    Empty for a model of the hub.
+    """
+    folder = Path(model_folder(path))
+    found = sorted({file for pattern in _SETTINGS for file in folder.glob(pattern) if file.is_file()})
+    known = "".join(f"{file.relative_to(folder)} {sha256_file(file)}\n" for file in found)
+    return hashlib.sha256(known.encode()).hexdigest()[:16] if known else ""
+
+
+def checkpoint_hash(path: str | Path) -> str:
+    """The identity of a checkpoint by content, `weights_hash` and `files_hash`: another answers otherwise."""
+    return f"{weights_hash(path)} {files_hash(path)}".strip()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """In the order of their names; safetensors where there are any, as loaders prefer them."""
+    kinds = (sorted(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin", "*.pt", "*.pth"))
+    return next((files for files in kinds if files), [])
+
+
+@contextmanager
+def readable(folder: str | Path) -> Iterator[None]:
+    """Turn what libraries raise while they read a checkpoint into a CheckpointError that names the file."""
+    try:
+        yield
+    except (SafetensorError, UnpicklingError, EOFError, OSError, RuntimeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise CheckpointError(f"{_broken_file(Path(folder)) or folder} cannot be read: {reason}") from error
+
+
+def _broken_file(folder: Path) -> Path | None:
+    """The first file of a checkpoint that is not what its name says, as far as that can be told."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            read_json(file)
+        except ValueError:
+            return file
+    weights = _weight_files(folder)
+    for file in weights:
+        if file.suffix != ".safetensors":
+            return file if len(weights) == 1 else None
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except (SafetensorError, OSError):
+            return file
+    return None
+
+
+def _require_weights(folder: str, found: Mapping[str, Any]) -> None:
+    """Weights that were not there are random, and random weights would judge."""
+    missing, surplus = sorted(found["missing_keys"]), sorted(found["unexpected_keys"])
+    if not (missing or surplus):
+        return
+    lists = (("lacks", missing), ("has, unknown to its model,", surplus))
+    said = " and ".join(f"{what} {_listed(names)}" for what, names in lists if names)
+    advice = "; merge the adapters into the model first" if any(_ADAPTED in name for name in surplus) else ""
+    raise CheckpointError(f"{folder} {said}{advice}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} weights: {shown}{more}"

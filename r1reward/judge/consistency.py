@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from r1reward.engines.base import Engine, Sampling
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import checkpoint_hash
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt
 from r1reward.types import Request, Verdict
@@ -69,8 +69,8 @@ class ModelConsistencyJudge:
 
     @property
     def fingerprint(self) -> str:
-        """Prompt and weights."""
-        return f"{self._prompt} prompt, {weights_hash(self._checkpoint)}"
+        """Prompt and checkpoint."""
+        return f"{self._prompt} prompt, {checkpoint_hash(self._checkpoint)}"
 
     def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
         """One opinion for each reasoning and its verdict; lists of different length are a ValueError."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from r1reward.engines.base import Sampling
 from r1reward.engines.inputs import Batch, encode
-from r1reward.engines.loading import load_model
+from r1reward.engines.loading import load_model, readable
 from r1reward.engines.log_probs import pad_responses, read_policy, response_states
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_json, write_json
@@ -111,7 +111,8 @@ def load_reward_model(
     config = read_json(Path(folder) / _CONFIG)
     backbone, processor = load_model(folder, settings=settings, train=train)
     head = RewardHead(config["width"])
-    head.load_state_dict(load_file(Path(folder) / _HEAD))
+    with readable(Path(folder) / _HEAD):
+        head.load_state_dict(load_file(Path(folder) / _HEAD))
     return RewardModel(backbone, head.to(backbone.device), config["kind"]), processor
 
 

@@ -28,7 +28,7 @@ from r1reward.data.cold_start import iterate_sft, select_sft, write_sft
 from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.data.storage import iterate_pairs, read_pairs, write_pairs
 from r1reward.engines import load_engine
-from r1reward.engines.loading import keep_layers, load_model, save_model, weights_hash
+from r1reward.engines.loading import checkpoint_hash, keep_layers, load_model, save_model
 from r1reward.files import iterate_jsonl, write_json
 from r1reward.progress import Progress
 from r1reward.settings import ModelSettings, Profile, SFTSettings
@@ -138,7 +138,7 @@ def _make_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> Mode
     changed = profile.model_copy(update={"model": _model_settings(arm, profile)})
     return ModelAnnotator(
         load_engine(folder, changed),
-        model=weights_hash(folder),
+        model=checkpoint_hash(folder),
         prompt=prompt,
         max_new_tokens=profile.engine.max_new_tokens,
         temperature=study.temperature if arm == "weak_sampled" else 0.0,

@@ -26,13 +26,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from r1reward.engines.loading import weights_hash
-from r1reward.files import read_json, read_jsonl, sync, write_atomic, write_json
+from r1reward.files import read_json, read_jsonl, sha256_file, sync, write_atomic, write_json
 from r1reward.train.lora import save_policy
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
 _UNFINISHED = ".unfinished"
 _REMOVED = ".removed"
+_HASHES = "hashes.json"
+_DATE = "%Y-%m-%d_%H-%M-%S_%f"
 # No space, no quota left, and a limit on the size of a file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -77,6 +79,7 @@ def save_checkpoint(
         write_json(unfinished / "state.json", {**state, "step": step})
         if also:
             also(unfinished)
+        write_json(unfinished / _HASHES, _hashes(unfinished))
 
     path = write_folder(folder / f"step_{step:06d}", write)
     for old in _checkpoints(folder)[:-keep]:
@@ -85,8 +88,33 @@ def save_checkpoint(
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint, None if there is none."""
-    return max(_checkpoints(folder), default=None, key=lambda path: int(path.name.removeprefix("step_")))
+    """The newest whole checkpoint, None if there is none.
+
+    One whose files are not those that were written gets another name, and an older one takes its place.
+    """
+    for path in reversed(_checkpoints(folder)):
+        if not (fault := _damage(path)):
+            return path
+        aside = path.with_name(f"{path.name}_damaged_{datetime.now():{_DATE}}")
+        os.rename(path, aside)
+        _LOG.warning("%s is damaged (%s) and now called %s: an older one is used", path, fault, aside.name)
+    return None
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
+def _damage(path: Path) -> str:
+    """Which file of a checkpoint is not as it was written; empty for a whole checkpoint."""
+    try:
+        written = read_json(path / _HASHES)
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+    found = {name: digest for name, digest in _hashes(path).items() if name != _HASHES}
+    changed = sorted(name for name in {*written, *found} if written.get(name) != found.get(name))
+    return ", ".join(changed)
 
 
 def latest_sharded(folder: Path) -> Path | None:
@@ -178,6 +206,7 @@ def open_run(
     if before != identity or not resume:
         _move_aside(out, record, changed=_changed(before, identity) if before else ())
         write_json(known, identity)
+    _check_model(out, record)
     checkpoint = (latest_sharded if sharded else latest_checkpoint)(out / "checkpoints")
     step = step_of(checkpoint)
     metrics = record / "metrics.jsonl"
@@ -187,7 +216,7 @@ def open_run(
     return checkpoint
 
 
-def _changed(before: Any, now: Mapping[str, Any], name: str = "") -> list[str]:
+def _changed(before: Any, now: Any, name: str = "") -> list[str]:
     """Dotted names of what differs between two keys of runs."""
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
         return [name] if before != now else []
@@ -204,13 +233,21 @@ def _move_aside(out: Path, record: Path, *, changed: Sequence[str]) -> None:
     left = [path for path in left if path.exists()]
     if not left:
         return
-    date = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    kept = out / "earlier" / date
+    kept = out / "earlier" / f"{datetime.now():{_DATE}}"
     kept.mkdir(parents=True)
     for path in left:
         shutil.move(path, kept / path.name)
     reason = f"a run with other settings or inputs ({', '.join(changed)})" if changed else "an earlier run"
     _LOG.warning("%s held %s, which was moved to %s", out, reason, kept)
+
+
+def _check_model(out: Path, record: Path) -> None:
+    """Move a finished model aside whose weights are not those of its status; its run makes it again."""
+    ended = final_status(out, record)
+    if ended and ended.get("weights") != weights_hash(out / "model"):
+        aside = out / f"model_damaged_{datetime.now():{_DATE}}"
+        os.rename(out / "model", aside)
+        _LOG.warning("%s is not the model that was written, and is now %s", out / "model", aside)
 
 
 def write_status(out: Path, record: Path, **outcome: Any) -> None:

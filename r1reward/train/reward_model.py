@@ -19,7 +19,7 @@ from r1reward.data.cold_start import SFTExample, read_sft
 from r1reward.data.critiques import split_critiques
 from r1reward.data.storage import read_pairs
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses
 from r1reward.files import sha256_file
 from r1reward.judge.scalar_model import (
@@ -31,6 +31,7 @@ from r1reward.judge.scalar_model import (
 )
 from r1reward.prompts import PromptName
 from r1reward.settings import ModelSettings, RewardModelSettings
+from r1reward.texts import plain_text
 from r1reward.train.lora import add_adapters, load_adapters
 from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
 
@@ -69,6 +70,7 @@ def train_reward_model(
         "model": model_settings.model_dump(mode="json"),
         "seed": seed,
         "start": weights_hash(model_path),
+        "start_files": files_hash(model_path),
         "examples": sha256_file(examples_path),
     }
 
@@ -145,7 +147,7 @@ class PairCollator:
         if self._kind == "scalar":
             return []
         tokenizer = self._processor.tokenizer
-        text = split_critiques(example.completion).texts[position - 1]
+        text = plain_text(split_critiques(example.completion).texts[position - 1], tokenizer=tokenizer)
         return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 

@@ -29,7 +29,7 @@ from r1reward.algo import (
 from r1reward.data.storage import read_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
@@ -143,6 +143,7 @@ def train_policy(
         "engine": engine_settings.model_dump(mode="json"),
         "seed": seed,
         "start": weights_hash(model_path),
+        "start_files": files_hash(model_path),
         "pairs": items_hash,
         "judge": task.fingerprint,
     }

@@ -13,12 +13,13 @@ from typing import Any
 
 from torch import Tensor
 
-from r1reward.data.cold_start import read_sft
+from r1reward.data.cold_start import read_targets
 from r1reward.engines.inputs import Batch, encode
-from r1reward.engines.loading import weights_hash
+from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import sha256_file
 from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
+from r1reward.texts import plain_text
 from r1reward.train.lora import load_policy
 from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
@@ -33,7 +34,7 @@ def train_sft(
     seed: int,
     record: str | Path | None = None,
     max_prompt_tokens: int | None = None,
-    read: Callable[[str | Path], Sequence[Example]] = read_sft,
+    read: Callable[[str | Path], Sequence[Example]] = read_targets,
     resume: bool = True,
     quiet: bool = False,
     cluster: ClusterSettings | None = None,
@@ -45,7 +46,7 @@ def train_sft(
         examples_path: JSON lines written by `data.cold_start.write_sft`.
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
-        read: reads the examples where they are not those of the cold start.
+        read: reads the examples where they are not those of the cold start, whose answers have to be targets.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
         cluster: shards the model by DeepSpeed over the processes that call this together (`cluster.sft`).
@@ -73,6 +74,7 @@ def train_sft(
         "model": model_settings.model_dump(mode="json"),
         "seed": seed,
         "start": weights_hash(model_path),
+        "start_files": files_hash(model_path),
         "examples": sha256_file(examples_path),
     }
     return run_trainer(
@@ -93,7 +95,10 @@ def train_sft(
 
 
 class Collator:
-    """Turns examples into prompts with pictures and right-padded answers."""
+    """Turns examples into prompts with pictures and right-padded answers.
+
+    An answer ends with the end token, which it does not hold otherwise: its text is text (`plain_text`).
+    """
 
     def __init__(self, processor: Any, prompt: Any, max_prompt_tokens: int | None) -> None:
         self._processor, self._prompt, self._max_prompt_tokens = processor, prompt, max_prompt_tokens
@@ -102,8 +107,8 @@ class Collator:
         tokenizer = self._processor.tokenizer
         requests = [example.request(self._prompt) for example in examples]
         answers = [
-            [*tokenizer(example.completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-            for example in examples
+            [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            for text in (plain_text(example.completion, tokenizer=tokenizer) for example in examples)
         ]
         ids, mask = pad_responses(answers)
         batch = encode(self._processor, requests, max_prompt_tokens=self._max_prompt_tokens)

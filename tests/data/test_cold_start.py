@@ -6,18 +6,23 @@ import pytest
 from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs, make_annotator
 from r1reward.data.build import BuiltData, build_dataset
 from r1reward.data.cold_start import (
+    SFTExample,
+    add_to_card,
     data_record,
     read_sft,
+    read_targets,
     require_examples,
     select_easy,
     select_rl,
     select_sft,
+    target_of,
     write_sft,
 )
 from r1reward.data.exports import export_items
 from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.data.storage import write_pairs
-from r1reward.parsing import parse_verdict
+from r1reward.files import read_json
+from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
 from r1reward.settings import DataSettings
 from r1reward.types import PreferencePair
 
@@ -27,6 +32,10 @@ def _answer(position: int) -> str:
 
 
 PAIRS = tuple(PreferencePair(f"p-{i}", "p", "q", ("a", "b"), 1, meta={"image": "x.png"}) for i in range(4))
+CARD_OF_NOTHING = {
+    "pairs": 0, "positions": {"1": 0, "2": 0}, "seed": 0, "sha256": "", "near_duplicate": 0.9,
+    "overlap": "report", "pool": {"sampled": 0, "usable": 0}, "benchmark": {"pairs": 0, "shared_sources": {}},
+}  # fmt: skip
 ANNOTATIONS = (
     Annotation("p-0", (_answer(1),), reached=True),
     Annotation("p-1", (_answer(2), _answer(1)), reached=True),
@@ -88,11 +97,64 @@ def test_the_record_counts_everything(tmp_path: Path) -> None:
         "sources": {"p": {"original": 5, **counts, "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1}}},
         "positions": {"1": 4, "2": 0},
         "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1},
+        "targets": {"as written": 3, "normalised": 0, "refused": 0},
         "sft_examples": 3,
         "rl_examples": 3,
         "annotator": "scripted",
         "seed": 7,
     }
+
+
+REASONED = "<think>the second , because <b> .\n\nyes</think>"
+ANSWERS = {
+    f"{REASONED}<answer>2</answer>": f"{REASONED}<answer>2</answer>",
+    f"{REASONED}\n\n<answer>2</answer>": f"{REASONED}<answer>2</answer>",
+    "\n<think>\nthis one .\n</think> <answer> 2 </answer>\n": "<think>this one .</think><answer>2</answer>",
+    "<answer>2</answer>": None,
+    "<think></think><answer>2</answer>": None,
+    "<think> \n</think>\n<answer>2</answer>": None,
+    f"Sure! {REASONED}<answer>2</answer>": None,
+    f"{REASONED}<answer>2</answer> So it is 2 .": None,
+    f"{REASONED}<answer>2</answer>\n<answer>2</answer>": None,
+    f"{REASONED}<answer>Response 2</answer>": None,
+    "<think>the <answer>2</answer> of</think>\n<answer>2</answer>": None,
+    "the second .</think><answer>2</answer>": None,
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_target_is_reasoned_and_accepted_by_the_format_reward(answer: str) -> None:
+    target = target_of(answer)
+    assert target == ANSWERS[answer]
+    assert target is None or (follows_format(target) and extract_reasoning(target))
+
+
+def test_answers_that_are_no_targets_are_left_out_and_counted_in_the_card(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the annotations and from a file alike."""
+    pairs = [PreferencePair(f"p-{i}", "p", "q", ("a", "b"), 2) for i in range(len(ANSWERS))]
+    annotations = [
+        Annotation(pair.pair_id, (answer,), reached=True) for pair, answer in zip(pairs, ANSWERS, strict=True)
+    ]
+    wanted = [target for target in ANSWERS.values() if target]
+    assert [example.completion for example in select_sft(pairs, annotations)] == wanted
+    card = {**CARD_OF_NOTHING, "sources": {"p": {"read": 12}}}
+    built = BuiltData(write_pairs(tmp_path / "pairs.jsonl", pairs), card)
+    record = data_record(built, annotations, annotator="scripted", max_attempts=3)
+    assert record["targets"] == {"as written": 1, "normalised": 2, "refused": 9}
+    assert record["sft_examples"] == 3
+    add_to_card(BuiltData(built.path, {**card, "sources": {}}), record["targets"])
+    assert read_json(tmp_path / "data_card.json")["targets"] == record["targets"]
+    assert "1 as written, 2 normalised, 9 refused" in (tmp_path / "data_card.md").read_text()
+
+    raw = [SFTExample(pair, answer) for pair, answer in zip(pairs, ANSWERS, strict=True)]
+    file = write_sft(tmp_path / "sft.jsonl", raw)
+    assert [example.completion for example in read_targets(file)] == wanted
+    assert "9 of 12 answers (rows 4, 5, 6, 7, 8, ...)" in caplog.text
+    write_sft(file, raw[3:4])
+    with pytest.raises(ValueError, match=r"sft\.jsonl: 1 of 1 answers \(rows 1\) are no targets: write"):
+        read_targets(file)
 
 
 def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from r1reward.files import append_jsonl, read_json, read_jsonl, write_json
 from r1reward.train import checkpoint
@@ -31,6 +33,84 @@ def test_optimizer_survives_without_a_pickle(tmp_path: Path) -> None:
             assert torch.equal(value, after["state"][number][key])
 
 
+class Weights:
+    """As much of a model as a checkpoint writes."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def named_parameters(self) -> list[Any]:
+        return []
+
+    def save_pretrained(self, folder: Path) -> None:
+        save_file({"weight": torch.full((64,), self.value)}, folder / "model.safetensors")
+
+
+class Processor:
+    def save_pretrained(self, folder: Path) -> None:
+        write_json(folder / "tokenizer.json", {"words": ["a"]})
+
+
+def save(folder: Path, step: int) -> Path:
+    """A checkpoint whose weights are its step."""
+    optimizer = make_optimizer()[1]
+    model, state = Weights(float(step)), {"rate": 0.1}
+    return checkpoint.save_checkpoint(
+        folder, step, model=model, processor=Processor(), optimizer=optimizer, state=state
+    )
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "hashes.json"])
+@pytest.mark.parametrize("fault", ["flipped", "truncated", "lost"])
+def test_a_damaged_checkpoint_gives_way_to_an_older_one(
+    name: str, fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older, newest = save(tmp_path, 1), save(tmp_path, 2)
+    assert checkpoint.latest_checkpoint(tmp_path) == newest
+    file = newest / name
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    if fault == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(bytes(content) if fault == "flipped" else bytes(content[:-3]))
+    assert checkpoint.latest_checkpoint(tmp_path) == older
+    assert "step_000002 is damaged" in caplog.text and name in caplog.text
+    # It is kept, out of the way of the checkpoint that will be written again.
+    assert len(list(tmp_path.glob("step_000002_damaged_*"))) == 1
+    assert save(tmp_path, 2).is_dir() and older.is_dir()
+
+
+def test_without_a_whole_checkpoint_a_run_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (save(tmp_path, 1) / "extra.json").write_text("{}")
+    assert checkpoint.latest_checkpoint(tmp_path) is None
+    assert "extra.json" in caplog.text
+
+
+def test_a_finished_model_with_other_weights_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reopen() -> Path | None:
+        return checkpoint.open_run(tmp_path, {"seed": 1}, resume=True, record=tmp_path)
+
+    reopen()
+    newest = save(tmp_path / "checkpoints", 4)
+    write_json(tmp_path / "model/config.json", {})
+    Weights(4.0).save_pretrained(tmp_path / "model")
+    checkpoint.write_status(tmp_path, tmp_path, status="finished", step=4)
+    assert reopen() == newest and checkpoint.final_status(tmp_path, tmp_path)
+    weights = tmp_path / "model/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    assert reopen() == newest and checkpoint.final_status(tmp_path, tmp_path) is None
+    (aside,) = tmp_path.glob("model_damaged_*")
+    assert (aside / "model.safetensors").read_bytes() == bytes(content)
+    assert "is not the model that was written" in caplog.text
+
+
 def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
     target = tmp_path / "model"
 
@@ -50,7 +130,7 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
 def test_the_latest_checkpoint_is_the_highest_whole_one(tmp_path: Path) -> None:
     assert checkpoint.latest_checkpoint(tmp_path) is None
     for name in ("step_000009", "step_000010", "step_000011.unfinished", "step_x"):
-        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "hashes.json", {})
     latest = checkpoint.latest_checkpoint(tmp_path)
     assert latest is not None and latest.name == "step_000010"
 
@@ -59,9 +139,9 @@ def test_open_run_cuts_metrics_to_the_checkpoint(tmp_path: Path) -> None:
     out, record = tmp_path / "out", tmp_path / "record"
     assert checkpoint.open_run(out, {"seed": 1}, resume=True, record=record) is None
     append_jsonl(record / "metrics.jsonl", [{"step": step} for step in (1, 2, 3)])
-    write_json(out / "checkpoints/step_000002/state.json", {"step": 2})
+    save(out / "checkpoints", 2)
     latest = checkpoint.open_run(out, {"seed": 1}, resume=True, record=record)
-    assert latest is not None and checkpoint.checkpoint_state(latest) == {"step": 2}
+    assert latest is not None and checkpoint.checkpoint_state(latest) == {"step": 2, "rate": 0.1}
     assert read_jsonl(record / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
 
 

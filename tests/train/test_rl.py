@@ -12,6 +12,7 @@ from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
 from safetensors.torch import load_file
 
 from r1reward.data.storage import read_pairs
+from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
@@ -48,7 +49,9 @@ SPEC_KEYS = {
 }
 
 
-def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Learner:
+def new_learner(
+    world: World, settings: RLSettings = RL, steps: int = 4, checkpoint: Path | None = None
+) -> Learner:
     return make_learner(
         world.model,
         settings=settings,
@@ -57,6 +60,7 @@ def new_learner(world: World, settings: RLSettings = RL, steps: int = 4) -> Lear
         task=rl.JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt=MODEL.prompt),
         seed=1,
         steps=steps,
+        checkpoint=checkpoint,
     )
 
 
@@ -251,6 +255,20 @@ def test_the_kl_penalty_is_a_reward_to_go() -> None:
     assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
 
 
+@pytest.mark.usefixtures("easy_reward")
+def test_a_resumed_run_keeps_the_start_as_its_reference(world: World, tmp_path: Path) -> None:
+    """The policy goes on from the checkpoint; the KL penalty is against where it came from."""
+    train(world, tmp_path, max_steps=1, save_steps=1)
+    checkpoint = tmp_path / "checkpoints/step_000001"
+    settings = RL.model_copy(update={"kl_coef": 0.1})
+    learner = new_learner(world, settings, checkpoint=checkpoint)
+    start, trained = (load_model(folder)[0].state_dict() for folder in (world.model, checkpoint))
+    policy, reference = learner.model.state_dict(), learner.reference.state_dict()
+    assert all(torch.equal(policy[name], trained[name]) for name in trained)
+    assert all(torch.equal(reference[name], start[name]) for name in start)
+    assert any(not torch.equal(trained[name], start[name]) for name in start)
+
+
 @pytest.mark.parametrize("algorithm", ["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"])
 @pytest.mark.usefixtures("easy_reward")
 def test_every_algorithm_trains_with_a_reference(world: World, tmp_path: Path, algorithm: str) -> None:
@@ -326,6 +344,8 @@ def test_every_pass_takes_every_pair_once(world: World) -> None:
     pairs = read_pairs(world.pairs)
     learner = new_learner(world, RL.model_copy(update={"rollout_batch_size": 6}))
     ids = [pair.pair_id for step in range(1, 9) for pair in choose_prompts(pairs, learner, step)]
+    learner.seed = 2
+    assert ids[:6] != [pair.pair_id for pair in choose_prompts(pairs, learner, 1)]
     everything = sorted(pair.pair_id for pair in pairs)
     assert [sorted(ids[start : start + 16]) for start in (0, 16, 32)] == [everything] * 3
     assert ids[:16] != ids[16:32]

@@ -1,20 +1,27 @@
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import ENGINE, MODEL, RL, SFT, World, score_by_tokens
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from r1reward.data.cold_start import read_sft
+from r1reward.data.cold_start import read_sft, write_sft
+from r1reward.data.storage import read_pairs
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model, weights_hash
+from r1reward.engines.loading import load_model, load_processor, weights_hash
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.reward_model import judge_request
 from r1reward.locks import BusyError
 from r1reward.settings import RewardModelSettings
+from r1reward.train import reward_model as reward_module
+from r1reward.train import sft as sft_module
 from r1reward.train.reward_model import train_reward_model
 from r1reward.train.rl import train_rl
 from r1reward.train.sft import Collator, train_sft
@@ -61,29 +68,138 @@ def test_training_lowers_the_loss_and_saves_what_the_auto_classes_load(world: Wo
     assert pickles == []
 
 
-def test_the_first_loss_is_the_mean_over_the_tokens_of_the_whole_batch(world: World, tmp_path: Path) -> None:
-    """Two micro-batches of different length against the library's loss on each answer alone."""
-    train_sft(
-        world.model, world.examples, out=tmp_path, settings=SFT, model_settings=MODEL, seed=0, quiet=True
-    )
+@pytest.fixture
+def uneven(world: World, tmp_path: Path) -> Path:
+    """Examples whose answers have from 11 to about 60 tokens, so that their micro-batches are padded."""
+    examples = [
+        replace(
+            example, completion=f"<think>{'it is a star . ' * (3 * index % 16)}yes</think><answer>1</answer>"
+        )
+        for index, example in enumerate(read_sft(world.examples))
+    ]
+    return write_sft(tmp_path / "uneven.jsonl", examples)
+
+
+def test_the_first_loss_is_the_mean_over_the_tokens_of_the_whole_batch(
+    world: World, uneven: Path, tmp_path: Path
+) -> None:
+    """Against the library's logits for each answer alone, unpadded: not over padding, nor by micro-batch."""
+    train("sft", world, uneven, tmp_path)
     model, processor = load_model(world.model)
-    examples = read_sft(world.examples)
-    stream = ExampleStream(examples, seed=0, length=SFT.batch_size)
-    total, tokens = 0.0, 0
-    for place in range(SFT.batch_size):
-        collated = Collator(processor, "mini", None)([stream[place]])
-        batch, answer = collated["batch"], collated["responses"]
-        ids = torch.cat([batch["input_ids"], answer], dim=1)
-        labels = ids.clone()
-        labels[:, : batch["input_ids"].shape[1]] = -100
-        kinds = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(answer)], dim=1)
-        inputs: dict[str, Any] = {**batch, "input_ids": ids, "mm_token_type_ids": kinds}
-        inputs["attention_mask"] = torch.ones_like(ids)
-        with torch.no_grad():
-            total += float(model(**inputs, labels=labels).loss) * answer.shape[1]
-        tokens += answer.shape[1]
-    # Vision tokens have no share of the probability here, hence the tolerance.
-    assert read_jsonl(tmp_path / "metrics.jsonl")[0]["loss"] == pytest.approx(total / tokens, abs=0.01)
+    stream = ExampleStream(read_sft(uneven), seed=0, length=SFT.batch_size)
+    sums = [loss_of(model, processor, stream[place]) for place in range(SFT.batch_size)]
+    total, tokens = (sum(column) for column in zip(*sums, strict=True))
+    assert read_jsonl(tmp_path / "metrics.jsonl")[0]["loss"] == pytest.approx(total / tokens, rel=1e-4)
+    counts = [count for _, count in sums]
+    assert len(set(counts)) > 2
+    size = SFT.micro_batch_size
+    parts = [sums[start : start + size] for start in range(0, len(sums), size)]
+    by_part = [sum(one for one, _ in part) / sum(count for _, count in part) for part in parts]
+    assert abs(sum(by_part) / len(by_part) - total / tokens) > 1e-3
+
+
+def loss_of(model: Any, processor: Any, example: Any) -> tuple[float, int]:
+    """Sum of the negative log-probabilities of an answer and its end token, and their number."""
+    picture = Image.open(example.pair.images[0])
+    content = [{"type": "image"}, {"type": "text", "text": judge_prompt(example.pair)}]
+    turn = [{"role": "user", "content": content}]
+    prompt = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    whole = processor(text=[f"{prompt}{example.completion}<|im_end|>"], images=[picture], return_tensors="pt")
+    length = processor(text=[prompt], images=[picture], return_tensors="pt")["input_ids"].shape[1]
+    with torch.no_grad():
+        logits = model(**whole).logits[0, length - 1 : -1].clone()
+    config = model.config
+    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+        logits[:, getattr(config, name)] = -torch.inf
+    answer = whole["input_ids"][0, length:]
+    chosen = logits.log_softmax(-1).gather(1, answer[:, None])
+    return -float(chosen.sum()), len(answer)
+
+
+def judge_prompt(pair: Any) -> str:
+    return judge_request(pair, prompt="mini").text
+
+
+QUOTES = ("<|image_pad|>", "<|im_end|>", "<|vision_start|>", "<|endoftext|>")
+
+
+def test_control_tokens_that_an_answer_quotes_are_text(world: World, tmp_path: Path) -> None:
+    """A finite loss, and the end token once, where the answer ends."""
+    quoting = [
+        replace(example, completion=f"<think>it says {QUOTES[index % 4]} here</think><answer>1</answer>")
+        for index, example in enumerate(read_sft(world.examples))
+    ]
+    _, processor = load_model(world.model)
+    special = set(processor.tokenizer.convert_tokens_to_ids(list(QUOTES)))
+    collated = Collator(processor, "mini", None)(quoting)
+    for labels in collated["labels"].tolist():
+        answer = [token for token in labels if token != -100]
+        assert answer[-1] == processor.tokenizer.eos_token_id and not special.intersection(answer[:-1])
+    train("sft", world, write_sft(tmp_path / "quoting.jsonl", quoting), tmp_path / "run")
+    (row,) = read_jsonl(tmp_path / "run/metrics.jsonl")
+    assert math.isfinite(row["loss"]) and 0 < row["loss"] < 20
+
+
+def test_the_rate_rises_and_falls(world: World, tmp_path: Path) -> None:
+    """A quarter of eight updates is warm-up; then a straight line to 0 after the last."""
+    train(
+        "sft",
+        world,
+        world.examples,
+        tmp_path,
+        batch_size=1,
+        micro_batch_size=1,
+        epochs=0.5,
+        warmup_ratio=0.25,
+    )
+    rates = [row["learning_rate"] for row in read_jsonl(tmp_path / "metrics.jsonl")]
+    expected = [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert rates == pytest.approx([SFT.learning_rate * share for share in expected])
+
+
+@pytest.mark.parametrize("kind", ["sft", "rl", "reward_model"])
+def test_a_run_sees_the_pictures_of_its_examples(
+    kind: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes into the vision tower is what the library makes of the files, for all examples."""
+    monkeypatch.setattr(JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
+    seen: list[torch.Tensor] = []
+    forward = Qwen2_5_VisionTransformerPretrainedModel.forward
+
+    def watched(self: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():
+            seen.append(hidden_states.detach().clone())
+        return forward(self, hidden_states, *args, **kwargs)
+
+    monkeypatch.setattr(Qwen2_5_VisionTransformerPretrainedModel, "forward", watched)
+    changes = {"rollout_batch_size": 16} if kind == "rl" else {"epochs": 1.0}
+    train(kind, world, world.pairs if kind == "rl" else world.examples, tmp_path, **changes)
+    processor = load_processor(world.model)
+    files = [pair.images[0] for pair in read_pairs(world.pairs)]
+    known = {patches_of(processor, Image.open(file)): file for file in files}
+    found = [known.get(part.numpy().tobytes()) for part in torch.cat(seen).split(8)]
+    assert None not in found and set(found) == set(files)
+
+
+def patches_of(processor: Any, picture: Image.Image) -> bytes:
+    """The eight patches of a picture of 28 x 56 pixels."""
+    return processor.image_processor([picture], return_tensors="pt")["pixel_values"].numpy().tobytes()
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward_model"])
+def test_another_seed_is_another_order_of_the_examples(kind: str, world: World, tmp_path: Path) -> None:
+    """The model of SFT is the same before its first update, and a reward model without its head."""
+    shown: dict[int, list[str]] = {}
+    for seed in (0, 1):
+        asked = shown[seed] = []
+        with pytest.MonkeyPatch.context() as patch:
+            module = sft_module if kind == "sft" else reward_module
+            encode_them = module.encode
+            patch.setattr(
+                module, "encode", lambda p, r, a=asked, e=encode_them, **k: (a.extend(r), e(p, r, **k))[1]
+            )
+            train(kind, world, world.examples, tmp_path / str(seed), seed=seed)
+    assert shown[0] and [r.text for r in shown[0]] != [r.text for r in shown[1]]
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -138,14 +254,14 @@ def test_a_folder_in_which_another_process_trains_is_refused(kind: str, world: W
     assert not folder.exists()
 
 
-def train(kind: str, world: World, data: Path, out: Path) -> Path:
-    """A run of one of the trainings, on its smallest settings."""
-    common: dict[str, Any] = {"out": out, "model_settings": MODEL, "seed": 0, "quiet": True}
-    sft = SFT.model_copy(update={"epochs": 0.25, "warmup_ratio": 0.0})
+def train(kind: str, world: World, data: Path, out: Path, *, seed: int = 0, **changes: Any) -> Path:
+    """A run of one of the trainings, of one update unless changed."""
+    common: dict[str, Any] = {"out": out, "model_settings": MODEL, "seed": seed, "quiet": True}
+    sft = SFT.model_copy(update={"epochs": 0.25, "warmup_ratio": 0.0, **changes})
     if kind == "sft":
         return train_sft(world.model, data, settings=sft, **common)
     if kind == "rl":
-        one_step = RL.model_copy(update={"max_steps": 1})
+        one_step = RL.model_copy(update={"max_steps": 1, **changes})
         return train_rl(world.model, data, settings=one_step, engine_settings=ENGINE, **common).model
     settings = RewardModelSettings(**sft.model_dump())
     return train_reward_model(world.model, data, kind="scalar", settings=settings, **common)
