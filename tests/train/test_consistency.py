@@ -56,9 +56,9 @@ def test_a_judge_is_taught_1_where_reasoning_and_answer_agree(world: World, tmp_
     rows = read_jsonl(tmp_path / "examples.jsonl")
     assert len(rows) == 12 and {row["completion"] for row in rows} == {"0", "1"}
     for row in rows:
-        named = "1" if ONE in row["text"] else "2"
-        asked = row["text"].partition("\nanswer : ")[2][0]
-        assert row["completion"] == ("1" if named == asked else "0"), row["text"]
+        reasoning, answer = row["text"].split("\n")[:2]
+        same = ("response 1" in reasoning) == ("response 1" in answer)
+        assert row["completion"] == str(int(same)), row["text"]
     assert folder == tmp_path / "model" and len(read_jsonl(tmp_path / "metrics.jsonl")) == 1
 
 
