@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from r1reward.files import read_json
+from r1reward.files import read_json, read_jsonl
 from r1reward.pipeline.dag import read_notebooks
 from r1reward.pipeline.execute import check_parameters
 from r1reward.pipeline.places import RUNS_VARIABLE, find_places
@@ -63,6 +63,10 @@ def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(tmp_path):
     assert sorted(file.stem for file in (folder / "executed").glob("*.ipynb")) == CHAIN
     assert {"table_02.csv", "table_03.md", "table_05.tex"} <= {p.name for p in (folder / "tables").iterdir()}
     assert {"figure_1.svg", "figure_2.png"} <= {path.name for path in (folder / "figures").iterdir()}
+    data = folder / "work" / "data"
+    card = read_json(data / "built" / "data_card.json")
+    known = [len(read_jsonl(file)) for file in (data / "benchmarks").iterdir()]
+    assert len(known) == 3 and card["benchmark"]["pairs"] == sum(known), "what overlap was looked for"
 
     second = run_smoke(tmp_path)
     assert second.returncode == 0

@@ -155,3 +155,24 @@ def test_an_encrypted_entry_is_refused(archive: Path) -> None:
 def test_a_broken_zip_is_refused(content: bytes, archive: Path) -> None:
     archive.write_bytes(content)
     assert _reason(lambda: _from(archive, "good.png")) == "unreadable zip"
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (3, [0, 1, 2]),
+        (32, list(range(32))),
+        (64, list(range(0, 64, 2))),
+        (40, [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18,
+              20, 21, 22, 23, 25, 26, 27, 28, 30, 31, 32, 33, 35, 36, 37, 38]),
+    ],
+)  # fmt: skip
+def test_frames_are_spread_over_the_whole_video(
+    there: int, taken: list[int], tmp_path: Path, png: Callable[..., bytes]
+) -> None:
+    """In the order of the numbers in their names: frame 9 is before frame 10."""
+    (tmp_path / "video").mkdir()
+    for number in range(there):
+        (tmp_path / "video" / f"frame {number}.png").write_bytes(png())
+    frames = Pictures(tmp_path).frames("video", "row 1")
+    assert [int(Path(frame).stem.split()[1]) for frame in frames] == taken

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -92,3 +93,56 @@ def test_an_empty_list_has_no_rows(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     assert list(scan_json_list(path)) == []
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Eight rows in two groups, of numbers, texts, lists and bytes."""
+    rows = [{"a": index, "b": f"text {index}", "c": [index] * 3, "d": b"bytes"} for index in range(8)]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=4)
+    return path
+
+
+def test_any_flipped_byte_of_a_footer_is_a_fault_of_the_file(table: Path) -> None:
+    """The footer says where everything is and how large: what it says wrongly leads the reader anywhere."""
+    whole = table.read_bytes()
+    length = int.from_bytes(whole[-8:-4], "little") + 8
+    rng = np.random.default_rng(0)
+    faults = 0
+    for place in range(len(whole) - length, len(whole)):
+        data = bytearray(whole)
+        data[place] ^= int(rng.integers(1, 256))
+        table.write_bytes(data)
+        for origin, row in scan_parquet(table, ["a", "b", "c", "d"]):
+            assert origin.startswith(str(table))
+            assert isinstance(row, RefusedRow | dict)
+            faults += isinstance(row, RefusedRow)
+    assert faults > length / 4
+
+
+@pytest.mark.parametrize("error", [MemoryError(), pa.ArrowMemoryError("malloc of size 65536 failed")])
+def test_no_memory_is_no_fault_of_a_row(
+    error: Exception, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows.pq, "ParquetFile", fail)
+        with pytest.raises(MemoryError):
+            list(scan_parquet(table, ["a"]))
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    with pytest.raises(MemoryError):
+        list(scan_parquet(table, ["a"]))
+
+
+def test_a_size_that_no_machine_has_is_a_fault_of_the_file(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 9223372036854775807 failed")
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    found = [row for _, row in scan_parquet(table, ["a"])]
+    assert [row.reason for row in found if isinstance(row, RefusedRow)] == ["broken parquet data"] * 2
