@@ -1,4 +1,4 @@
-"""Every loader of a reward benchmark against damaged rows: a fault is named with file and row."""
+"""Loaders of reward benchmarks against damaged rows of parquet and of MM-RLHF: faults are named."""
 
 import base64
 import copy
@@ -47,14 +47,6 @@ CASES = {
         {"id": "mmmu-1", "query": "q", "response": ["a", "b"], "human_ranking": [0, 1], "image": EMBEDDED},
         "a.parquet", lambda folder: vl_rewardbench.load_benchmark(folder),
     ),
-    "vl text": Case(
-        {"id": "mmmu-1", "image": "mcq/a.png", **TEXTS}, "a.jsonl",
-        lambda folder: vl_rewardbench.load_benchmark(folder, pictures=folder),
-    ),
-    "multimodal": Case(
-        {**META, "Image": "mcq/a.png"}, "all_data.json",
-        lambda folder: multimodal_rewardbench.load_benchmark(folder),
-    ),
     "multimodal parquet": Case(
         {**META, "Image": EMBEDDED}, "a.parquet", lambda folder: multimodal_rewardbench.load_benchmark(folder)
     ),
@@ -75,7 +67,7 @@ def write(case: Case, folder: Path, rows: list[Any]) -> str:
             pq.write_table(pa.Table.from_pylist([row]), folder / f"{number}.parquet")
         return str(folder / "1.parquet")
     lines = [json.dumps(row) for row in rows]
-    file.write_text(f"[{','.join(lines)}]" if file.suffix == ".json" else "\n".join(lines) + "\n")
+    file.write_text("\n".join(lines) + "\n")
     return f"{file}, row 2"
 
 

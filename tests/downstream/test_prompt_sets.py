@@ -1,6 +1,7 @@
 """Prompt sets in their real schemas, written by the mini world and by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -115,3 +116,19 @@ def test_questions_survive_a_file(tmp_path):
     path.write_text('{"text": "x"}\n')
     with pytest.raises(ValueError, match="row 1: not a question"):
         read_questions(path)
+
+
+def test_written_prompts_name_nothing_of_where_they_lie(tmp_path, picture):
+    """The same file, to the byte, wherever the run's folder lies."""
+    written = []
+    for place in ("here", "there/deep"):
+        arxivqa(tmp_path / place / "world" / "lessons" / "arxivqa", picture)
+        found = read_prompts(
+            tmp_path / place / "world" / "lessons", style="mini", cache=tmp_path / place / "cache"
+        )
+        path = write_questions(tmp_path / place / "lessons.jsonl", found)
+        written.append(path.read_bytes())
+        (again,) = read_questions(path)
+        assert Path(again.images[0]).read_bytes() == picture
+    assert written[0] == written[1] and str(tmp_path).encode() not in written[0]
+    assert again.label == "world/lessons/arxivqa/arxivqa.jsonl, row 1"
