@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from r1reward.bench.scoring import PairRecord
+from r1reward.benchmarks import VL_RELEASED_COUNTS
 
 OFFICIAL_SEED = 123
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -39,18 +40,19 @@ class AccPlus:
 
 
 def vl_rewardbench_official(samples: Mapping[int, Sequence[PairRecord]]) -> OfficialScores:
-    """`cal.py`: majority of an item's samples in the given order; `samples` are by item.
+    """`cal.py`: majority of an item's samples in the given order; `samples` are by item, the k that count.
 
-    An item with any unparsed sample is left out, and so is one without a majority.
+    An unparsed sample is one of the k: an item is left out where neither right nor wrong has more than half.
+    (The script's `filter_out_doesntMatch` is computed and not used.) Where a group has no item the script
+    stops; here `macro` is of the others.
     """
     right: dict[str, list[bool]] = defaultdict(list)
     for records in samples.values():
         marks = [record.verdicts[0] for record in records]
-        if "u" in marks:
-            continue
-        agree = sum(record.verdicts[0] == record.answers[0] for record in records)
-        if agree * 2 != len(records):
-            right[records[0].group].append(agree * 2 > len(records))
+        agree = sum(mark == record.answers[0] for mark, record in zip(marks, records, strict=True))
+        reject = len(marks) - marks.count("u") - agree
+        if max(agree, reject) * 2 > len(marks):
+            right[records[0].group].append(agree > reject)
     return _scores(right)
 
 
@@ -124,9 +126,15 @@ def is_right_as_released(text: str, *, first_line_only: bool = False) -> bool:
 
 
 def score_as_released(right: Iterable[tuple[str, bool]]) -> OfficialScores:
-    """`get_acc.py` of the release from (group, right) of each item: micro and macro accuracy."""
-    groups: dict[str, list[bool]] = defaultdict(list)
+    """`get_acc.py` of the release from (group, right) of each item: micro and macro accuracy.
+
+    The script knows three groups and divides by three: one without an item has accuracy 0. Another group is
+    a ValueError.
+    """
+    groups: dict[str, list[bool]] = {group: [] for group in VL_RELEASED_COUNTS}
     for group, value in right:
+        if group not in groups:
+            raise ValueError(f"{group!r} is no group of VL-RewardBench; there are {', '.join(groups)}")
         groups[group].append(value)
     return _scores(groups)
 
@@ -141,4 +149,4 @@ def _scores(right: Mapping[str, Sequence[bool]]) -> OfficialScores:
 
 
 def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else 0.0

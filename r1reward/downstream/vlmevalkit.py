@@ -23,10 +23,9 @@ from r1reward.settings import Profile
 
 # Columns of an item's result, in the order they are looked for.
 _RESULT_COLUMNS = ("hit", "score")
-# What stands for points: truth values, and verdicts in which B is the model. "Unknown" is no win.
-_POINTS = {"True": 1.0, "False": 0.0, "B>A": 1.0, "B>>A": 1.0}
-_POINTS |= dict.fromkeys(("A>>B", "A>B", "A=B", "Unknown"), 0.0)
-
+_TRUTH = {"True": 1.0, "False": 0.0}
+# Verdicts about WildVision in which the model, B, wins. Any other text is a tie there, so no win.
+_WINS = ("B>A", "B>>A")
 
 # Classes of the harness by benchmark.
 _CLASSES = {
@@ -138,8 +137,18 @@ def _lines(benchmark: Benchmark, path: Path, table: pd.DataFrame) -> list[dict[s
     for number, row in enumerate(rows, start=1):
         result = next(row[column] for column in _RESULT_COLUMNS if column in row)
         try:
-            points = _POINTS[result] if result in _POINTS else max(float(result), 0.0) / reference
+            points = _points(benchmark.name, result) / reference
             lines.append({"points": points, "units": benchmark.units(row), **benchmark.group(row)})
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
     return lines
+
+
+def _points(benchmark: str, result: str) -> float:
+    """What the harness counts for a result: a failed judgment of LLaVA-Wild is -1, as it is in the mean of
+    the references; a question of MME-RealWorld without a score is 0.
+    """
+    if benchmark == "WildVision":
+        return float(result in _WINS)
+    points = _TRUTH[result] if result in _TRUTH else float(result)
+    return points if benchmark == "LLaVABench" else max(points, 0.0)

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from r1reward.bench.mm_rlhf_rewardbench import load_benchmark as load_mm_rlhf
 from r1reward.bench.official import (
@@ -21,38 +19,51 @@ from r1reward.bench.official import (
 from r1reward.bench.scoring import PairRecord
 from r1reward.bench.vl_rewardbench import load_benchmark as load_vl
 from r1reward.benchmarks import VL_RELEASED_COUNTS
+from r1reward.files import read_json
 
 
 def _record(row: int, group: str, mark: str, preferred: int = 1) -> PairRecord:
     return PairRecord(row, group, preferred, mark + "1", (1, 1))  # type: ignore[arg-type]
 
 
-MARKS = st.sampled_from("12u")
+CAL = read_json(Path(__file__).parent / "official_vl_rewardbench.json")
 
 
-@given(st.lists(st.tuples(st.sampled_from(["general", "reasoning"]), st.lists(MARKS, min_size=3, max_size=3)),
-                min_size=1, max_size=20))  # fmt: skip
-def test_vl_rewardbench_follows_cal(items: list[tuple[str, list[str]]]) -> None:
-    samples = {row: [_record(row, group, mark) for mark in marks] for row, (group, marks) in enumerate(items)}
-    correct, total = defaultdict(int), defaultdict(int)
-    for group, marks in items:
-        agree, reject, none = (marks.count(mark) for mark in "12u")
-        if none == 0 and max(agree, reject) > 1.5:
-            correct[group] += agree > reject
-            total[group] += 1
-    if not total:
-        with pytest.raises(ValueError, match="no item is left"):
-            vl_rewardbench_official(samples)
-        return
+@pytest.mark.parametrize("case", CAL, ids=lambda case: f"k={case['k']}")
+def test_vl_rewardbench_prints_what_cal_prints(case: dict[str, Any]) -> None:
+    """Marks of the samples of each item, and what `cal.py` printed for them."""
+    samples = {}
+    for group, items in case["marks"].items():
+        for marks in items.split():
+            row = len(samples)
+            preferred = 1 + row % 2
+            shown = marks if preferred == 1 else marks.translate(str.maketrans("12", "21"))
+            samples[row] = [_record(row, group, mark, preferred) for mark in shown]
     scores = vl_rewardbench_official(samples)
-    assert scores.groups == {group: correct[group] / total[group] for group in total}
-    assert scores.overall == sum(correct.values()) / sum(total.values())
-    assert scores.macro == pytest.approx(sum(correct[g] / total[g] for g in total) / len(total))
+    found = {**scores.groups, "overall": scores.overall, "macro": scores.macro}
+    assert {name: round(100 * value, 2) for name, value in found.items()} == case["printed"]
 
 
-def test_a_tie_of_samples_is_left_out() -> None:
-    samples = {0: [_record(0, "general", "1"), _record(0, "general", "2")], 1: [_record(1, "general", "1")]}
-    assert vl_rewardbench_official(samples).sizes == {"general": 1}
+@pytest.mark.parametrize(
+    ("marks", "right"),
+    [("11u", 1.0), ("22u", 0.0), ("12u", None), ("1uu", None), ("12", None), ("1", 1.0), ("u", None)],
+)
+def test_an_unparsed_sample_is_one_of_the_k(marks: str, right: float | None) -> None:
+    samples = {0: [_record(0, "general", mark) for mark in marks], 1: [_record(1, "reasoning", "1")]}
+    assert vl_rewardbench_official(samples).groups.get("general") == right
+
+
+def test_nothing_to_score_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no item is left"):
+        vl_rewardbench_official({0: [_record(0, "general", "u")]})
+
+
+def test_the_release_divides_by_three_groups_whichever_are_there() -> None:
+    scores = score_as_released([("general", True), ("general", False), ("reasoning", True)])
+    assert scores.groups == {"general": 0.5, "hallucination": 0.0, "reasoning": 1.0}
+    assert (scores.macro, scores.overall, scores.sizes["hallucination"]) == (0.5, 2 / 3, 0)
+    with pytest.raises(ValueError, match="'safety' is no group of VL-RewardBench"):
+        score_as_released([("safety", True)])
 
 
 def test_multimodal_rewardbench_throws_the_scripts_coin() -> None:

@@ -82,6 +82,32 @@ def test_results_become_the_columns_of_table_11(tmp_path):
     )
 
 
+LLAVA = [
+    # The judge's scores of the reference and the model, -1 where it failed, and what LLaVABench_score prints.
+    ([[7, 5], [8, 10], [10, 4], [10, 3], [9, 7], [10, 6], [7, 10], [10, 10], [9, 5], [7, 5]], 74.712644),
+    ([[7, 3], [8, 3], [-1, -1], [10, 9], [9, 9], [10, 10], [7, 8], [6, 3], [7, 10], [7, 7], [9, 7], [9, 9]],
+     87.5),
+    ([[-1, -1], [10, 9], [10, 6], [8, 3], [-1, -1], [8, 4], [7, 7], [8, 4], [6, 10], [-1, -1]], 74.074074),
+    ([[8, 4], [-1, -1], [-1, -1], [-1, -1], [6, 3], [10, 3]], 33.333333),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scores", "printed"), LLAVA)
+def test_failed_judgments_of_llava_wild_count_on_both_sides(tmp_path, scores, printed):
+    rows = "".join(f"{index}\t{own}\t{other}\n" for index, (other, own) in enumerate(scores))
+    write(tmp_path, "LLaVABench_openai_result", f"index\tscore\tgpt4_score\n{rows}")
+    (units,) = units_of(read_results(tmp_path, "policy")["LLaVABench"]).values()
+    assert 100 * sum(units.values()) / len(units) == pytest.approx(printed, abs=1e-6)
+
+
+def test_any_other_verdict_about_wildvision_is_no_win(tmp_path):
+    verdicts = ["B>>A", "B>A", "A=B", "A>B", "A>>B", "Unknown", "", "nan", "b>a", "1"]
+    rows = "".join(f"{index}\t{verdict}\n" for index, verdict in enumerate(verdicts))
+    write(tmp_path, "WildVision_gpt-4o", f"index\tscore\n{rows}")
+    points = [line["points"] for line in read_results(tmp_path, "policy")["WildVision"]]
+    assert points == [1.0, 1.0, *[0.0] * 8]
+
+
 def test_truth_values_and_unknown_verdicts_count(tmp_path):
     for name in ("HallusionBench_auxmatch", "WildVision_gpt-4o"):
         write(tmp_path, name, TABLES[name])
