@@ -46,10 +46,11 @@ def evaluate(
             work=work / mode,
             record=record / f"{mode}.jsonl",
             blank=mode == "blank_greedy",
+            unparsed=profile.bench.unparsed,
             model=identify(checkpoint, profile),
             progress=Progress(f"{label}, {mode}"),
         )
-        scores[mode] = outcome.scores(unparsed=profile.bench.unparsed)
+        scores[mode] = outcome.scores()
     return scores
 
 

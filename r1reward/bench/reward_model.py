@@ -60,9 +60,10 @@ def evaluate_reward_model(
             work=work / mode,
             record=record / f"{mode}.jsonl",
             blank=mode == "blank_greedy",
+            unparsed=profile.bench.unparsed,
             progress=Progress(f"{label}, {mode}"),
         )
-        scores[mode] = outcome.scores(unparsed=profile.bench.unparsed)
+        scores[mode] = outcome.scores()
     return scores
 
 

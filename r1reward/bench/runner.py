@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -46,9 +46,9 @@ class BenchOutcome:
     records: tuple[PairRecord, ...]
     pictures: str
 
-    def scores(self, *, unparsed: UnparsedPolicy = "wrong", seed: int = 0) -> Scores:
-        """Scores of the run, see `scoring.score`."""
-        return score(self.records, unparsed=unparsed, seed=seed)
+    def scores(self) -> Scores:
+        """Scores of the run by the policy that its records name, see `scoring.score`."""
+        return score(self.records, unparsed=self.records[0].unparsed or "wrong")
 
 
 def run_benchmark(
@@ -61,6 +61,7 @@ def run_benchmark(
     record: Path,
     blank: bool = False,
     model: str = "",
+    unparsed: UnparsedPolicy = "wrong",
     chunk_pairs: int = CHUNK_PAIRS,
     progress: Callable[[int, int], None] | None = None,
 ) -> BenchOutcome:
@@ -71,6 +72,7 @@ def run_benchmark(
         record: file of the compact record lines, written when all pairs are judged.
         blank: show a grey picture of the same size in place of every picture.
         model: says which model the engine holds (a hash, a path); texts of another are discarded.
+        unparsed: how scores and reports of the record count an answer without a verdict.
         progress: called with the judgments done and their total.
     """
     return run_judge(
@@ -81,6 +83,7 @@ def run_benchmark(
         work=work,
         record=record,
         blank=blank,
+        unparsed=unparsed,
         chunk_pairs=chunk_pairs,
         progress=progress,
     )
@@ -95,6 +98,7 @@ def run_judge(
     work: Path,
     record: Path,
     blank: bool = False,
+    unparsed: UnparsedPolicy = "wrong",
     chunk_pairs: int = CHUNK_PAIRS,
     progress: Callable[[int, int], None] | None = None,
 ) -> BenchOutcome:
@@ -114,7 +118,11 @@ def run_judge(
         progress=progress,
     )
     rows = rows_of(pairs)
-    records = tuple(_record_of(pair, row, done, pictures) for pair, row in zip(pairs, rows, strict=True))
+    policy = "" if unparsed == "wrong" else unparsed
+    records = tuple(
+        _record_of(pair, row, done, pictures=pictures, unparsed=policy)
+        for pair, row in zip(pairs, rows, strict=True)
+    )
     write_records(record, records)
     return BenchOutcome(records, pictures)
 
@@ -241,7 +249,12 @@ def _line(key: _Key, vote: Vote) -> _Line:
 
 
 def _record_of(
-    pair: PreferencePair, row: int, done: Mapping[_Key, Mapping[str, Any]], pictures: str
+    pair: PreferencePair,
+    row: int,
+    done: Mapping[_Key, Mapping[str, Any]],
+    *,
+    pictures: str,
+    unparsed: Literal["", "drop", "coin"],
 ) -> PairRecord:
     given, swapped = (done[row, order] for order in ORDERS)
     return PairRecord(
@@ -252,6 +265,7 @@ def _record_of(
         tokens=(given["tokens"], swapped["tokens"]),
         pictures=pictures,
         question=str(pair.meta.get("question", "")),
+        unparsed=unparsed,
     )
 
 

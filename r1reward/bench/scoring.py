@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from r1reward.benchmarks import coin
 from r1reward.files import read_jsonl, write_atomic
 from r1reward.types import Position, Verdict
 
@@ -27,7 +28,8 @@ class PairRecord:
 
     `preferred` is in the file's order. `verdicts` has a mark (1, 2 or u for unparsed) for the given and
     one for the swapped order, each as printed by the model there. `pictures` is empty if the pictures
-    were the benchmark's own; `question` names the question where several pairs are about one.
+    were the benchmark's own; `question` names the question where several pairs are about one; `unparsed`
+    says how reports score a verdict "u" where it is not wrong.
     """
 
     row: int
@@ -37,6 +39,7 @@ class PairRecord:
     tokens: tuple[int, int]
     pictures: str = ""
     question: str = ""
+    unparsed: Literal["", "drop", "coin"] = ""
 
     def __post_init__(self) -> None:
         if len(self.verdicts) != 2 or not set(self.verdicts) <= set("12u") or self.preferred not in (1, 2):
@@ -61,7 +64,8 @@ class PairRecord:
 class Scores:
     """Scores of one run; shares are of 1, nan where nothing was counted.
 
-    `overall` is over all judgments, `macro` the mean of the group accuracies. `by_order` splits by the
+    `overall` is over all judgments, `macro` the mean of the accuracies of the groups that have a pair left.
+    `by_order` splits by the
     order of the pass, `by_position` by where the preferred response stood. `order_consistency` is the
     share of pairs where both orders name the same response, `answer_one` the share of "1" among parsed
     verdicts, `unparsed_share` that of judgments without a verdict. The policy for unparsed verdicts
@@ -102,7 +106,7 @@ def score(records: Sequence[PairRecord], *, unparsed: UnparsedPolicy = "wrong", 
     parsed = len(marks) - marks.count("u")
     return Scores(
         overall=_mean(correct),
-        macro=_mean(np.array(list(groups.values()))),
+        macro=_mean(np.array([share for share in groups.values() if not np.isnan(share)])),
         groups=groups,
         group_sizes={name: int((labels == name).sum()) if len(counted) else 0 for name in names},
         by_order={"given": _mean(correct[:, 0]), "swapped": _mean(correct[:, 1])},
@@ -119,14 +123,9 @@ def score(records: Sequence[PairRecord], *, unparsed: UnparsedPolicy = "wrong", 
 
 def _correct(record: PairRecord, unparsed: UnparsedPolicy, seed: int) -> list[bool]:
     return [
-        _coin(record, answer, seed) if mark == "u" and unparsed == "coin" else mark == answer
+        coin(record.row, int(answer), seed=seed) if mark == "u" and unparsed == "coin" else mark == answer
         for mark, answer in zip(record.verdicts, record.answers, strict=True)
     ]
-
-
-def _coin(record: PairRecord, answer: str, seed: int) -> bool:
-    """Keyed by where the preferred response stands, so that the file's order does not matter."""
-    return bool(np.random.default_rng([seed, record.row, int(answer)]).integers(2))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -21,12 +21,12 @@ from r1reward.report.tables import (
     DAGGER,
     DAGGER_NOTE,
     GROUPING_NOTE,
-    INTERVAL_NOTE,
     NOT_RUN,
     VL_COLUMNS,
     WORLD_NOTE,
     difference_cells,
     display_name,
+    interval_note,
     join_tables,
     percent,
     score_cells,
@@ -155,7 +155,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
         for mode in (MODES if variant not in HEAD_NAMES else ["greedy"])
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
-    notes = [GROUPING_NOTE, WORLD_NOTE, INTERVAL_NOTE, GRID_NOTE]
+    notes = [GROUPING_NOTE, WORLD_NOTE, interval_note(records), GRID_NOTE]
     notes += [DIFFERENCE_NOTE] if "difference" in frame else []
     notes += [DAGGER_NOTE]
     notes += {5: [REWARD_NOTE], 6: [BOUND_NOTE], 13: [WEIGHT_NOTE]}.get(number, [])

@@ -39,7 +39,14 @@ def table_10(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     printed.insert(2, "right_at_once", "")
     printed.insert(3, "examples", "")
     rows = [_row(records, arm, title) for arm, title in ARMS.items()]
-    notes = [_NOTE, _ONCE_NOTE, _WEAK_NOTE, tables.WORLD_NOTE, tables.INTERVAL_NOTE, tables.DAGGER_NOTE]
+    notes = [
+        _NOTE,
+        _ONCE_NOTE,
+        _WEAK_NOTE,
+        tables.WORLD_NOTE,
+        tables.interval_note(records),
+        tables.DAGGER_NOTE,
+    ]
     caption = "Table 10. Annotator of the cold start, VL-RewardBench, accuracy in percent, greedy."
     return tables.titled(tables.join_tables(printed, rows, intervals=list(_COLUMNS)), caption, notes)
 

@@ -16,12 +16,12 @@ from r1reward.report.scores import bootstrap, macro_values
 from r1reward.report.tables import (
     DAGGER_NOTE,
     GROUPING_NOTE,
-    INTERVAL_NOTE,
     NOT_RUN,
     VL_COLUMNS,
     WORLD_NOTE,
     display_name,
     interval_cells,
+    interval_note,
     join_tables,
     run_cells,
     score_cells,
@@ -108,7 +108,7 @@ def benchmark_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER
         rows.append(row | cells)
     rows += _voting_rows(records, table)
     frame = join_tables(printed, rows, intervals=list(table.columns))
-    notes = [*table.notes, WORLD_NOTE, INTERVAL_NOTE, _BASE_NOTE, DAGGER_NOTE]
+    notes = [*table.notes, WORLD_NOTE, interval_note(records), _BASE_NOTE, DAGGER_NOTE]
     return titled(frame, table.caption, notes)
 
 

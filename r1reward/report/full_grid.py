@@ -15,11 +15,11 @@ from r1reward.report.records import MODES, REFERENCE, Records, same_as
 from r1reward.report.style import COLOURS, LINES, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import (
     DAGGER_NOTE,
-    INTERVAL_NOTE,
     NOT_RUN,
     SHORT_DAGGER_NOTE,
     difference_cells,
     display_name,
+    interval_note,
     join_tables,
     percent,
     score_cells,
@@ -96,7 +96,7 @@ def other_variants(records: Records) -> pd.DataFrame:
                 row["note"] = IDENTICAL.get(records.same_as(variant), "")
             rows.append(row)
     frame = join_tables(pd.DataFrame(), rows, intervals=["overall_acc", "difference"])
-    notes = [INTERVAL_NOTE, *([DIFFERENCE_NOTE] if "difference" in frame else []), DAGGER_NOTE]
+    notes = [interval_note(records), *([DIFFERENCE_NOTE] if "difference" in frame else []), DAGGER_NOTE]
     return titled(frame, "Further variants on VL-RewardBench, accuracy in percent.", notes)
 
 

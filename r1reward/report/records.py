@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from r1reward.benchmarks import GROUP_COUNTS, VL
+from r1reward.benchmarks import GROUP_COUNTS, VL, coin
 from r1reward.files import read_json, read_jsonl
 from r1reward.report.voting import Pool, read_pool
 
@@ -38,6 +38,7 @@ GRIDS = ("grid", "full_grid")
 # step, and need not be run.
 BOUNDS = {"log_bound_10": 10.0, "ratio_bound_10": math.log(10)}
 _VERDICTS = {"1": 1, "2": 2, "u": 0}
+WRONG, DROP, COIN = "wrong", "drop", "coin"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +48,7 @@ class BenchRuns:
     `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
     in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order,
     `questions` (N,) names the question of each pair where several pairs are about one, and `rows` (N,)
-    numbers the pairs in the benchmark.
+    numbers the pairs in the benchmark. `unparsed` is the policy for answers without a verdict.
     """
 
     seeds: tuple[int, ...]
@@ -57,6 +58,7 @@ class BenchRuns:
     tokens: NDArray[np.int64]
     questions: NDArray[np.str_]
     rows: NDArray[np.int64]
+    unparsed: str = WRONG
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -65,13 +67,38 @@ class BenchRuns:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong."""
-        return self.verdicts == self.answers[None]
+        """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong, or a coin's."""
+        right = np.equal(self.verdicts, self.answers[None])
+        if self.unparsed == COIN:
+            coins = [
+                [coin(row, answer) for answer in pair]
+                for row, pair in zip(self.rows.tolist(), self.answers.tolist(), strict=True)
+            ]
+            right |= (self.verdicts == 0) & np.array(coins)[None]
+        return right
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Whether a pair counts in accuracies, (S, N): all, or under "drop" those with two verdicts."""
+        parsed = (self.verdicts > 0).all(axis=2)
+        return parsed if self.unparsed == DROP else np.ones_like(parsed)
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Accuracy of a pair as the mean over its two orders, (S, N)."""
-        return self.correct.mean(axis=2)
+        """Values (S, N) of the pairs whose mean is the accuracy; see `mean_values`."""
+        return mean_values(self.correct.mean(axis=2), self.counted)
+
+
+def mean_values(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values (S, N) whose plain mean is that of the counted ones, and whose spread is that mean's.
+
+    Where all count they are the values. Else a ratio is made linear: one that counts deviates from the mean
+    by as much more as fewer count, one that does not count not at all. NaN where none counts.
+    """
+    if counted.all():
+        return values
+    mean = float(values[counted].mean()) if counted.any() else float("nan")
+    return mean + np.where(counted, values - mean, 0.0) * counted.size / max(1, int(counted.sum()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +171,11 @@ class Records:
             found = {seed: path for seed, path in paths.items() if path.is_file()}
             self.cache[key] = _read_runs(found, GROUP_COUNTS[benchmark])
         return self.cache[key]
+
+    def unparsed(self) -> str:
+        """How the run scores answers without a verdict."""
+        found = (self.bench(model, "greedy") for model in MODEL_NAMES)
+        return next((runs.unparsed for runs in found if runs is not None), WRONG)
 
     def pool(self, benchmark: str, model: str) -> Pool | None:
         """The answers that were drawn of a model for votes, or None."""
@@ -324,13 +356,15 @@ def _read_runs(paths: dict[int, Path], known: Collection[str]) -> BenchRuns | No
     for seed, run in others:
         if not np.array_equal(run[0], first[1][0]) or not np.array_equal(run[2], first[1][2]):
             raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
-    rows, groups, preferred, _, _, questions = first[1]
+        if run[6] != first[1][6]:
+            raise ValueError(f"{paths[seed]} scores answers without a verdict as {paths[first[0]]} does not")
+    rows, groups, preferred, _, _, questions, unparsed = first[1]
     verdicts = np.stack([run[3] for run in runs.values()])
     tokens = np.stack([run[4] for run in runs.values()])
-    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows)
+    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows, unparsed)
 
 
-def _read_run(path: Path, known: Collection[str]) -> tuple[NDArray[Any], ...]:
+def _read_run(path: Path, known: Collection[str]) -> tuple[Any, ...]:
     lines = sorted(read_jsonl(path), key=lambda line: line["row"])
     rows = np.array([line["row"] for line in lines])
     if not lines or len(np.unique(rows)) != len(rows):
@@ -354,4 +388,5 @@ def _read_run(path: Path, known: Collection[str]) -> tuple[NDArray[Any], ...]:
         np.array([[_VERDICTS[mark] for mark in line["verdicts"]] for line in lines]),
         np.array([line["tokens"] for line in lines]),
         np.array([line.get("question", "") for line in lines]),
+        lines[0].get("unparsed", WRONG),
     )

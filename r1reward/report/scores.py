@@ -1,7 +1,8 @@
 """Scores of pairwise benchmark runs, with intervals.
 
-Accuracy is the mean over both orders of a pair, an unparsed verdict is wrong, and the two orders of a
-pair are resampled together because the unit of every interval is the pair. S seeds, N pairs.
+Accuracy is the mean over both orders of a pair, an unparsed verdict is wrong unless the record names another
+policy (`bench.unparsed`), and the two orders of a pair are resampled together because the unit of every
+interval is the pair. S seeds, N pairs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import VL
-from r1reward.report.records import BenchRuns, Records
+from r1reward.report.records import BenchRuns, Records, mean_values
 from r1reward.stats import Interval, cluster_bootstrap, paired_bootstrap
 
 BOOTSTRAP_SEED = 20250502
@@ -48,7 +49,8 @@ class Behaviour:
     `accuracy_first` and `accuracy_second` split accuracy by where the preferred response stood,
     `accuracy_given` and `accuracy_swapped` by the order of the pass. `order_consistency` is the share
     of pairs where both orders name the same response; `answer_one` is the share of "1" among parsed
-    verdicts (0.5 is unbiased, because each pair is judged in both orders).
+    verdicts (0.5 is unbiased, because each pair is judged in both orders). Accuracies are of the pairs that
+    count, NaN where none does; all else is of all.
     """
 
     accuracy: float
@@ -67,18 +69,26 @@ def score(records: Records, model: str, mode: str, *, benchmark: str = VL) -> Sc
     key = ("score", benchmark, model, mode)
     if key not in records.cache:
         runs = records.bench(model, mode, benchmark=benchmark)
-        records.cache[key] = None if runs is None else score_runs(runs)
+        counts = runs is not None and runs.counted.any()
+        records.cache[key] = score_runs(runs) if runs is not None and counts else None
     return records.cache[key]
 
 
 def score_runs(runs: BenchRuns) -> Scores:
-    """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs."""
+    """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs.
+
+    A group of which no pair counts is left out, of the macro average too.
+    """
     values = runs.values
-    present = sorted(set(runs.groups.tolist()))
+    within = np.empty_like(values)
+    for group in set(runs.groups.tolist()):
+        inside = runs.groups == group
+        within[:, inside] = mean_values(runs.correct[:, inside].mean(axis=2), runs.counted[:, inside])
+    present = sorted({str(group) for group in runs.groups[np.isfinite(within[0])]})
     return Scores(
         overall=bootstrap(values),
-        macro=bootstrap(macro_values(values, runs.groups)),
-        groups={group: bootstrap(values[:, runs.groups == group]) for group in present},
+        macro=bootstrap(macro_values(within, runs.groups)),
+        groups={group: bootstrap(within[:, runs.groups == group]) for group in present},
         all_right=bootstrap(_question_values(runs)) if all(runs.questions) else None,
         num_seeds=values.shape[0],
         num_pairs=values.shape[1],
@@ -87,16 +97,17 @@ def score_runs(runs: BenchRuns) -> Scores:
 
 def behaviour(runs: BenchRuns) -> Behaviour:
     """Accuracy by order and position, consistency, share of answer "1", unparsed share, mean length."""
-    correct, verdicts = runs.correct, runs.verdicts
-    first = np.broadcast_to(runs.answers == 1, correct.shape)
+    verdicts, counted = runs.verdicts, runs.counted
+    correct = runs.correct[counted]
+    first = np.broadcast_to(runs.answers == 1, verdicts.shape)[counted]
     parsed = verdicts > 0
     same_response = parsed.all(axis=2) & (verdicts[..., 0] + verdicts[..., 1] == 3)
     return Behaviour(
-        accuracy=float(correct.mean()),
-        accuracy_given=float(correct[..., 0].mean()),
-        accuracy_swapped=float(correct[..., 1].mean()),
-        accuracy_first=float(correct[first].mean()),
-        accuracy_second=float(correct[~first].mean()),
+        accuracy=_share(correct),
+        accuracy_given=_share(correct[:, 0]),
+        accuracy_swapped=_share(correct[:, 1]),
+        accuracy_first=_share(correct[first]),
+        accuracy_second=_share(correct[~first]),
         order_consistency=float(same_response.mean()),
         answer_one=float((verdicts[parsed] == 1).mean()) if parsed.any() else float("nan"),
         unparsed=float((~parsed).mean()),
@@ -145,26 +156,36 @@ def common_values(runs_a: BenchRuns, runs_b: BenchRuns) -> tuple[NDArray[np.floa
 
 
 def _question_values(runs: BenchRuns) -> NDArray[np.float64]:
-    """For each seed and question (S, Q) the share of the two orders in which all its pairs are right."""
+    """For each seed and question (S, Q) the share of the two orders in which all its pairs are right.
+
+    Pairs that do not count are passed over, and so is a question of which none does.
+    """
     names, index = np.unique(runs.questions, return_inverse=True)
     wrong = np.zeros((len(names), len(runs.seeds), 2), int)
-    np.add.at(wrong, index, ~runs.correct.swapaxes(0, 1))
-    return (wrong == 0).mean(axis=2).T
+    np.add.at(wrong, index, (~runs.correct & runs.counted[..., None]).swapaxes(0, 1))
+    count = np.zeros((len(names), len(runs.seeds)), int)
+    np.add.at(count, index, runs.counted.T)
+    return mean_values((wrong == 0).mean(axis=2).T, (count > 0).T)
+
+
+def _share(flags: NDArray[np.bool_]) -> float:
+    return float(flags.mean()) if flags.size else float("nan")
 
 
 def macro_values(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
     """Values (S, N) whose plain mean is the macro average and whose spread is the macro average's.
 
     Linearisation of a mean of ratios: each pair counts by its deviation from its group's mean, weighted
-    N / (number of groups * group size), so that a resample with other group sizes is not penalised.
+    N / (number of groups * group size), so that a resample with other group sizes is not penalised. A group
+    without a value (NaN) is not averaged.
     """
-    present = sorted(set(groups.tolist()))
-    means = {group: values[:, groups == group].mean() for group in present}
+    means = {group: values[:, groups == group].mean() for group in sorted(set(groups.tolist()))}
+    means = {group: mean for group, mean in means.items() if np.isfinite(mean)}
     macro = float(np.mean(list(means.values())))
-    linear = np.empty_like(values)
+    linear = np.full_like(values, macro)
     for group, mean in means.items():
         inside = groups == group
-        linear[:, inside] = macro + (values[:, inside] - mean) * len(groups) / (len(present) * inside.sum())
+        linear[:, inside] = macro + (values[:, inside] - mean) * len(groups) / (len(means) * inside.sum())
     return linear
 
 

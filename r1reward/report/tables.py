@@ -15,7 +15,16 @@ import pandas as pd
 
 from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, MODES, VARIANT_NAMES, Records
+from r1reward.report.records import (
+    COIN,
+    DROP,
+    HEAD_NAMES,
+    MODEL_NAMES,
+    MODES,
+    VARIANT_NAMES,
+    WRONG,
+    Records,
+)
 from r1reward.report.scores import COMPARISONS, Behaviour, behaviour, compare, paired_values, score
 from r1reward.stats import Interval
 
@@ -26,10 +35,11 @@ DAGGER_NOTE = (
     "it the answers from which the consistency judges learnt; for the scalar head, its pairs."
 )
 SHORT_DAGGER_NOTE = f"{DAGGER} something in the training was scripted."
-INTERVAL_NOTE = (
-    "Measured: mean over both orders of a pair, unparsed answers wrong, "
-    "95 % bootstrap interval over seeds, then pairs."
-)
+_UNPARSED = {
+    WRONG: "unparsed answers wrong",
+    DROP: "pairs with an unparsed answer left out",
+    COIN: "unparsed answers decided by a coin",
+}
 GROUPING_NOTE = (
     "The paper's R1-Reward row is 309/484, 384/448 and 206/318 (899/1250): the release files 301 "
     "hallucination pairs under general. Its group and macro columns therefore do not compare with rows "
@@ -159,6 +169,13 @@ def paired_differences(records: Records) -> pd.DataFrame:
         DAGGER_NOTE,
     ]
     return titled(frame, "Paired differences on VL-RewardBench.", notes)
+
+
+def interval_note(records: Records) -> str:
+    """What measured accuracies are."""
+    policy = _UNPARSED[records.unparsed()]
+    interval = "95 % bootstrap interval over seeds, then pairs."
+    return f"Measured: mean over both orders of a pair, {policy}, {interval}"
 
 
 def display_name(records: Records, model: str, *, fallback: str = "") -> str:

@@ -18,7 +18,9 @@ class BenchSettings(Settings):
         default=1.0, gt=0, description="Temperature of the sampled pass beside the greedy one."
     )
     unparsed: Literal["wrong", "drop", "coin"] = Field(
-        default="wrong", description="How an answer without a verdict is scored."
+        default="wrong",
+        description="How an answer without a verdict is scored, votes aside: wrong, its pair left out, or a "
+        "coin.",
     )
     perception_cases: int = Field(
         default=500, ge=1, description="Questions a skill when the base model's sight is measured."

@@ -1,7 +1,8 @@
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from r1reward.bench.scoring import PairRecord, read_records, regroup, score, write_records
 from r1reward.benchmarks import GROUP_COUNTS, VL, VL_RELEASED_COUNTS
+from r1reward.report.benchmarks import benchmark_table
 from r1reward.report.records import Records
 from r1reward.report.scores import behaviour, score_runs
+from r1reward.report.tables import interval_note
 
 RECORDS = [
     PairRecord(0, "general", 1, "12", (3, 5)),  # right twice
@@ -116,29 +119,59 @@ def test_no_records_are_no_score() -> None:
         score([])
 
 
-@settings(max_examples=30, deadline=None)
-@given(records_strategy)
-def test_records_survive_the_file_and_the_report_agrees(records: list[PairRecord]) -> None:
+@settings(max_examples=40, deadline=None)
+@given(records_strategy, st.sampled_from(["", "drop", "coin"]))
+def test_records_survive_the_file_and_the_report_agrees(records: list[PairRecord], policy: Any) -> None:
+    """Whatever the policy that the record names: the same numbers by two ways."""
+    records = [replace(record, unparsed=policy) for record in records]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "records" / "bench" / "vl_rewardbench" / "sft" / "seed_0" / "greedy.jsonl"
         write_records(path, records)
         assert read_records(path) == records
         runs = Records.of_run(Path(folder)).bench("sft", "greedy")
     assert runs is not None
-    ours, theirs = score(records), behaviour(runs)
-    assert math.isclose(ours.overall, theirs.accuracy, abs_tol=1e-12)
+    ours, theirs = score(records, unparsed=policy or "wrong"), behaviour(runs)
+    assert _same(ours.overall, theirs.accuracy)
     assert math.isclose(ours.order_consistency, theirs.order_consistency, abs_tol=1e-12)
     assert _same(ours.answer_one, theirs.answer_one) and _same(ours.mean_tokens, theirs.mean_tokens)
     assert _same(ours.by_order, {"given": theirs.accuracy_given, "swapped": theirs.accuracy_swapped})
     assert _same(ours.by_position, {"1": theirs.accuracy_first, "2": theirs.accuracy_second})
     assert _same(ours.unparsed_share, theirs.unparsed)
+    if ours.num_dropped < len(records):
+        shown = score_runs(runs)
+        assert _same(ours.overall, shown.overall.estimate) and _same(ours.macro, shown.macro.estimate)
+        groups = {group: share for group, share in ours.groups.items() if not math.isnan(share)}
+        assert _same(groups, {group: interval.estimate for group, interval in shown.groups.items()})
 
 
-def test_macro_is_the_one_the_report_shows(tmp_path: Path) -> None:
-    write_records(tmp_path / "records/bench/vl_rewardbench/sft/seed_0/greedy.jsonl", RECORDS)
-    runs = Records.of_run(tmp_path).bench("sft", "greedy")
-    assert runs is not None
-    assert score_runs(runs).macro.estimate == pytest.approx(score(RECORDS).macro)
+def test_a_group_whose_pairs_are_all_dropped_is_not_averaged() -> None:
+    """Of general 0.75 and hallucination 0 is 0.375; nothing is left of reasoning."""
+    scores = score(RECORDS, unparsed="drop")
+    assert math.isnan(scores.groups["reasoning"]) and scores.macro == 0.375
+
+
+@pytest.mark.parametrize(
+    ("policy", "overall", "macro", "n"), [("", "50.00", "41.67", "4"), ("drop", "50.00", "37.50", "4")]
+)
+def test_the_policy_of_the_record_changes_the_tables(
+    policy: Any, overall: str, macro: str, n: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "records/bench/vl_rewardbench/stable_reinforce/seed_0/greedy.jsonl"
+    write_records(path, [replace(record, unparsed=policy) for record in RECORDS])
+    records = Records.of_run(tmp_path)
+    frame = benchmark_table(records, 3)
+    row = frame[frame["model"].str.startswith("StableReinforce") & (frame["source"] == "measured")].iloc[0]
+    assert (row["overall_acc"], row["macro_acc"], row["n"]) == (overall, macro, n)
+    words = {"": "unparsed answers wrong", "drop": "pairs with an unparsed answer left out"}
+    assert words[policy] in interval_note(records) and interval_note(records) in frame.attrs["notes"]
+
+
+def test_records_of_one_model_have_one_policy(tmp_path: Path) -> None:
+    for seed, policy in enumerate(("", "drop")):
+        place = tmp_path / f"records/bench/vl_rewardbench/sft/seed_{seed}/greedy.jsonl"
+        write_records(place, [replace(record, unparsed=policy) for record in RECORDS])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seed_1.*without a verdict"):
+        Records.of_run(tmp_path).bench("sft", "greedy")
 
 
 def test_stand_ins_are_labelled_in_the_line(tmp_path: Path) -> None:
