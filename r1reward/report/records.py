@@ -68,7 +68,7 @@ class BenchRuns:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong, or a coin's."""
-        right = np.equal(self.verdicts, self.answers[None])
+        right = np.asarray(self.verdicts == self.answers[None])
         if self.unparsed == COIN:
             coins = [
                 [coin(row, answer) for answer in pair]
