@@ -68,14 +68,14 @@ class BenchRuns:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong, or a coin's."""
-        right = np.asarray(self.verdicts == self.answers[None])
-        if self.unparsed == COIN:
-            coins = [
-                [coin(row, answer) for answer in pair]
-                for row, pair in zip(self.rows.tolist(), self.answers.tolist(), strict=True)
-            ]
-            right |= (self.verdicts == 0) & np.array(coins)[None]
-        return right
+        right = self.verdicts == self.answers[None]
+        if self.unparsed != COIN:
+            return right
+        coins = [
+            [coin(row, answer) for answer in pair]
+            for row, pair in zip(self.rows.tolist(), self.answers.tolist(), strict=True)
+        ]
+        return np.where(self.verdicts == 0, np.array(coins)[None], right)
 
     @property
     def counted(self) -> NDArray[np.bool_]:
