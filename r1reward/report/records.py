@@ -80,7 +80,7 @@ class BenchRuns:
     @property
     def counted(self) -> NDArray[np.bool_]:
         """Whether a pair counts in accuracies, (S, N): all, or under "drop" those with two verdicts."""
-        parsed = (self.verdicts > 0).all(axis=2)
+        parsed = self.verdicts.min(axis=2) > 0
         return parsed if self.unparsed == DROP else np.ones_like(parsed)
 
     @property
