@@ -21,7 +21,7 @@ from PIL import Image
 
 from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, score, write_records
 from r1reward.engines.base import Engine, Sampling
-from r1reward.files import append_jsonl, read_json, read_jsonl, write_atomic, write_json
+from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.pictures import PictureFault, encode_png, picture_size
 from r1reward.prompts import PromptName, prompt_hash
@@ -205,9 +205,17 @@ def _pictures_of(pairs: Sequence[PreferencePair], blank: bool) -> str:
 def _pairs_hash(pairs: Sequence[PreferencePair], rows: Sequence[int]) -> str:
     digest = hashlib.sha256()
     for pair, row in zip(pairs, rows, strict=True):
-        names = [Path(path).name for path in (*pair.images, *pair.frames)]
-        digest.update(json.dumps([row, pair.question, *pair.responses, *names]).encode())
+        pictures = [_content(path) for path in (*pair.images, *pair.frames)]
+        digest.update(json.dumps([row, pair.question, *pair.responses, *pictures]).encode())
     return digest.hexdigest()
+
+
+def _content(path: str) -> str:
+    """Of a picture; one that cannot be read is left to whoever shows it."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
 
 
 def _open_run(work: Path, key: _Line) -> Path:

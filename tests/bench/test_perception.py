@@ -1,7 +1,9 @@
 """Accuracy and confusion counts of single questions, with engines whose answers are known."""
 
+import numpy as np
 import pytest
 
+from r1reward.bench import perception as module
 from r1reward.bench.perception import SKILLS, measure_perception
 from r1reward.types import Completion
 
@@ -15,6 +17,42 @@ class EchoEngine:
     def generate(self, requests, sampling, *, progress=None):
         self.requests += requests
         return [(Completion(self.text, (1,), (0.0,), "stop"),) for _ in requests]
+
+
+class KnowingEngine:
+    """Knows the truth of every question it is asked, by the name of the picture, and tells some of it."""
+
+    def __init__(self, told) -> None:
+        self.told, self.cases, self.sampling = told, {}, set()
+
+    def generate(self, requests, sampling, *, progress=None):
+        self.sampling.add((sampling.temperature, sampling.samples))
+        return [(Completion(self._answer(request), (1,), (0.0,), "stop"),) for request in requests]
+
+    def _answer(self, request):
+        index = int(request.origin.split()[-1])
+        case = self.cases[request.images or request.frames]
+        values = [value for _, value in case.facts] if self.told(index) else case.wrong
+        return case.answer(values)
+
+
+@pytest.mark.parametrize(("told", "share"), [(lambda index: True, 1.0), (lambda index: index % 4 == 0, 0.25)])
+def test_right_answers_count_and_wrong_ones_do_not(told, share, tmp_path, monkeypatch):
+    engine, draw = KnowingEngine(told), module._draw
+
+    def remember(*asked):
+        cases, requests = draw(*asked)
+        engine.cases |= {one.images or one.frames: case for case, one in zip(cases, requests, strict=True)}
+        return cases, requests
+
+    monkeypatch.setattr(module, "_draw", remember)
+    result = measure_perception(engine, tmp_path, cases=16, seed=0)
+    assert {name: found["accuracy"] for name, found in result.items()} == dict.fromkeys(SKILLS, share)
+    assert engine.sampling == {(0.0, 1)}
+    for name, found in result.items():
+        matrix = np.array(found["confusion"])
+        on_diagonal = np.trace(matrix[:, : len(found["labels"])]) / matrix.sum()
+        assert on_diagonal == 1 if share == 1 else on_diagonal < 0.7, name
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 """Many answers a pair, and rankings of several responses."""
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from known_judge import KnownJudge
 
 from r1reward.bench.best_of_n import rank_with, ranking_questions
 from r1reward.bench.files import spread
@@ -14,6 +16,7 @@ from r1reward.config import load_profile
 from r1reward.files import read_jsonl
 from r1reward.mini.world.benchmark import write_mm_rlhf_rewardbench
 from r1reward.mini.world.cases import Writer
+from r1reward.prompts import judge_prompt
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair
 
@@ -28,33 +31,54 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[PreferencePair]:
 @pytest.fixture
 def profile() -> Profile:
     small = {"engine": {"max_new_tokens": 6}, "scaling": {"samples": 3, "pairs": 4}}
-    return load_profile("mini", overrides=small)
+    return load_profile("mini", overrides={**small, "bench": {"sampled_temperature": 0.7}})
 
 
-def test_the_record_holds_every_answer_and_repeats(
+@pytest.fixture
+def judges(pairs: list[PreferencePair], monkeypatch: pytest.MonkeyPatch) -> dict[str, KnownJudge]:
+    """By the checkpoint that is asked for."""
+    known = {"good": KnownJudge(pairs), "bad": KnownJudge(pairs, wrong=True)}
+    for module in ("r1reward.bench.pool", "r1reward.judge.r1_reward"):
+        monkeypatch.setattr(f"{module}.load_engine", lambda checkpoint, profile: known[checkpoint])
+        monkeypatch.setattr(f"{module}.identify", lambda checkpoint, profile: str(checkpoint))
+    return known
+
+
+def test_answers_are_drawn_as_the_profile_says_and_kept_with_their_probability(
+    judges: dict[str, KnownJudge], pairs: list[PreferencePair], profile: Profile, tmp_path: Path
+) -> None:
+    """A sampled answer of the known judge is 1 with a probability of 0.8, one at temperature 0 another."""
+    where = {"work": tmp_path / "work", "record": tmp_path / "pool.jsonl"}
+    judge_often("good", pairs, profile=profile, seed=1, **where)
+    shown = spread(pairs, 4)
+    assert [request.text for request, _ in judges["good"].asked] == [
+        judge_prompt(one, name="mini") for pair in shown for one in (pair, pair.swapped())
+    ]
+    assert {(s.temperature, s.samples, s.max_new_tokens) for _, s in judges["good"].asked} == {(0.7, 3, 6)}
+    for line, pair in zip(read_jsonl(tmp_path / "pool.jsonl"), shown, strict=True):
+        assert (line["row"], line["group"], line["preferred"]) == (pair.meta["row"], pair.category, 1)
+        assert line["question"] == pair.meta["question"]
+        assert line["verdicts"] == ["111", "111"] and line["tokens"] == [18, 18]
+        assert line["probabilities"] == [[800] * 3] * 2
+    assert not judges["bad"].asked
+
+
+def test_a_pool_repeats_and_another_seed_is_another_pool(
     pairs: list[PreferencePair], profile: Profile, tmp_path: Path
 ) -> None:
-    places = [tmp_path / name for name in ("one", "two")]
-    for place in places:
-        judge_often("mini", pairs, profile=profile, seed=1, work=place, record=place / "pool.jsonl")
-    first, second = ((place / "pool.jsonl").read_bytes() for place in places)
-    assert first == second
-    lines = read_jsonl(places[0] / "pool.jsonl")
-    assert [line["row"] for line in lines] == [0, 17, 18, 19]
-    texts = read_jsonl(places[0] / "texts.jsonl")
-    assert len(texts) == 8 and all(len(line["texts"]) == 3 for line in texts)
-    for line, pair in zip(lines, spread(pairs, 4), strict=True):
-        assert (line["group"], line["preferred"], line["question"]) == (
-            pair.category,
-            1,
-            pair.meta["question"],
-        )
-        assert [len(marks) for marks in line["verdicts"]] == [3, 3]
-        assert np.shape(line["probabilities"]) == (2, 3) and len(line["tokens"]) == 2
+    drawn = []
+    for number, seed in enumerate((1, 1, 2)):
+        place = tmp_path / str(number)
+        judge_often("mini", pairs, profile=profile, seed=seed, work=place, record=place / "pool.jsonl")
+        drawn.append([line["texts"] for line in read_jsonl(place / "texts.jsonl")])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert any(len(set(texts)) > 1 for texts in drawn[0]), "the answers are drawn"
+    lines = read_jsonl(tmp_path / "0" / "pool.jsonl")
+    assert [np.shape(line["probabilities"]) for line in lines] == [(2, 3)] * 4
 
 
-def test_questions_with_several_pairs_are_ranked(
-    pairs: list[PreferencePair], profile: Profile, tmp_path: Path
+def test_questions_with_several_pairs_are_ranked_by_the_judge_that_is_named(
+    judges: dict[str, KnownJudge], pairs: list[PreferencePair], profile: Profile, tmp_path: Path
 ) -> None:
     questions = ranking_questions(pairs)
     assert questions and all(len(responses) >= 3 for _, responses, _ in questions)
@@ -62,10 +86,22 @@ def test_questions_with_several_pairs_are_ranked(
         about = [pair for pair in pairs if pair.meta["question"] == item.label]
         assert [responses[index] for index in good] == [about[0].responses[0]]
         assert responses == sorted({text for pair in about for text in pair.responses})
-    rank_with("mini", questions, profile=profile, record=tmp_path / "rankings.jsonl")
-    lines = read_jsonl(tmp_path / "rankings.jsonl")
-    assert [line["question"] for line in lines] == [item.label for item, _, _ in questions]
-    assert all(sorted(line["order"]) == list(range(line["responses"])) for line in lines)
+    # Between two responses that no pair compares, the known judge is told which to take.
+    everything = [
+        PreferencePair("x", "x", item.question, (responses[i], responses[j]), 1, item.images, item.frames)
+        for item, responses, good in questions
+        for i, j in combinations(sorted(range(len(responses)), key=lambda i: (i not in good, i)), 2)
+    ]
+    places = {}
+    for name in judges:
+        judges[name] = KnownJudge(everything, wrong=name == "bad")
+        rank_with(name, questions, profile=profile, record=tmp_path / f"{name}.jsonl")
+        places[name] = [
+            [line["order"].index(index) for index in line["good"]]
+            for line in read_jsonl(tmp_path / f"{name}.jsonl")
+        ]
+    assert places["good"] == [[0]] * len(questions)
+    assert places["bad"] == [[len(responses) - 1] for _, responses, _ in questions]
 
 
 def test_part_of_a_benchmark_is_spread_over_it_and_keeps_questions_whole() -> None:

@@ -27,6 +27,7 @@ class RandomEngine:
     def __init__(self, calls_before_kill: int | None = None) -> None:
         self.calls_left = calls_before_kill
         self.requests: list[Request] = []
+        self.seeds: list[int] = []
 
     def generate(
         self,
@@ -40,6 +41,7 @@ class RandomEngine:
                 raise Killed
             self.calls_left -= 1
         self.requests += requests
+        self.seeds.append(sampling.seed)
         rng = np.random.default_rng(sampling.seed)
         outputs = []
         for number, _ in enumerate(requests, start=1):
@@ -111,6 +113,15 @@ def test_both_orders_are_judged_and_recorded(tmp_path: Path) -> None:
     assert len(texts) == 12 and {line["order"] for line in texts} == {"given", "swapped"}
 
 
+def test_every_chunk_and_every_seed_draws_with_a_seed_of_its_own(tmp_path: Path) -> None:
+    seeds = []
+    for seed in (0, 1):
+        engine = RandomEngine()
+        _run(engine, _pairs(tmp_path, 10), tmp_path / str(seed), sampling=Sampling(16, 1.0, seed=seed))
+        seeds += engine.seeds
+    assert len(seeds) == 6 and len(set(seeds)) == 6
+
+
 @pytest.mark.parametrize("chunks_before_kill", [0, 1, 2])
 def test_a_killed_run_ends_like_an_uninterrupted_one(chunks_before_kill: int, tmp_path: Path) -> None:
     pairs = _pairs(tmp_path, 10)
@@ -164,6 +175,15 @@ def test_other_pairs_are_never_answered_from_old_texts(tmp_path: Path) -> None:
     _run(RandomEngine(), pairs, tmp_path)
     engine = RandomEngine()
     _run(engine, [pairs[0].swapped(), *pairs[1:]], tmp_path)
+    assert len(engine.requests) == 8
+
+
+def test_a_picture_that_changed_is_looked_at_again(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, 4)
+    _run(RandomEngine(), pairs, tmp_path)
+    Image.new("RGB", (28, 40), (9, 9, 9)).save(tmp_path / "2.png")
+    engine = RandomEngine()
+    _run(engine, pairs, tmp_path)
     assert len(engine.requests) == 8
 
 

@@ -170,7 +170,7 @@ def test_records_of_one_model_have_one_policy(tmp_path: Path) -> None:
     for seed, policy in enumerate(("", "drop")):
         place = tmp_path / f"records/bench/vl_rewardbench/sft/seed_{seed}/greedy.jsonl"
         write_records(place, [replace(record, unparsed=policy) for record in RECORDS])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="seed_1.*without a verdict"):
+    with pytest.raises(ValueError, match=r"seed_1.*without a verdict"):
         Records.of_run(tmp_path).bench("sft", "greedy")
 
 
