@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ from r1reward import cli
 from r1reward.data.exports import read_export
 from r1reward.data.storage import write_pairs
 from r1reward.engines import loading
-from r1reward.pipeline.places import RUNS_VARIABLE
+from r1reward.files import write_atomic, write_json
+from r1reward.pipeline import staleness
+from r1reward.pipeline.places import RUNS_VARIABLE, find_places
 from r1reward.settings import ModelSettings
 from r1reward.train import pretrain
 from r1reward.types import PreferencePair
@@ -45,13 +48,86 @@ def test_why_explains_a_row_of_the_committed_results(empty_runs, capsys):
     [
         (["status", "--profile", "smok"], "there is no profile"),
         (["why", "03_stable_reinforc_"], "did you mean 03_stable_reinforce?"),
-        (["run", "--seed", "-1"], "greater than or equal to 0"),
+        (["run", "--seed", "-1"], "seed: Input should be greater than or equal to 0 (got -1)\n"),
+        (
+            ["why", "table_05:wo_filter", "--profile", "smoke"],
+            "holds records of table_05:wo_filter; this makes",
+        ),
         (["publish", "--profile", "smoke"], "01_data_construction is not run yet"),
     ],
 )
 def test_errors_of_use_are_messages(empty_runs, capsys, arguments, message):
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_why_says_that_a_run_which_has_begun_holds_no_such_row(empty_runs, capsys):
+    (empty_runs / "mini/manifests").mkdir(parents=True)
+    (empty_runs / "mini/records").mkdir()
+    assert cli.main(["why", "table_05:wo_filter"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    published = find_places().results("mini")
+    assert first == f"from the published {published}; {empty_runs}/mini holds nothing of table_05:wo_filter"
+    assert rest[0].startswith("table_05, ") and any("  record    records/" in line for line in rest)
+    record = {"status": "finished", "step": 1, "weights": "abc"}
+    write_json(empty_runs / "mini/records/grid/wo_filter/seed_0/status.json", record)
+    write_json(empty_runs / "mini/records/grid/wo_filter/seed_0/run.json", {"status": "finished"})
+    assert cli.main(["why", "table_05:wo_filter"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"from {empty_runs}/mini\n") and "abc" in shown
+
+
+@pytest.mark.parametrize("steps", ["0", "-1", "x", "1.5"])
+def test_a_build_of_no_steps_is_refused(steps, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["mini", "build-base", "--steps", steps])
+    assert caught.value.code == 2
+    assert f"{steps} is not a whole number of 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (MemoryError(), "out of memory"),
+        (ModuleNotFoundError("No module named 'vllm'"), "No module named 'vllm'"),
+        (RecursionError("too deep"), "too deep"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line(empty_runs, monkeypatch, capsys, error, said):
+    def fail(context):
+        raise error
+
+    monkeypatch.setattr(staleness, "examine_all", fail)
+    assert cli.main(["status", "--profile", "smoke"]) == 2
+    assert capsys.readouterr().err == f"r1reward: {said}\n"
+    with pytest.raises(type(error)):
+        cli.main(["--traceback", "status", "--profile", "smoke"])
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    file = write_json(tmp_path / "file", 1)
+    assert cli.main(["run", "09", "--profile", "smoke", "--out", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"r1reward: {file}") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "[]", '{"outputs": 1'])
+def test_a_damaged_manifest_is_named_with_a_remedy(empty_runs, capsys, content):
+    file = write_atomic(empty_runs / "smoke/manifests/01_data_construction.json", content)
+    assert cli.main(["status", "--profile", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"r1reward: {file}: ") and "move it away" in said and said.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(empty_runs):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "r1reward", "status", "--profile", "smoke"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (cli.CLOSED_PIPE, "")
 
 
 def test_a_preset_gets_its_own_folder(empty_runs):

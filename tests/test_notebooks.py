@@ -1,6 +1,7 @@
 """The notebooks keep their contract, and run on the smoke profile through the users' own command."""
 
 import ast
+import html
 import os
 import subprocess
 import sys
@@ -86,6 +87,10 @@ def test_a_notebook_runs_by_hand_with_papermill(tmp_path, name):
     written = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     texts = [output for cell in written.cells for output in cell.get("outputs", [])]
     assert any("01_data_construction" in str(output) for output in texts)
+    for notebook in read_notebooks(PLACES):
+        assert any(html.escape(notebook.question, quote=False) in str(output) for output in texts), (
+            "whole sentences"
+        )
 
 
 @pytest.mark.full

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from r1reward import __version__
 from r1reward.cli import data, judge, launch, mini, pipeline
 
+# What a shell reports of a program that wrote to a closed pipe: 128 and SIGPIPE.
+CLOSED_PIPE = 141
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status. Errors of use are one message, not a traceback."""
+    """Entry point; returns the exit status. What a user can cause is one message, not a traceback."""
     options = make_parser().parse_args(arguments)
     try:
-        return options.command(options)
+        status = options.command(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it can", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except BrokenPipeError:  # `| head` has seen enough; what is still buffered has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if options.traceback:
             raise
-        print(f"r1reward: {error}", file=sys.stderr)
+        print(f"r1reward: {_explain(error)}", file=sys.stderr)
         return 2
+    return status
+
+
+def _explain(error: Exception) -> str:
+    """The error in words; the system's name what could not be opened or written."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
 
 
 def make_parser() -> argparse.ArgumentParser:

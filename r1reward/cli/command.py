@@ -15,3 +15,10 @@ def add_command(
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(command=action)
     return command
+
+
+def positive(text: str) -> int:
+    """A number of things, for an option (else ArgumentTypeError)."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from r1reward.cli.command import Commands, add_command
+from r1reward.cli.command import Commands, add_command, positive
 
 
 def add_commands(commands: Commands) -> None:
@@ -16,7 +16,7 @@ def add_commands(commands: Commands) -> None:
     )
     build.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
     build.add_argument("--seed", type=int, default=0, help="seed of weights and lessons (0)")
-    build.add_argument("--steps", type=int, help="updates; fewer than all for a trial")
+    build.add_argument("--steps", type=positive, help="updates; fewer than all for a trial")
 
 
 def _build_base(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1reward.cli.command import Commands, add_command
+from r1reward.cli.command import Commands, add_command, positive
 
 if TYPE_CHECKING:
     from r1reward.pipeline.staleness import Context
@@ -23,8 +23,12 @@ def add_commands(commands: Commands) -> None:
         "names", nargs="*", metavar="NAME", help="notebooks (03 is enough); all when none is named"
     )
     _add_run_options(run)
-    run.add_argument("--jobs", type=int, default=1, help="independent notebooks run at the same time")
-    run.add_argument("--force", action="store_true", help="run the named notebooks even when up to date")
+    run.add_argument("--jobs", type=positive, default=1, help="independent notebooks run at the same time")
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="run the named ones even when up to date; what they made moves aside",
+    )
     run.add_argument("--alone", action="store_true", help="only the named ones, on inputs as they lie there")
 
     _add_run_options(add_command(commands, "status", action=_status, text="where every notebook stands"))
@@ -69,13 +73,13 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
 def make_context_of(options: argparse.Namespace) -> Context:
     """The run that the options of a command name; files and folders are made absolute."""
     from r1reward.pipeline.places import find_places
-    from r1reward.pipeline.staleness import Parameters, make_context
+    from r1reward.pipeline.staleness import make_context, make_parameters
 
     is_file = options.profile.endswith(".toml")
     profile = str(Path(options.profile).resolve()) if is_file else options.profile
     profile = f"{profile}+{options.preset}" if options.preset else profile
     out = str(Path(options.out).resolve()) if options.out else ""
-    parameters = Parameters(profile=profile, seed=options.seed, seeds=options.seeds, out=out)
+    parameters = make_parameters(profile=profile, seed=options.seed, seeds=options.seeds, out=out)
     return make_context(find_places(), parameters)
 
 
@@ -100,7 +104,7 @@ def _status(options: argparse.Namespace) -> int:
         state = standings[notebook.name].state if notebook.name in standings else "on request"
         manifest = context.manifest(notebook) or {}
         finished = manifest.get("finished", "")
-        seconds = f"{manifest['wall_seconds']:.0f} s" if manifest else ""
+        seconds = f"{manifest['wall_seconds']:.0f} s" if "wall_seconds" in manifest else ""
         print(f"{notebook.name:<28} {state:<12} {finished:<26} {seconds}")
     return 0
 
@@ -115,7 +119,7 @@ def _why(options: argparse.Namespace) -> int:
     name = find_notebook(options.name, context.notebooks).name
     standing = examine_all(context).get(name)
     if standing is None:
-        print(f"{name} runs on request: r1reward run {name}")
+        print(f"{name} runs on request: {context.command(name)}")
         return 0
     print(f"{name} is {standing.state}")
     for reason in standing.reasons:
@@ -124,13 +128,20 @@ def _why(options: argparse.Namespace) -> int:
 
 
 def _why_row(context: Context, name: str) -> int:
-    """The newest run, or the committed results where there is none."""
-    from r1reward.report.why import explain
+    """The newest run, or the committed results where it has not come to that row."""
+    from r1reward.report.why import explain, is_measured
 
     run, results = context.folder, context.places.results(context.profile.name)
-    root = run if (run / "manifests").is_dir() else results
-    print(f"from {root}")
-    print(explain(root, name))
+    if is_measured(run, name):
+        print(f"from {run}")
+        print(explain(run, name, options=context.parameters.options()))
+    elif is_measured(results, name):
+        print(f"from the published {results}; {run} holds nothing of {name}")
+        print(explain(results, name))
+    else:
+        raise FileNotFoundError(
+            f"neither {run} nor {results} holds records of {name}; this makes them: {context.command()}"
+        )
     return 0
 
 

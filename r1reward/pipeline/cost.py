@@ -84,26 +84,19 @@ def start_afresh(context: Context, notebook: Notebook, reasons: Sequence[str], *
     print(f"{notebook.name}: starts afresh ({'; '.join(reasons)}); what was there is in {target}")
 
 
-def refuse_stale_work(context: Context, chosen: Sequence[Notebook], *, force: bool, alone: bool) -> None:
-    """Raise StaleWorkError before anything runs where a run would start long work afresh.
+def refuse_stale_work(context: Context, wanted: Sequence[Notebook], *, forced: Sequence[Notebook]) -> None:
+    """Raise StaleWorkError before anything runs where a run of the `wanted` would start long work afresh.
 
-    `force` allows it for the chosen notebooks; what they read is not touched without being named.
+    For the `forced` ones that is allowed.
     """
-    wanted = {notebook.name for notebook in chosen}
-    if not alone:
-        for notebook in reversed(context.notebooks):
-            if notebook.name in wanted:
-                wanted.update(source.name for source in sources_of(notebook, context.notebooks))
-    named = {notebook.name for notebook in chosen} if force else set()
     renewed: set[str] = set()
     refusals = {}
-    for notebook in context.notebooks:
-        if notebook.name not in wanted:
-            continue
-        reasons = _reasons_to_renew(context, notebook, renewed, force=notebook.name in named)
+    for notebook in wanted:
+        force = notebook in forced
+        reasons = _reasons_to_renew(context, notebook, renewed, force=force)
         if reasons:
             renewed.add(notebook.name)
-        if reasons and notebook.name not in named and (refusal := _refusal(context, notebook, reasons)):
+        if reasons and not force and (refusal := _refusal(context, notebook, reasons)):
             refusals[notebook.name] = refusal
     if refusals:
         raise StaleWorkError("\n".join([*refusals.values(), _advice(context, list(refusals))]))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1reward.pipeline.places import Places
 from r1reward.settings import Profile, setting_names
@@ -22,6 +22,10 @@ class Notebook(BaseModel):
     name: str = Field(pattern=r"^\d\d[a-z]?_\w+$", description="File name without .ipynb.")
     question: str = Field(description="The question that it answers.")
     inputs: tuple[str, ...] = Field(default=(), description="Outputs of earlier notebooks that it reads.")
+    needs: tuple[str, ...] = Field(
+        default=(),
+        description="What must lie in the inputs before it starts; `{seed}` stands for each seed.",
+    )
     outputs: tuple[str, ...] = Field(default=(), description="What it writes, and nobody else.")
     settings: tuple[str, ...] = Field(
         default=(), description="Settings and whole sections of the profile that it reads, and no others."
@@ -46,7 +50,13 @@ class _Table(BaseModel):
 def read_notebooks(places: Places) -> tuple[Notebook, ...]:
     """The notebooks in order. Raises ValueError where the table contradicts itself."""
     file = places.notebooks / "pipeline.toml"
-    table = _Table.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).notebook
+    try:
+        table = _Table.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).notebook
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ValueError(f"{file}: {'; '.join(faults)}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: not TOML: {error}") from error
     _check(table, file)
     return table
 
@@ -64,6 +74,15 @@ def maker_of(path: str, notebooks: Sequence[Notebook]) -> Notebook | None:
 def sources_of(notebook: Notebook, notebooks: Sequence[Notebook]) -> list[Notebook]:
     """The notebooks whose outputs this one reads, in order."""
     return [other for other in notebooks if any(other.writes(path) for path in notebook.inputs)]
+
+
+def with_sources(chosen: Sequence[Notebook], notebooks: Sequence[Notebook]) -> list[Notebook]:
+    """The chosen notebooks and all that they read from, directly or through others, in order."""
+    wanted = {notebook.name for notebook in chosen}
+    for notebook in reversed(notebooks):
+        if notebook.name in wanted:
+            wanted.update(source.name for source in sources_of(notebook, notebooks))
+    return [notebook for notebook in notebooks if notebook.name in wanted]
 
 
 def find_notebook(name: str, notebooks: Sequence[Notebook]) -> Notebook:
@@ -90,6 +109,9 @@ def _check(notebooks: Sequence[Notebook], file: Path) -> None:
         for path in notebook.inputs:
             if not any(earlier.writes(path) for earlier in notebooks[:index]):
                 raise ValueError(f"{file}: {notebook.name} reads {path}, which no earlier notebook writes")
+        for path in notebook.needs:
+            if not notebook.reads(path):
+                raise ValueError(f"{file}: {notebook.name} needs {path}, which is none of its inputs")
         for path in notebook.outputs:
             other = next((n for n in notebooks[:index] if any(_meet(path, old) for old in n.outputs)), None)
             if other:

@@ -11,16 +11,26 @@ from typing import Any, TextIO
 from r1reward.files import read_json, write_json
 from r1reward.pipeline.cost import earlier_seconds, start_afresh, why_afresh
 from r1reward.pipeline.dag import Notebook
-from r1reward.pipeline.notebook import ParameterError, explain_unknown, hold_notebook, let_go
+from r1reward.pipeline.notebook import explain_unknown, hold_notebook, let_go
 from r1reward.pipeline.progress import LiveOutput, time_left
-from r1reward.pipeline.staleness import Context, compute_lock
+from r1reward.pipeline.ready import check_ready
+from r1reward.pipeline.staleness import Context, ParameterError, compute_lock
 from r1reward.progress import clock
 
 _TAIL_LINES = 20
+# Errors of code. Others say in one line what a user can mend; their traceback is in the executed notebook.
+_OF_CODE = {
+    "AssertionError", "AttributeError", "IndexError", "KeyError", "NameError", "NotImplementedError",
+    "RecursionError", "SyntaxError", "SystemError", "TypeError", "UnboundLocalError", "ZeroDivisionError",
+}  # fmt: skip
 
 
 class NotebookFailedError(RuntimeError):
-    """A notebook stopped; the message holds its error and the tail of its log."""
+    """A notebook stopped; the message holds its error, and where code is at fault the tail of its log."""
+
+    def __init__(self, message: str, *, of_code: bool = False) -> None:
+        super().__init__(message)
+        self.of_code = of_code
 
 
 def execute(
@@ -29,13 +39,11 @@ def execute(
     """Run a notebook from its first cell and lock its manifest.
 
     What an earlier attempt left behind is continued if it was made under the same lock, and moved aside
-    otherwise. Raises NotebookFailedError, and StaleWorkError where that was long work and nothing `force`s
-    it.
+    otherwise. Raises NotebookFailedError; before anything runs StaleWorkError where that was long work and
+    nothing `force`s it, MissingInputError and NotReadyError where something is not there.
     """
+    check_ready(context, notebook)
     lock = compute_lock(context, notebook)
-    missing = [path for path, digest in lock["inputs"].items() if digest is None]
-    if missing:
-        raise NotebookFailedError(f"{notebook.name}: the input {', '.join(missing)} is missing")
     hold_notebook(context, notebook)
     try:
         earlier = _cell_seconds(context, notebook)
@@ -57,7 +65,8 @@ def execute(
         except NotebookFailedError as error:
             outcome = f"failed: {str(error).splitlines()[0]}"
             write_json(context.attempt_file(notebook), {**attempt, "outcome": outcome})
-            raise NotebookFailedError(f"{error}\n\nEnd of {log_file}:\n{_tail(log_file)}") from error
+            more = f"\n\nEnd of {log_file}:\n{_tail(log_file)}" if error.of_code else f" (log: {log_file})"
+            raise NotebookFailedError(f"{error}{more}") from error
     _seal(context, notebook, lock, seconds)
 
 
@@ -104,7 +113,8 @@ def _papermill(
             kernel_manager_class=kernel_manager_for(context.places), on_cell_start=headline,
         )  # fmt: skip
     except PapermillExecutionError as error:
-        raise NotebookFailedError(f"{error.ename}: {error.evalue}\n{error}") from error
+        of_code, said = error.ename in _OF_CODE, f"{error.ename}: {error.evalue}"
+        raise NotebookFailedError(f"{said}\n{error}" if of_code else said, of_code=of_code) from error
     except DeadKernelError as error:
         raise NotebookFailedError(f"the kernel died (killed, or out of memory): {error}") from error
     finally:

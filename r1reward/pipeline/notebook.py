@@ -13,21 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from r1reward.files import write_json
 from r1reward.locks import acquire, release
 from r1reward.pipeline import environment
 from r1reward.pipeline.cost import earlier_seconds, why_afresh
-from r1reward.pipeline.dag import Notebook, find_notebook, maker_of
+from r1reward.pipeline.dag import Notebook, find_notebook
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.places import KEPT, Places, find_places
+from r1reward.pipeline.ready import MissingInputError, check_ready, say_missing
 from r1reward.pipeline.source import code_cells
 from r1reward.pipeline.staleness import (
     Context,
+    ParameterError,
     Parameters,
     compute_lock,
     make_context,
+    make_parameters,
     output_hashes,
 )
 from r1reward.progress import clock
@@ -39,14 +40,6 @@ _OF_ALL = ("name", "sentence", "seeds", "processes")
 RUNNER_VARIABLE = "R1REWARD_RUNNER"
 # A killed run's kernel ends by itself within seconds; its successor waits for that.
 ORPHAN_SECONDS = 60.0
-
-
-class MissingInputError(FileNotFoundError):
-    """An input that an earlier notebook has to make first."""
-
-
-class ParameterError(ValueError):
-    """A parameter that a notebook cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +85,11 @@ class Run:
         """Folder of the records, for the functions that draw from them."""
         return self.context.folder / "records"
 
+    @property
+    def paid(self) -> Path:
+        """Folder for answers of servers, which cost money: it outlives whatever a run moves aside."""
+        return self.context.folder.parent / "paid" / self.profile.name
+
     def work(self, stage: str) -> Path:
         """Folder for heavy files of a stage that this notebook writes; made when absent."""
         return self._own(f"work/{stage}", folder=True)
@@ -114,9 +112,7 @@ class Run:
         path = self.context.folder / name
         if path.exists():
             return path
-        maker = maker_of(name, self.context.notebooks)
-        made_by = maker.name if maker else "no notebook"
-        raise MissingInputError(f"{path} is missing. {made_by} makes it: {self.context.command(made_by)}")
+        raise MissingInputError(say_missing(self.context, [name]))
 
     def finish(self, **notes: Any) -> Path:
         """Write the manifest and print what was written; `notes` (JSON values) are kept in it.
@@ -174,15 +170,12 @@ def start(notebook: str, *, profile: str, seed: int, seeds: int = 0, out: str = 
     """Begin a run of a notebook with the values of its `parameters` cell.
 
     Raises ParameterError for an unknown parameter or a wrong type, ProfileError for a profile that
-    cannot be used, BusyError while another kernel runs the same notebook of the same profile.
+    cannot be used, MissingInputError or NotReadyError where something that the notebook needs is not there,
+    BusyError while another kernel runs the same notebook of the same profile.
     """
     if unknown:
         raise ParameterError(explain_unknown(unknown, Parameters.model_fields))
-    try:
-        parameters = Parameters(profile=profile, seed=seed, seeds=seeds, out=out)
-    except ValidationError as error:
-        faults = (f"{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})" for fault in error.errors())
-        raise ParameterError("; ".join(faults)) from error
+    parameters = make_parameters(profile=profile, seed=seed, seeds=seeds, out=out)
     return begin(find_places(), notebook, parameters)
 
 
@@ -190,6 +183,7 @@ def begin(places: Places, notebook: str, parameters: Parameters) -> Run:
     """`start` with folders and parameters that are checked already."""
     context = make_context(places, parameters)
     found = find_notebook(notebook, context.notebooks)
+    check_ready(context, found)
     hold_notebook(context, found)
     if RUNNER_VARIABLE in os.environ:
         earlier, lock = (context.attempt(found) or {}).get("earlier_seconds"), None

@@ -8,8 +8,9 @@ from typing import Any, TextIO
 
 from r1reward.locks import acquire, release
 from r1reward.pipeline.cost import refuse_stale_work
-from r1reward.pipeline.dag import Notebook, find_notebook, sources_of
+from r1reward.pipeline.dag import Notebook, find_notebook, sources_of, with_sources
 from r1reward.pipeline.execute import execute
+from r1reward.pipeline.ready import check_surroundings
 from r1reward.pipeline.rendering import Render, draw, refresh_drawing
 from r1reward.pipeline.staleness import Context, State, examine, wanted_notebooks
 
@@ -28,14 +29,18 @@ def run_notebooks(
     When none is named all run but those on request that were never begun. `force` runs the named ones even
     when fresh, and moves aside what they made; `alone` takes what they read as it lies there, however it
     stands. Draws tables and figures afterwards. Returns whether everything succeeded; errors of notebooks are
-    printed. Raises BusyError while another run goes on, and StaleWorkError before anything runs where work
-    of more than a minute would be started afresh without `force`.
+    printed. Raises BusyError while another run goes on, and before anything runs StaleWorkError where work
+    of more than a minute would be started afresh without `force`, NotReadyError where a folder, a server's
+    key or an extra of the package is missing.
     """
     chosen = [find_notebook(name, context.notebooks) for name in names] or wanted_notebooks(context)
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
     try:
-        refuse_stale_work(context, chosen, force=force, alone=alone)
+        wanted = chosen if alone else with_sources(chosen, context.notebooks)
+        forced = chosen if force else []
+        refuse_stale_work(context, wanted, forced=forced)
+        check_surroundings(context, [one for one in wanted if one in forced or not _is_fresh(context, one)])
         succeeded = _run_doit(context, chosen, jobs, alone=alone, force=force)
         if refresh_drawing(context, render=render):
             print(f"drew tables and figures in {context.folder}")
@@ -76,7 +81,7 @@ def _task(
         return None
 
     def fresh(task: object, values: object) -> bool:
-        return not force and examine(context, notebook).state is State.FRESH
+        return not force and _is_fresh(context, notebook)
 
     return {
         "basename": notebook.name,
@@ -86,6 +91,10 @@ def _task(
         "uptodate": [fresh],
         "io": {"capture": False},
     }
+
+
+def _is_fresh(context: Context, notebook: Notebook) -> bool:
+    return examine(context, notebook).state is State.FRESH
 
 
 def _reporter() -> type:

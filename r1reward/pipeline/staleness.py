@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1reward.config import load_profile
 from r1reward.files import read_json, sha256_file
@@ -54,6 +54,19 @@ class Parameters(BaseModel):
     def seed_list(self, profile: Profile) -> list[int]:
         """The seeds of the run."""
         return list(range(self.seed, self.seed + (self.seeds or profile.seeds)))
+
+
+class ParameterError(ValueError):
+    """A parameter that a notebook cannot use."""
+
+
+def make_parameters(**values: Any) -> Parameters:
+    """Checked parameters. Raises ParameterError, one sentence a fault."""
+    try:
+        return Parameters(**values)
+    except ValidationError as error:
+        faults = (f"{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})" for fault in error.errors())
+        raise ParameterError("; ".join(faults)) from error
 
 
 class State(StrEnum):

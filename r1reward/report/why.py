@@ -28,11 +28,28 @@ def table_rows() -> dict[str, dict[str, str]]:
     return rows
 
 
-def explain(root: Path, name: str) -> str:
+def is_measured(root: Path, name: str) -> bool:
+    """Whether a run or results folder holds records of a row, or of any row of a table.
+
+    Raises ValueError with the nearest name for an unknown table or row.
+    """
+    table, _, row = name.partition(":")
+    rows = _pick(table_rows(), table, "table")
+    wanted = [row] if row else list(rows)
+    for each in wanted:
+        _pick(rows, each, f"row of {table}")
+    if not (root / "records").is_dir():
+        return False
+    records = Records.of_run(root)
+    return any(found for each in wanted for found in _parts(records, table, each).values())
+
+
+def explain(root: Path, name: str, *, options: str = "") -> str:
     """Everything behind `table_05:wo_pre_clip`, or the rows of `table_05`, for a run or results folder.
 
-    Raises ValueError with the nearest name for an unknown table or row, FileNotFoundError for a folder
-    without records.
+    `options` are those of the command that repeats the run; by default its profile and seeds. Raises
+    ValueError with the nearest name for an unknown table or row, FileNotFoundError for a folder without
+    records.
     """
     if not (root / "records").is_dir():
         raise FileNotFoundError(f"{root} holds no records")
@@ -44,13 +61,16 @@ def explain(root: Path, name: str) -> str:
     title = _pick(rows, row, f"row of {table}")
     lines = [f"{table}, {title}"]
     records = Records.of_run(root)
-    parts = _downstream(records, row) if table == "table_11" else _judge(records, table, row)
-    for part, found in parts.items():
-        lines += _describe(root, part, found, records.grid_folders(row))
+    for part, found in _parts(records, table, row).items():
+        lines += _describe(root, part, found, records.grid_folders(row), options=options)
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
 
 
 Parts = dict[str, list[tuple[int, Path]]]
+
+
+def _parts(records: Records, table: str, row: str) -> Parts:
+    return _downstream(records, row) if table == "table_11" else _judge(records, table, row)
 
 
 def _judge(records: Records, table: str, row: str) -> Parts:
@@ -80,7 +100,7 @@ def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:
 
 
 def _describe(
-    root: Path, part: str, found: Sequence[tuple[int, Path]], grid: Mapping[int, Path]
+    root: Path, part: str, found: Sequence[tuple[int, Path]], grid: Mapping[int, Path], *, options: str
 ) -> list[str]:
     """Lines about a part of the work behind a row; what is the same for several seeds stands once."""
     lines, about = [], dict[tuple[str, ...], list[int]]()
@@ -89,7 +109,7 @@ def _describe(
         lines += [f"{part}, seed {seed}", *(f"  record    {name}" for name in names)]
         if part == "training":
             lines += _about_run(folder, grid.get(seed))
-        about.setdefault(tuple(_about_manifest(root, names)), []).append(seed)
+        about.setdefault(tuple(_about_manifest(root, names, options=options)), []).append(seed)
     for shared, seeds in about.items():
         lines += [f"{part}, seed {', '.join(map(str, seeds))}", *shared]
     return lines
@@ -121,17 +141,20 @@ def _about_grid(about: Mapping[str, Any]) -> list[str]:
     return [f"  device    {about['device']}"] if "device" in about else []
 
 
-def _about_manifest(root: Path, names: list[str]) -> list[str]:
+def _about_manifest(root: Path, names: list[str], *, options: str) -> list[str]:
     """Commit, machine and command of the notebook that wrote these records."""
     for file in sorted((root / "manifests").glob("[0-9]*.json")):
         manifest = read_json(file)
         if "outputs" not in manifest or not set(names) & set(manifest["outputs"]):
             continue
-        git, command = manifest["git"], f"r1reward run {manifest['notebook']} --profile {root.resolve().name}"
+        git, seeds = manifest["git"], manifest["seeds"]
+        profile = manifest.get("profile", root.resolve().name)
+        first = f" --seed {seeds[0]}" if seeds and seeds[0] else ""
+        again = options or f"--profile {profile}{first} --seeds {len(seeds)}"
         return [
             f"  commit    {git['commit']}{' with changes' if git['modified'] else ''}",
             f"  machine   {_line(manifest['device'])}",
-            f"  command   {command} --seeds {len(manifest['seeds'])}",
+            f"  command   r1reward run {manifest['notebook']} {again}",
         ]
     return ["  no manifest names these records"]
 

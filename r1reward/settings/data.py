@@ -37,7 +37,7 @@ class AnnotatorSettings(ServerSettings):
     )
     folder: str = Field(
         default="",
-        description="Where paid answers outlive a run; empty keeps them in the run, which new code discards.",
+        description="Where paid answers are kept, whatever run asked; empty is runs/paid/<profile>.",
     )
 
 

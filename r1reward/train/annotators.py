@@ -84,21 +84,25 @@ def train_weak_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) ->
     )
 
 
-def run_arm(arm: Arm, *, data: Path, out: Path, record: Path, profile: Profile, seed: int) -> dict[str, Any]:
+def run_arm(
+    arm: Arm, *, data: Path, out: Path, paid: Path, record: Path, profile: Profile, seed: int
+) -> dict[str, Any]:
     """Annotate the study's pairs, learn from the right answers, and record how often each attempt was right.
 
-    The strong annotator's answers are those of the cold start: nothing is asked twice.
+    The strong annotator's answers are those of the cold start: nothing is asked twice. Answers of servers are
+    kept below `paid`, unless the settings name a folder for them.
     """
     pairs, folder = read_pairs(out / "pairs.jsonl"), out / arm / f"seed_{seed}"
     if arm == "strong":
         ids = {pair.pair_id for pair in pairs}
         examples = [example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id in ids]
-        rows = iterate_jsonl(answers_folder(profile.data, data) / "annotations.jsonl")
+        rows = iterate_jsonl(answers_folder(profile.data, data, paid=paid) / "annotations.jsonl")
         attempts = [row["attempts"] if row["reached"] else 0 for row in rows if row["pair_id"] in ids]
         annotator = profile.data.annotator
     else:
-        asked = _make_annotator(arm, out=out, profile=profile, seed=seed)
-        annotations = _annotate(asked, pairs, folder, profile, f"{arm}, seed {seed}: annotating")
+        answers = _answers_folder(arm, folder, paid=paid, profile=profile, seed=seed)
+        asked = _make_annotator(arm, out=out, log=answers / "requests.jsonl", profile=profile, seed=seed)
+        annotations = _annotate(asked, pairs, answers, profile, f"{arm}, seed {seed}: annotating")
         examples = list(select_sft(pairs, annotations))
         attempts = [one.attempts if one.reached else 0 for one in annotations]
         annotator = asked.name
@@ -126,13 +130,22 @@ def _annotate(
     return annotate_pairs(annotator, pairs, path=path, max_attempts=attempts, progress=Progress(label))
 
 
-def _make_annotator(arm: Arm, *, out: Path, profile: Profile, seed: int) -> ModelAnnotator | OpenAIAnnotator:
+def _answers_folder(arm: Arm, work: Path, *, paid: Path, profile: Profile, seed: int) -> Path:
+    """As `answers_folder`, of an arm whose annotator is weak."""
+    if profile.data.annotator != "openai":
+        return work
+    folder = profile.annotators.openai.folder
+    return (Path(folder) if folder else paid / "annotators") / arm / f"seed_{seed}"
+
+
+def _make_annotator(
+    arm: Arm, *, out: Path, log: Path, profile: Profile, seed: int
+) -> ModelAnnotator | OpenAIAnnotator:
     study, prompt = profile.annotators, _prompt_of(arm, profile)
     if profile.data.annotator == "openai":
         settings = study.openai
         if arm == "weak_sampled":
             settings = settings.model_copy(update={"temperature": study.temperature})
-        log = out / arm / "requests.jsonl"
         return OpenAIAnnotator(settings, prompt=prompt, section="annotators.openai", log=log, seed=seed)
     folder = train_weak_annotator(arm, out=out, profile=profile, seed=seed)
     changed = profile.model_copy(update={"model": _model_settings(arm, profile)})

@@ -19,10 +19,10 @@ def took(checkout, seconds):
     return checkout.context
 
 
-def check(checkout, *, force=False, alone=False, names=(0, 1)):
+def check(checkout, *, wanted=(0, 1), forced=()):
     context = checkout.context
-    chosen = [context.notebooks[index] for index in names]
-    refuse_stale_work(context, chosen, force=force, alone=alone)
+    named = [[context.notebooks[index] for index in indices] for indices in (wanted, forced)]
+    refuse_stale_work(context, named[0], forced=named[1])
 
 
 def test_long_work_is_refused_with_the_change_and_a_command_before_anything_runs(checkout):
@@ -40,12 +40,13 @@ def test_long_work_is_refused_with_the_change_and_a_command_before_anything_runs
 def test_what_reads_work_that_starts_afresh_is_refused_with_it(checkout):
     took(checkout, HOURS)
     checkout.setting("[sft]\nepochs = 1.0", "[sft]\nepochs = 2.0")
-    with pytest.raises(StaleWorkError, match=r"02_use: .* it reads what 01_make would make afresh"):
+    both = r"01_make: .* setting sft(.|\n)*02_use: .* it reads what 01_make would make afresh"
+    with pytest.raises(StaleWorkError, match=both):
         check(checkout)
-    with pytest.raises(StaleWorkError, match=r"02_use: .* it reads what 01_make would make afresh"):
-        check(checkout, names=(1,), force=False)
-    check(checkout, force=True)
-    check(checkout, names=(1,), alone=True)
+    with pytest.raises(StaleWorkError, match=r"^02_use: .* it reads what 01_make would make afresh"):
+        check(checkout, forced=(0,))
+    check(checkout, forced=(0, 1))
+    check(checkout, wanted=(1,))
 
 
 @pytest.mark.parametrize("seconds", [HOURS, None])

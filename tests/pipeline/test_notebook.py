@@ -8,9 +8,9 @@ import pytest
 from r1reward.config import ProfileError
 from r1reward.files import write_json
 from r1reward.pipeline import MissingInputError, notebook, start
-from r1reward.pipeline.notebook import ParameterError, begin, ran_as_saved
+from r1reward.pipeline.notebook import begin, ran_as_saved
 from r1reward.pipeline.places import ROOT_VARIABLE
-from r1reward.pipeline.staleness import Parameters, State, examine
+from r1reward.pipeline.staleness import ParameterError, Parameters, State, examine
 from r1reward.settings import UndeclaredSettingError
 
 
@@ -20,6 +20,8 @@ def begun(checkout, monkeypatch):
     monkeypatch.setenv(ROOT_VARIABLE, str(checkout.root))
 
     def begin_now(name):
+        if name != "01_make":
+            write_json(checkout.context.folder / "work/made/number.txt", 1)
         return start(name, profile=str(checkout.root / "tiny.toml"), seed=0)
 
     return begin_now
@@ -50,10 +52,10 @@ def test_an_unknown_profile_or_notebook_is_refused(begun):
         begun("07")
 
 
-def test_a_missing_input_names_its_maker(begun):
+def test_a_missing_file_of_an_input_names_its_maker(begun):
     run = begun("02_use")
     with pytest.raises(MissingInputError, match="01_make makes it: r1reward run 01_make --profile"):
-        run.input("work/made/number.txt")
+        run.input("work/made/other.txt")
 
 
 def test_undeclared_settings_are_refused(begun):

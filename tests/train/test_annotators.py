@@ -67,7 +67,15 @@ def test_the_weak_annotator_is_a_smaller_model_whose_right_answers_are_kept(
         model, _ = load_model(train_weak_annotator(arm, out=tmp_path, profile=profile, seed=0))
         assert len(model.model.language_model.layers) == 2
         assert model.config.get_text_config().num_hidden_layers == 2
-    found = run_arm("weak_sampled", data=data, out=tmp_path, record=record, profile=profile, seed=0)
+    found = run_arm(
+        "weak_sampled",
+        data=data,
+        out=tmp_path,
+        paid=tmp_path / "paid",
+        record=record,
+        profile=profile,
+        seed=0,
+    )
     folder = tmp_path / "weak_sampled" / "seed_0"
     rows, examples = read_jsonl(folder / "annotations.jsonl"), read_sft(folder / "sft.jsonl")
     assert found["pairs"] == len(rows) == 8
@@ -78,7 +86,9 @@ def test_the_weak_annotator_is_a_smaller_model_whose_right_answers_are_kept(
 def test_the_strong_annotator_is_not_asked_again(world: World, data: Path, tmp_path: Path) -> None:
     profile, record = _profile(world), tmp_path / "record"
     write_study_pairs(data, tmp_path, profile=profile)
-    found = run_arm("strong", data=data, out=tmp_path, record=record, profile=profile, seed=0)
+    found = run_arm(
+        "strong", data=data, out=tmp_path, paid=tmp_path / "paid", record=record, profile=profile, seed=0
+    )
     numbers = [int(pair.pair_id[1:]) % 3 for pair in read_pairs(tmp_path / "pairs.jsonl")]
     assert found["first_attempt_accuracy"] == numbers.count(0) / 8
     assert found["reached_share"] == (numbers.count(0) + numbers.count(1)) / 8

@@ -52,10 +52,14 @@ def make_annotator(
     return ScriptedAnnotator(truth_path, settings.annotator_noise, seed)
 
 
-def answers_folder(settings: DataSettings, work: Path) -> Path:
-    """Where annotations are kept: in `work`, or in the folder that the settings name for paid answers."""
-    paid = settings.annotator == "openai" and settings.openai.folder
-    return Path(settings.openai.folder) if paid else work
+def answers_folder(settings: DataSettings, work: Path, *, paid: Path) -> Path:
+    """Where annotations are kept: in `work`, or, if a server is paid for them, where they outlive a run.
+
+    That is the folder that the settings name, or one below `paid`.
+    """
+    if settings.annotator != "openai":
+        return work
+    return Path(settings.openai.folder) if settings.openai.folder else paid / "annotator"
 
 
 __all__ = [
