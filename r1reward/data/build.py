@@ -31,6 +31,7 @@ from r1reward.data.index import Index, remove_index
 from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, RELEASED_FOR_RL, SOURCES, Source
+from r1reward.data.sources.base import is_shortage
 from r1reward.data.storage import iterate_pairs, write_rows
 from r1reward.files import read_json, sha256_file, sync, write_atomic, write_json
 from r1reward.types import PreferencePair
@@ -216,6 +217,8 @@ def _read_source(build: _Build, index: Index, name: str) -> dict[str, Any]:
             try:
                 marks = fingerprint(pair)
             except (OSError, UnicodeError) as error:
+                if is_shortage(error):
+                    raise
                 quarantine.add("refused", name, pair.origin, "unreadable picture or text", str(error))
                 continue
             if index.add(pair, marks):

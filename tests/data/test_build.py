@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -7,8 +8,10 @@ from collections import Counter
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -16,9 +19,9 @@ from kill_driver import run
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.data import build as build_module
+from r1reward.data import fingerprint as fingerprint_module
 from r1reward.data.build import BuiltData
 from r1reward.data.sources import SOURCES as ALL_SOURCES
-from r1reward.data.sources import pictures
 from r1reward.files import read_jsonl
 from r1reward.types import PreferencePair
 
@@ -286,28 +289,60 @@ def test_a_card_that_is_no_json_is_written_again(world: Path, tmp_path: Path) ->
     assert build_dataset(world, tmp_path, sampled_pairs=9, seed=0).card == card
 
 
-def test_no_memory_ends_a_build_and_refuses_no_row(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SHORT = """
+import resource, sys
+from pathlib import Path
+from r1reward.data.build import build_dataset
+from r1reward.data.sources import SOURCES
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20),) * 2)
+try:
+    source = {"povid": SOURCES["povid"]}
+    build_dataset(Path(sys.argv[1]), Path(sys.argv[2]), sampled_pairs=99, seed=0, sources=source)
+except MemoryError:
+    raise SystemExit(7) from None
+"""
+
+
+def in_a_process(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    here = Path(__file__).parent
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is read from /proc")
+def test_no_memory_ends_a_build_and_refuses_no_row(own_world: Path, tmp_path: Path) -> None:
+    """One picture takes more than the process may have; with more memory all rows are there."""
+    picture = next(iter(SOURCES["povid"].read(own_world / "povid"))).images[0]
+    Image.new("RGB", (3000, 3000), "red").save(picture, "PNG")
+    done = in_a_process(SHORT, own_world, tmp_path / "out")
+    assert done.returncode == 7, done.stderr[-2000:]
+    sources = {"povid": SOURCES["povid"]}
+    built = build_dataset(own_world, tmp_path / "out", sampled_pairs=99, seed=0, sources=sources)
+    assert len(built) == 40 and not built.sources["povid"].get("refused")
+
+
+@pytest.mark.parametrize("place", ["file of rows", "picture"])
+def test_too_many_open_files_end_a_build_and_refuse_no_row(
+    place: str, own_world: Path, tmp_path: Path
 ) -> None:
-    """The next build has all pairs: nothing was noted as unreadable."""
-    calls = 0
-    read = pictures.check_picture
+    def build() -> BuiltData:
+        return build_dataset(
+            own_world, tmp_path / "out", sampled_pairs=99, seed=0, sources={"povid": SOURCES["povid"]}
+        )
 
-    def short(*given: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls > 30:
-            raise MemoryError
-        return read(*given)  # type: ignore[arg-type]
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
 
+    target = (Path, "read_bytes") if place == "file of rows" else (fingerprint_module, "sha256_file")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "check_picture", short)
-        with pytest.raises(MemoryError):
-            build_dataset(world, tmp_path, sampled_pairs=500, seed=0)
-    built = build_dataset(world, tmp_path, sampled_pairs=500, seed=0)
-    assert len(built) == 120 and all(
-        "refused" not in counts or not counts["refused"] for counts in built.sources.values()
-    )
+        patch.setattr(*target, fail)
+        with pytest.raises(OSError, match="Too many open files"):
+            build()
+    assert len(build()) == 40
 
 
 LIMITED = """
@@ -327,14 +362,9 @@ def test_a_build_goes_on_after_a_full_disk(world: Path, tmp_path: Path) -> None:
     """A limit on the size of files stops it in the index, then in what it writes; each error names a file."""
     whole, out = tmp_path / "whole", tmp_path / "out"
     run(world, whole)
-    here = Path(__file__).parent
     said = []
     for limit in (20_000, (whole / "pairs.jsonl").stat().st_size // 2):
-        done = subprocess.run(
-            [sys.executable, "-c", LIMITED, str(world), str(out), str(limit)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = in_a_process(LIMITED, world, out, limit)
         assert done.returncode == 7, done.stderr[-2000:]
         said.append(done.stdout)
     assert all(str(out) in line and line.count("\n") == 1 for line in said)

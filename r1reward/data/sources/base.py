@@ -8,6 +8,7 @@ unsafe, is refused. Both are noted in the quarantine with file, row and reason.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -48,6 +49,7 @@ __all__ = [
     "find_files",
     "find_picture",
     "is_inside",
+    "is_shortage",
     "iterate_jsonl",
     "iterate_parquet",
     "make_reader",
@@ -63,6 +65,7 @@ __all__ = [
 ]
 
 IMAGE_TAG = "<image>"
+_SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +185,18 @@ def make_reader(
     return read
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether a machine was short of something, which says nothing about the file that was being read."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in _SHORTAGES
+
+
 def _scan_to_the_end(scan: Callable[[Path], Iterator[Row]], path: Path) -> Iterator[Row]:
-    """The rows of a file; where the system cannot read on, a fault of the whole file."""
+    """The rows of a file; where it cannot be read on, a fault of the whole file."""
     try:
         yield from scan(path)
     except OSError as error:
+        if is_shortage(error):
+            raise
         yield str(path), RefusedRow(str(path), "unreadable file", f"cannot be read: {error}", rows=0)
 
 
