@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, score, write_records
-from r1reward.engines.base import Engine, Sampling
+from r1reward.engines.base import Engine, EngineError, NonFiniteError, Sampling
 from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.pictures import PictureFault, encode_png, picture_size
 from r1reward.prompts import PromptName, prompt_hash
-from r1reward.types import PreferencePair, Vote
+from r1reward.types import Completion, PreferencePair, Verdict, Vote
 
 CHUNK_PAIRS = 128
 ORDERS = ("given", "swapped")
@@ -66,6 +66,9 @@ def run_benchmark(
     progress: Callable[[int, int], None] | None = None,
 ) -> BenchOutcome:
     """Judge all pairs in both orders, write the compact record and return it.
+
+    A row that cannot be asked, because its picture is missing or its prompt too long, has no verdict; a
+    warning names it, and the same call asks it again. EngineError where no row at all can be asked.
 
     Args:
         work: folder of the full texts; what is there is reused if it is of the same run.
@@ -165,7 +168,7 @@ def _judge_chunks(
 ) -> dict[_Key, _Line]:
     """Judge the chunks that are not complete in `texts`; a line written later replaces an earlier one."""
     lines = read_jsonl(texts, drop_partial=True) if texts.exists() else []
-    done = {(line["row"], line["order"]): line for line in lines}
+    done = {(line["row"], line["order"]): line for line in lines if "error" not in line}
     total = len(ORDERS) * len(pairs)
     for number, start in enumerate(range(0, len(pairs), chunk_pairs)):
         part = slice(start, start + chunk_pairs)
@@ -178,7 +181,15 @@ def _judge_chunks(
             done |= {(line["row"], line["order"]): line for line in lines}
         if progress:
             progress(min(len(ORDERS) * (start + chunk_pairs), total), total)
+    _tell_faults([line["error"] for line in done.values() if "error" in line], total)
     return done
+
+
+def _tell_faults(errors: Sequence[str], total: int) -> None:
+    if errors and len(errors) == total:
+        raise EngineError(f"nothing could be asked, for one: {errors[0]}")
+    if errors:
+        _LOG.warning("%d of %d judgments could not be asked, for one: %s", len(errors), total, errors[0])
 
 
 def _report(progress: Callable[[int, int], None], before: int, total: int, count: int, _: int) -> None:
@@ -240,9 +251,29 @@ def _judge_chunk(
     progress: Callable[[int, int], None] | None,
 ) -> list[_Line]:
     both = [pair for given in pairs for pair in (given, given.swapped())]
-    votes = judge_pairs(engine, both, prompt=prompt, sampling=sampling, progress=progress)
     keys = [(row, order) for row in rows for order in ORDERS]
+    ask = partial(judge_pairs, engine, prompt=prompt, sampling=sampling)
+    try:
+        votes = ask(both, progress=progress)
+    except NonFiniteError:
+        raise
+    except EngineError:
+        return [
+            _ask_alone(ask, key, pair, place)
+            for place, (key, pair) in enumerate(zip(keys, both, strict=True))
+        ]
     return [_line(key, vote) for key, vote in zip(keys, votes, strict=True)]
+
+
+def _ask_alone(ask: Callable[..., list[Vote]], key: _Key, pair: PreferencePair, place: int) -> _Line:
+    """The line of one judgment of a chunk that some row breaks; random numbers are those of the chunk."""
+    try:
+        return _line(key, *ask([pair], places=[place]))
+    except NonFiniteError:
+        raise
+    except EngineError as error:
+        nothing = Completion("", (), (), "stop")
+        return {**_line(key, Vote(Verdict.UNPARSED, "", nothing)), "error": str(error)}
 
 
 def _line(key: _Key, vote: Vote) -> _Line:

@@ -19,10 +19,11 @@ from r1reward.cluster import hook, rewards
 from r1reward.cluster.events import following, read_back
 from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.prepare import complete_export, prepare_start, write_prompts
-from r1reward.data.storage import read_pairs
+from r1reward.data.usable import usable_pairs
 from r1reward.engines.loading import checkpoint_hash
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.files import read_json, sha256_file, write_json
+from r1reward.pictures import Budget
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair
 
@@ -63,7 +64,8 @@ def prepare(
     folder = prepare_start(start, out / "start", profile.model)
     prompts = out / "prompts.jsonl"
     _check_judge(profile)
-    chosen, passes = _choose(read_pairs(pairs), profile, pairs)
+    budget = Budget(profile.model.min_pixels, profile.model.max_pixels)
+    chosen, passes = _choose(usable_pairs(pairs, budget), profile, pairs)
     most = max(len(pair.images) + len(pair.frames) for pair in chosen)
     flags = rl_flags(
         profile,

@@ -150,12 +150,17 @@ def iterate_sft(path: str | Path) -> Iterator[SFTExample]:
     """The examples of `read_sft`, one in memory at a time."""
     path = Path(path)
     for number, row in enumerate(iterate_jsonl(path), start=1):
-        if not isinstance(row.get("completion"), str):
-            raise ValueError(f"{path}, row {number}: field 'completion' is missing or not text")
         try:
-            yield SFTExample(pair_from_row(row, path.parent), row["completion"])
+            yield example_from_row(row, path.parent)
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
+
+
+def example_from_row(row: Mapping[str, Any], folder: Path) -> SFTExample:
+    """The example of a JSON object from a file in `folder`; a missing or wrong field is a ValueError."""
+    if not isinstance(row.get("completion"), str):
+        raise ValueError("field 'completion' is missing or not text")
+    return SFTExample(pair_from_row(row, folder), row["completion"])
 
 
 def require_examples(path: str | Path) -> None:

@@ -14,6 +14,11 @@ from typing import Any
 from r1reward.files import atomic_stream, iterate_jsonl
 from r1reward.types import PreferencePair
 
+FIELDS = (
+    "pair_id", "source", "question", "responses", "preferred", "images", "frames", "category", "origin",
+    "meta",
+)  # fmt: skip
+
 
 def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
     """A pair as a JSON object for a file in `folder`."""

@@ -52,9 +52,10 @@ def judge_pairs(
     prompt: PromptName,
     sampling: Sampling,
     progress: Callable[[int, int], None] | None = None,
+    places: Sequence[int] | None = None,
 ) -> list[Vote]:
     """One vote of every pair, in the order of `pairs`. More than one sample is a ValueError."""
     if sampling.samples != 1:
         raise ValueError(f"judge_pairs takes one sample a pair, not {sampling.samples}; use judge_samples")
-    judged = judge_samples(engine, pairs, prompt=prompt, sampling=sampling, progress=progress)
+    judged = judge_samples(engine, pairs, prompt=prompt, sampling=sampling, progress=progress, places=places)
     return [vote for (vote,) in judged]

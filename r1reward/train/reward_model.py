@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from r1reward.data.cold_start import SFTExample, read_sft
+from r1reward.data.cold_start import SFTExample
 from r1reward.data.critiques import split_critiques
-from r1reward.data.storage import read_pairs
+from r1reward.data.usable import usable_examples, usable_pairs
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses
@@ -29,6 +29,7 @@ from r1reward.judge.scalar_model import (
     new_reward_model,
     score_request,
 )
+from r1reward.pictures import Budget
 from r1reward.prompts import PromptName
 from r1reward.settings import ModelSettings, RewardModelSettings
 from r1reward.texts import plain_text
@@ -61,7 +62,9 @@ def train_reward_model(
         out, record, resume, quiet: as for `train_sft`.
     """
     out, record = Path(out), Path(record or out)
-    examples = choose_examples(_read_examples(Path(examples_path), kind), settings.max_examples, seed)
+    budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
+    read = _read_examples(Path(examples_path), kind, budget)
+    examples = choose_examples(read, settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {
@@ -111,10 +114,10 @@ def _new_model(
     return model, processor
 
 
-def _read_examples(path: Path, kind: Kind) -> list[SFTExample]:
+def _read_examples(path: Path, kind: Kind, budget: Budget) -> list[SFTExample]:
     if kind == "scalar":
-        return [SFTExample(pair, "") for pair in read_pairs(path)]
-    examples = read_sft(path)
+        return [SFTExample(pair, "") for pair in usable_pairs(path, budget)]
+    examples = usable_examples(path, budget)
     whole = sum(not split_critiques(example.completion).split for example in examples)
     if whole:
         _LOG.warning("%d of %d reasonings do not split into two critiques", whole, len(examples))

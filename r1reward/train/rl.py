@@ -26,7 +26,7 @@ from r1reward.algo import (
     reduce_loss,
     standardize_advantages,
 )
-from r1reward.data.storage import read_pairs
+from r1reward.data.usable import usable_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
@@ -34,6 +34,7 @@ from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forwa
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.locks import exclusive
+from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
@@ -84,7 +85,7 @@ def train_rl(
 
     Args:
         model_path: the cold-started checkpoint.
-        pairs_path: JSON lines written by `data.storage.write_pairs`.
+        pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out, with a warning.
         out: checkpoints, TensorBoard events and the final model go here.
         judge: gives the consistency reward; the scripted one unless given.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
@@ -95,7 +96,7 @@ def train_rl(
     its evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the
     same call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
-    pairs = read_pairs(pairs_path)
+    pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
     if not pairs:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
     task = JudgeTask(judge or ScriptedConsistencyJudge(), settings=settings, prompt=model_settings.prompt)

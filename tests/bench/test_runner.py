@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from PIL import Image
 from r1reward.bench.runner import run_benchmark
 from r1reward.bench.scoring import read_records
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.engines.base import Sampling
+from r1reward.engines.base import EngineError, NonFiniteError, Sampling
+from r1reward.engines.inputs import build_messages
 from r1reward.files import read_jsonl
 from r1reward.types import Completion, PreferencePair, Request
 
@@ -218,3 +220,40 @@ def test_real_texts_with_stand_in_photographs(real_data: Path, tmp_path: Path) -
     outcome = _run(RandomEngine(), pairs, tmp_path, prompt="paper", chunk_pairs=256)
     assert len(outcome.records) == 1250 and outcome.pictures == "stand-in pictures"
     assert outcome.scores().group_sizes == {"general": 183, "hallucination": 749, "reasoning": 318}
+
+
+class ReadingEngine(OracleEngine):
+    """Opens every picture as the engines do; with `collapsed` its numbers are not finite."""
+
+    collapsed = False
+
+    def generate(self, requests: Sequence[Request], sampling: Any, *, progress: Any = None) -> Any:
+        if self.collapsed:
+            raise NonFiniteError("not finite")
+        for request in requests:
+            build_messages(request, budget=None)
+        return super().generate(requests, sampling, progress=progress)
+
+
+def test_a_row_that_cannot_be_asked_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pairs, record = _pairs(tmp_path, 12), tmp_path / "record.jsonl"
+    Path(pairs[5].images[0]).rename(tmp_path / "away.png")
+    run = partial(
+        run_benchmark, pairs=pairs, prompt="mini", sampling=SAMPLING, work=tmp_path / "w", record=record,
+        chunk_pairs=4,
+    )  # fmt: skip
+    outcome = run(ReadingEngine())
+    assert [found.row for found in outcome.records if found.verdicts == "uu"] == [104, 105]
+    assert "2 of 24 judgments could not be asked" in caplog.text and "5.png" in caplog.text
+    (tmp_path / "away.png").rename(pairs[5].images[0])
+    again = ReadingEngine()
+    assert [found.row for found in run(again).records if found.verdicts == "uu"] == [104]
+    assert len(again.requests) == 8, "only its chunk"
+    for pair in pairs:
+        Path(pair.images[0]).unlink()
+    with pytest.raises(EngineError, match=r"nothing could be asked, for one: picture .*0\.png"):
+        run(ReadingEngine(), work=tmp_path / "other")
+    broken = ReadingEngine()
+    broken.collapsed = True
+    with pytest.raises(NonFiniteError):
+        run(broken, work=tmp_path / "third")
