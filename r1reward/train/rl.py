@@ -85,7 +85,7 @@ def train_rl(
 
     Args:
         model_path: the cold-started checkpoint.
-        pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out, with a warning.
+        pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out with a warning.
         out: checkpoints, TensorBoard events and the final model go here.
         judge: gives the consistency reward; the scripted one unless given.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
+from PIL import Image
 from safetensors.torch import load_file
 
 from r1reward.data.storage import read_pairs
@@ -338,6 +339,31 @@ def test_a_model_of_nans_is_a_collapse(world: World, tmp_path: Path, monkeypatch
     monkeypatch.setattr(rl, "rollout", spoiled)
     assert train(world, tmp_path).status == "collapsed"
     assert "probabilities are not finite" in read_json(tmp_path / "collapse/step_1.json")["reason"]
+
+
+def test_a_faulty_row_costs_that_row(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At mini's pixels a picture of 4000 x 20 cannot be shown."""
+    lines = world.pairs.read_text().splitlines()
+    thin = json.loads(lines[0]) | {"images": [str(tmp_path / "thin.png")], "frames": []}
+    Image.new("RGB", (4000, 20)).save(tmp_path / "thin.png")
+    path = world.pairs.with_name("faulty.jsonl")
+    path.write_text("\n".join([lines[0], json.dumps(thin), "{", *lines[1:]]))
+    trained: list[Any] = []
+    monkeypatch.setattr(rl, "train_policy", lambda task, start, pairs, **_: trained.extend(pairs))
+    narrow = MODEL.model_copy(update={"max_pixels": 7056})
+    rl.train_rl(
+        world.model,
+        path,
+        out=tmp_path,
+        settings=RL,
+        model_settings=narrow,
+        engine_settings=ENGINE,
+        seed=1,
+    )
+    assert trained == read_pairs(world.pairs)
+    assert "2 of 18 rows are faulty" in caplog.text and "row 2: picture" in caplog.text
 
 
 def test_every_pass_takes_every_pair_once(world: World) -> None:
