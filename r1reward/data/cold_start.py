@@ -8,7 +8,6 @@ annotated, and nothing else: an annotation without an answer stands for them.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +31,6 @@ from r1reward.types import PreferencePair, Request
 MIN_RL_ATTEMPTS = 2
 _SPACED = re.compile(r"\s*<think>(.*)</think>\s*<answer>\s*([12])\s*</answer>\s*", re.DOTALL)
 TREATMENTS = ("as written", "normalised", "refused")
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +124,6 @@ def write_sft(path: str | Path, examples: Iterable[SFTExample]) -> Path:
 def read_sft(path: str | Path) -> list[SFTExample]:
     """All examples written by `write_sft`; a fault names file and row (ValueError)."""
     return list(iterate_sft(path))
-
-
-def read_targets(path: str | Path) -> list[SFTExample]:
-    """The examples of `read_sft` as `target_of` has them; what it refuses is left out with a warning.
-
-    ValueError where nothing is left.
-    """
-    examples = read_sft(path)
-    targets = [(example, target_of(example.completion)) for example in examples]
-    kept = [replace(example, completion=target) for example, target in targets if target]
-    refused = [number for number, (_, target) in enumerate(targets, start=1) if not target]
-    if refused:
-        rows = ", ".join(map(str, refused[:5])) + (", ..." if len(refused) > 5 else "")
-        said = f"{path}: {len(refused)} of {len(targets)} answers (rows {rows}) are no targets"
-        if not kept:
-            raise ValueError(f"{said}: write <think>reasoning</think><answer>1</answer>, or 2")
-        _LOG.warning("%s, without reasoning or not in the format of the reward, and are left out", said)
-    return kept
 
 
 def iterate_sft(path: str | Path) -> Iterator[SFTExample]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from r1reward.data.cold_start import SFTExample, example_from_row
+from r1reward.data.cold_start import SFTExample, example_from_row, target_of
 from r1reward.data.items import Item, pair_of
 from r1reward.data.storage import FIELDS, pair_from_row
 from r1reward.files import RefusedRow, scan_jsonl
@@ -34,6 +35,18 @@ def usable_pairs(path: str | Path, budget: Budget | None = None) -> list[Prefere
 def usable_examples(path: str | Path, budget: Budget | None = None) -> list[SFTExample]:
     """`usable_pairs` for a file of `write_sft`."""
     return _usable(Path(path), example_from_row, budget)
+
+
+def usable_targets(path: str | Path, budget: Budget | None = None) -> list[SFTExample]:
+    """`usable_examples` with answers as the cold start teaches them; a row without a target is faulty."""
+    return _usable(Path(path), _target_from_row, budget)
+
+
+def _target_from_row(row: Mapping[str, Any], folder: Path) -> SFTExample:
+    example = example_from_row(row, folder)
+    if target := target_of(example.completion):
+        return replace(example, completion=target)
+    raise ValueError("the answer is no target: write <think>reasoning</think><answer>1</answer>, or 2")
 
 
 def _usable(path: Path, parse: Callable[[Mapping[str, Any], Path], T], budget: Budget | None) -> list[T]:

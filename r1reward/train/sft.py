@@ -13,11 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from r1reward.data.cold_start import read_targets
+from r1reward.data.usable import usable_targets
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import sha256_file
+from r1reward.pictures import Budget
 from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
 from r1reward.texts import plain_text
 from r1reward.train.lora import load_policy
@@ -34,7 +35,7 @@ def train_sft(
     seed: int,
     record: str | Path | None = None,
     max_prompt_tokens: int | None = None,
-    read: Callable[[str | Path], Sequence[Example]] = read_targets,
+    read: Callable[[str | Path], Sequence[Example]] | None = None,
     resume: bool = True,
     quiet: bool = False,
     cluster: ClusterSettings | None = None,
@@ -43,10 +44,11 @@ def train_sft(
 
     Args:
         model_path: checkpoint folder or hub id; "mini" is the shipped tiny base model.
-        examples_path: JSON lines written by `data.cold_start.write_sft`.
+        examples_path: JSON lines written by `data.cold_start.write_sft`; faulty rows and answers that are no
+            targets are left out with a warning.
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
-        read: reads the examples where they are not those of the cold start, whose answers have to be targets.
+        read: reads the examples where they are not those of the cold start.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
         cluster: shards the model by DeepSpeed over the processes that call this together (`cluster.sft`).
@@ -66,7 +68,9 @@ def train_sft(
                 model.gradient_checkpointing_enable()
         return model, processor
 
-    examples = choose_examples(read(examples_path), settings.max_examples, seed)
+    budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
+    found = read(examples_path) if read else usable_targets(examples_path, budget)
+    examples = choose_examples(found, settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {

@@ -10,7 +10,6 @@ from r1reward.data.cold_start import (
     add_to_card,
     data_record,
     read_sft,
-    read_targets,
     require_examples,
     select_easy,
     select_rl,
@@ -21,6 +20,7 @@ from r1reward.data.cold_start import (
 from r1reward.data.exports import export_items
 from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.data.storage import write_pairs
+from r1reward.data.usable import usable_targets
 from r1reward.files import read_json
 from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
 from r1reward.settings import DataSettings
@@ -150,11 +150,13 @@ def test_answers_that_are_no_targets_are_left_out_and_counted_in_the_card(
 
     raw = [SFTExample(pair, answer) for pair, answer in zip(pairs, ANSWERS, strict=True)]
     file = write_sft(tmp_path / "sft.jsonl", raw)
-    assert [example.completion for example in read_targets(file)] == wanted
-    assert "9 of 12 answers (rows 4, 5, 6, 7, 8, ...)" in caplog.text
+    assert [example.completion for example in usable_targets(file)] == wanted
+    assert f"9 of 12 rows are faulty and left out, the first: {file}, row 4: the answer is no" in caplog.text
     write_sft(file, raw[3:4])
-    with pytest.raises(ValueError, match=r"sft\.jsonl: 1 of 1 answers \(rows 1\) are no targets: write"):
-        read_targets(file)
+    with pytest.raises(
+        ValueError, match=r"all 1 rows are faulty.*sft\.jsonl, row 1: the answer is no target"
+    ):
+        usable_targets(file)
 
 
 def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
