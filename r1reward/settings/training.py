@@ -102,6 +102,16 @@ class RLSettings(Settings):
     external_consistency: bool = Field(
         default=False, description="Add the consistency reward outside the gate (paper Eq. 1)."
     )
+    contradicted_reward: float = Field(
+        default=0.0,
+        ge=-1,
+        le=0,
+        description="The consistency reward of a contradicted answer; the authors' script gives -1.",
+    )
+    loss_reduction: Literal["token", "response"] = Field(
+        default="token",
+        description="The loss is a mean over tokens (the paper's 1/|t|) or over responses (the release).",
+    )
     collapse_patience: int = Field(
         default=5, ge=0, description="Steps in a row after which fallen answers end a run; 0 lets it go on."
     )

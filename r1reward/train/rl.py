@@ -324,7 +324,7 @@ def _penalty(chunk: Chunk, settings: RLSettings) -> Tensor:
 def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
     """One optimizer step on one mini-batch, accumulated over its micro-batches; returns its metrics."""
     settings = learner.settings
-    tokens = sum(int(chunk.mask.sum()) for chunk in minibatch)
+    number = _denominator(minibatch, settings)
     learner.optimizer.zero_grad(set_to_none=True)
     parts = []
     for chunk in minibatch:
@@ -349,7 +349,8 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
             kl_coef=settings.kl_coef,
         )
         require_finite("loss", loss.loss, chunk, log_probs=output.log_probs)
-        reduce_loss(loss.per_token, chunk.mask, denominator=tokens).backward()
+        reduction = settings.loss_reduction
+        reduce_loss(loss.per_token, chunk.mask, how=reduction, denominator=number).backward()
         parts.append(loss.metrics)
     norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), settings.max_grad_norm)
     require_finite("gradient norm", norm, minibatch[-1])
@@ -364,6 +365,13 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
         "update_to_weight": learner.meter.ratio,
         "learning_rate": rate,
     }
+
+
+def _denominator(minibatch: Sequence[Chunk], settings: RLSettings) -> int:
+    """What the loss of a mini-batch is a mean over: its tokens, or its responses that have any."""
+    lengths = [chunk.mask.sum(dim=-1) for chunk in minibatch]
+    by_token = settings.loss_reduction == "token"
+    return sum(int(one.sum() if by_token else (one > 0).sum()) for one in lengths)
 
 
 def advantage_limit(settings: RLSettings) -> float | None:

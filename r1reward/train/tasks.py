@@ -86,12 +86,14 @@ def score_votes(
         [flat[index][1].reasoning for index in asked], [flat[index][1].verdict for index in asked]
     )
     consistency: list[float | None] = [0.0] * len(flat)
+    paid = list(consistency)
     for index, opinion in zip(asked, opinions, strict=True):
         consistency[index] = None if opinion is None else float(opinion)
+        paid[index] = settings.contradicted_reward if consistency[index] == 0 else consistency[index]
     formatting = [float(follows_format(vote.completion.text)) for _, vote in flat]
     rewards = final_reward(
         [float(value) for value in right],
-        consistency,
+        paid,
         formatting=formatting,
         weight=settings.consistency_weight,
         external=settings.external_consistency,

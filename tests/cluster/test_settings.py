@@ -138,8 +138,9 @@ TOGETHER = {"nodes": {"engines": 4}, "gpus_per_node": {"engines": 4}, "tensor_pa
             "engines": {"tensor_parallel_size": 2}}  # fmt: skip
 # Settings that are no flag: what reaches the workers another way, and what OpenRLHF cannot follow.
 BY_HOOK = {"pre_clip", "advantage_limit"}
-BY_REWARD = {"consistency_weight", "external_consistency"}
+BY_REWARD = {"consistency_weight", "external_consistency", "contradicted_reward"}
 BY_LENGTH = {"epochs", "max_steps"}
+REFUSED = {"loss_reduction"}
 NOT_FOLLOWED = {"collapse_patience"}  # docs/cluster.md, "Differences that remain"
 
 
@@ -150,6 +151,11 @@ def test_a_setting_reaches_its_flag(section: str, name: str) -> None:
     value, flag, said = CHANGES[section][name]
     assert flags_of({}).get(flag) != said
     assert flags_of({section: {**TOGETHER.get(name, {}), name: value}}).get(flag) == said
+
+
+def test_a_loss_over_responses_is_refused() -> None:
+    with pytest.raises(ValueError, match="loss_reduction"):
+        flags_of({"rl": {"loss_reduction": "response"}})
 
 
 def test_groups_that_are_not_normalised_are_dr_grpo() -> None:
@@ -163,5 +169,5 @@ def test_groups_that_are_not_normalised_are_dr_grpo() -> None:
 def test_every_setting_is_followed() -> None:
     """A new setting has to reach a worker, or be named among those that do not."""
     assert set(ClusterSettings.model_fields) == set(CHANGES["cluster"])
-    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | {"normalize_groups"}
+    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | REFUSED | {"normalize_groups"}
     assert set(RLSettings.model_fields) == set(CHANGES["rl"]) | others

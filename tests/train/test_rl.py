@@ -2,7 +2,9 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
 from PIL import Image
 from safetensors.torch import load_file
 
+from r1reward.algo import reduce_loss
 from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput, policy_forward
@@ -139,18 +142,57 @@ def test_old_log_probs_are_those_of_the_engine(world: World) -> None:
             )
 
 
-def test_microbatches_do_not_change_an_update(world: World) -> None:
+@pytest.mark.parametrize("reduction", ["token", "response"])
+def test_microbatches_do_not_change_an_update(world: World, reduction: str) -> None:
     pairs = read_pairs(world.pairs)[:8]
     results = []
     for micro in (1, 4):
-        learner = new_learner(world, RL.model_copy(update={"micro_batch_size": micro}))
-        trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
+        changes = {"micro_batch_size": micro, "loss_reduction": reduction}
+        learner = new_learner(world, RL.model_copy(update=changes))
+        trajectories = uneven(score_by_tokens(pairs, rl.rollout(learner, pairs, 1)))
         minibatches = rl.prepare(learner, trajectories, 1)
         rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
         results.append((rl.update(learner, minibatches[0]), [p.grad for p in learner.model.parameters()]))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4, abs=1e-6)
     for one, other in zip(results[0][1], results[1][1], strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_the_reduction_of_the_loss_reaches_the_gradient(world: World) -> None:
+    pairs, gradients = read_pairs(world.pairs)[:8], {}
+    for reduction in ("token", "response"):
+        learner = new_learner(world, RL.model_copy(update={"loss_reduction": reduction}))
+        trajectories = uneven(score_by_tokens(pairs, rl.rollout(learner, pairs, 1)))
+        minibatches = rl.prepare(learner, trajectories, 1)
+        rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
+        rl.update(learner, minibatches[0])
+        gradients[reduction] = [p.grad for p in learner.model.parameters() if p.grad is not None]
+    pairs_of = zip(gradients["token"], gradients["response"], strict=True)
+    assert not all(torch.allclose(one, other, rtol=1e-2) for one, other in pairs_of)
+
+
+def uneven(trajectories: Sequence[Any]) -> list[Any]:
+    """The same with answers of two to six tokens."""
+    cut = []
+    for index, one in enumerate(trajectories):
+        length, said = 2 + index % 5, one.completion
+        shorter = replace(said, token_ids=said.token_ids[:length], log_probs=said.log_probs[:length])
+        cut.append(replace(one, completion=shorter))
+    return cut
+
+
+def test_a_loss_over_responses_weighs_short_ones_as_much_as_long_ones() -> None:
+    """Responses of 1 and 3 tokens, advantages 1 and -2: over tokens (-1 + 6) / 4, over responses 1 / 2."""
+    mask = torch.tensor([[1, 0, 0], [1, 1, 1]], dtype=torch.bool)
+    per_token = torch.tensor([[-1.0, 9.0, 9.0], [2.0, 2.0, 2.0]])
+    chunks: Any = [SimpleNamespace(mask=mask[:1]), SimpleNamespace(mask=mask[1:])]
+    for reduction, expected in (("token", 5 / 4), ("response", 1 / 2)):
+        number = rl._denominator(chunks, RL.model_copy(update={"loss_reduction": reduction}))
+        parts = [
+            reduce_loss(per_token[i : i + 1], mask[i : i + 1], how=reduction, denominator=number)  # type: ignore
+            for i in range(2)
+        ]
+        assert float(sum(parts)) == pytest.approx(expected)
 
 
 def answer(text: str, tokens: int = 3) -> Completion:
@@ -178,17 +220,18 @@ class CountingJudge(ScriptedConsistencyJudge):
 
 
 @pytest.mark.parametrize(
-    ("external", "rewards", "asked"),
+    ("external", "contradicted", "rewards", "asked"),
     [
-        (False, [2.0, 1.5, 1.5, 0.5, 1.5, 0.0], 4),
-        (True, [2.0, 1.5, 1.5, 1.0, 1.5, 0.0], 6),
+        (False, 0.0, [2.0, 1.5, 1.5, 0.5, 1.5, 0.0], 4),
+        (True, 0.0, [2.0, 1.5, 1.5, 1.0, 1.5, 0.0], 6),
+        (False, -1.0, [2.0, 1.0, 1.5, 0.5, 1.5, 0.0], 4),
     ],
 )
-def test_rewards_by_hand(external: bool, rewards: list[float], asked: int) -> None:
+def test_rewards_by_hand(external: bool, contradicted: float, rewards: list[float], asked: int) -> None:
     judge = CountingJudge()
     pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
     answers = [(answer(text),) for text in ANSWERS]
-    settings = RLSettings(external_consistency=external)
+    settings = RLSettings(external_consistency=external, contradicted_reward=contradicted)
     task = rl.JudgeTask(judge, settings=settings, prompt="mini")
     trajectories = task.score([pair] * len(ANSWERS), answers)
     assert [trajectory.reward for trajectory in trajectories] == rewards
