@@ -1,7 +1,8 @@
 """Judge prompts, kept as text files and filled by literal replacement.
 
 `judge_paper.txt` is the paper's Table 1 with the white space of the authors' release, double spaces at
-line ends included: the token sequence the released checkpoint was trained on. `judge_mini.txt` asks
+line ends included. The authors' training data has the text before the picture, their inference the
+picture first; here it always comes first. `judge_mini.txt` asks
 for the same tags in at most 40 tokens; `judge_reworded.txt` says it in other words (paper C.8).
 `consistency_released.txt` has the words of the authors' consistency judge (the paper prints none; its
 line breaks are not known for certain), `consistency_mini.txt` asks the same in few tokens.

@@ -19,6 +19,7 @@ from r1reward.benchmarks import (
     VL_RELEASED_COUNTS,
 )
 from r1reward.config import load_profile
+from r1reward.report.differences import differences
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
 from r1reward.report.records import Records
 from r1reward.report.tables import NOT_RUN, percent, titled
@@ -232,6 +233,7 @@ AUDITS = {
     "audit_overall": overall_rules,
     "audit_counts": whole_counts,
     "audit_gains": gains,
+    "audit_differences": differences,
     "audit_dimensions": best_by_dimension,
     "audit_settings": released_settings,
 }

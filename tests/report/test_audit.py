@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
+import pytest
+
+from r1reward.config import load_profile
 from r1reward.report.audit import (
     always_one,
     best_by_dimension,
+    differences,
     gains,
     overall_rules,
     released_settings,
     whole_counts,
 )
+from r1reward.report.differences import ours, read_differences
 from r1reward.report.records import Records
+from r1reward.train.rl import DEFAULT_LIMIT
+from r1reward.train.variants import VARIANTS
+from r1reward.types import Verdict
 
 
 def test_overall_means_different_things() -> None:
@@ -50,6 +58,38 @@ def test_released_settings_name_what_differs() -> None:
     frame = released_settings().set_index("setting")
     assert list(frame.loc["rl.learning_rate"]) == ["1e-06", "3e-07"]
     assert "rl.kl_coef" in frame.index and "rl.clip_eps" not in frame.index
+
+
+def test_differences_are_read_from_this_code() -> None:
+    """At least the seven kinds that a reader of both codes finds, each with its place in the released one."""
+    frame = differences().set_index("difference")
+    here = frame["this code"]
+    assert here["which advantages the filter drops"] == f"DEFAULT_LIMIT = {DEFAULT_LIMIT}"
+    assert here["model that RL starts from"] == f"Variant.start = {VARIANTS[0].start}"
+    assert here["what the loss is averaged over"] == "rl.loss_reduction = token"
+    assert frame.loc["what the loss is averaged over", "switched by"] == "rl.loss_reduction = response"
+    assert frame.loc["consistency reward of a contradicted answer", "switched by"].endswith("-1.0")
+    assert not Verdict.UNPARSED.agrees_with(1) and here["result reward"].endswith("without one gets 0")
+    assert frame["where"].str.contains(r"\.(?:py|sh|md):\d").all()
+    cannot = int((frame["switched by"] == "").sum())
+    note = f"{len(frame)} differences, of which {len(frame) - cannot} can be switched and {cannot} cannot."
+    assert frame.attrs["notes"][0] == note if frame.attrs else differences().attrs["notes"][0] == note
+
+
+def test_a_setting_or_constant_that_is_gone_is_an_error() -> None:
+    paper = load_profile("paper").model_dump()
+    for gone in ("setting rl.gone", "constant train/rl.py GONE", "constant train/variants.py Gone.start"):
+        with pytest.raises(ValueError, match="differences.toml"):
+            ours({"ours": gone}, paper)
+
+
+def test_what_the_preset_changes_is_among_the_differences() -> None:
+    named = {entry["switch"] for entry in read_differences()}
+    assert set(released_settings()["setting"]) - named <= {"rl.save_steps"}
+
+
+def test_the_papers_words_are_the_papers(paper_text: str) -> None:
+    assert [entry["what"] for entry in read_differences() if entry["paper"] not in paper_text] == []
 
 
 def test_protocols_are_measured_or_not_run(empty_root: Path, write_jsonl) -> None:

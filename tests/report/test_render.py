@@ -30,6 +30,7 @@ TABLES = (
     "table_13",
     "audit_always_one",
     "audit_counts",
+    "audit_differences",
     "audit_dimensions",
     "audit_gains",
     "audit_overall",
