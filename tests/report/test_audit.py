@@ -79,7 +79,7 @@ def test_differences_are_read_from_this_code() -> None:
 def test_a_setting_or_constant_that_is_gone_is_an_error() -> None:
     paper = load_profile("paper").model_dump()
     for gone in ("setting rl.gone", "constant train/rl.py GONE", "constant train/variants.py Gone.start"):
-        with pytest.raises(ValueError, match="differences.toml"):
+        with pytest.raises(ValueError, match=r"differences\.toml"):
             ours({"ours": gone}, paper)
 
 
