@@ -76,7 +76,10 @@ def resolve(folder: Path, declared: str) -> list[Path]:
 
 
 def _read_known(file: Path) -> dict[str, list]:
+    """What was hashed before; what is not as it was written is hashed again."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
+    entries = known.items() if isinstance(known, dict) else ()
+    return {key: value for key, value in entries if isinstance(value, list) and len(value) == 4}

@@ -5,10 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.data.annotate import ScriptedAnnotator, annotate_pair, annotate_pairs, misread, read_truth
+from r1reward.data.annotate import (
+    ScriptedAnnotator,
+    annotate_pair,
+    annotate_pairs,
+    answers_folder,
+    misread,
+    read_truth,
+)
 from r1reward.data.build import build_dataset
 from r1reward.mini.tasks import TASKS, moves_from, read_claims
 from r1reward.parsing import follows_format, parse_verdict
+from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import PreferencePair
 
 
@@ -227,3 +235,16 @@ def test_finished_batches_survive_an_error(tmp_path: Path) -> None:
     again = Batches()
     annotate_pairs(again, pairs, path=path, max_attempts=3)
     assert again.calls[0] == (0, ["p-3", "p-4", "p-5"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "run"),
+        ({"annotator": "openai"}, "paid/annotator"),
+        ({"annotator": "openai", "openai": AnnotatorSettings(folder="own")}, "own"),
+    ],
+)
+def test_answers_that_cost_money_are_kept_outside_the_run(changes: dict, expected: str) -> None:
+    settings = DataSettings(**changes)
+    assert answers_folder(settings, Path("run"), paid=Path("paid")) == Path(expected)

@@ -82,6 +82,12 @@ def test_undeclared_settings_are_refused(begun):
     assert partial_section.model_dump(include={"epochs"}) == {"epochs": 1.0}
 
 
+def test_answers_that_cost_money_lie_outside_of_what_a_run_moves_aside(begun):
+    run = begun("01_make")
+    assert run.paid == run.folder.parent / "paid" / "tiny"
+    assert not run.paid.is_relative_to(run.folder) and not run.notebook.writes("paid")
+
+
 def test_undeclared_paths_are_refused(begun):
     run = begun("02_use")
     with pytest.raises(ValueError, match=r"does not declare the input records/made\.json"):

@@ -1,14 +1,19 @@
 """The chain executed for real: papermill, kernels and doit in a temporary checkout."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 
+import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from r1reward.locks import BusyError, acquire, release
+from r1reward.pipeline import runner
+from r1reward.pipeline.execute import NotebookFailedError, execute
 from r1reward.pipeline.places import ROOT_VARIABLE
 from r1reward.pipeline.staleness import State, examine_all
 
@@ -98,6 +103,46 @@ def test_work_made_under_other_settings_is_not_continued(checkout):
     checkout.setting("epochs = 3", "epochs = 4")
     assert checkout.run() == ["02"]
     assert (checkout.context.folder / "work/used/kept.txt").read_text() == "once"
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(checkout, monkeypatch, capfd):
+    def fail(context, notebook, **options):
+        raise OSError(28, "No space left on device", "/disk/file")
+
+    checkout.fake_finished_run()
+    checkout.setting("epochs = 3", "epochs = 4")
+    checkout.write("02_use", checkout.use)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "execute", fail)
+        patch.setattr(runner, "refuse_stale_work", lambda *given, **options: None)
+        checkout.run("02")
+    printed = capfd.readouterr().out
+    assert not checkout.succeeded and "Traceback" not in printed
+    assert "02_use failed\n[Errno 28] No space left on device: '/disk/file'\n" in printed
+
+
+def test_state_of_an_older_version_that_is_half_written_does_not_matter(checkout):
+    context = checkout.fake_finished_run()
+    (context.folder / ".doit.db.json").write_text('{"half')
+    (context.folder / ".hashes.json").write_text('["half"]')
+    assert checkout.run() == [] and checkout.succeeded
+
+
+@pytest.mark.parametrize(
+    ("name", "is_code"), [("ValueError", False), ("FileNotFoundError", False), ("KeyError", True)]
+)
+def test_only_errors_of_code_show_their_traceback(checkout, monkeypatch, name, is_code):
+    def fail(*given, **options):
+        raise PapermillExecutionError(4, 4, "cell", name, "a.jsonl, row 3: bad", ["Traceback of it"])
+
+    monkeypatch.setattr(papermill, "execute_notebook", fail)
+    context = checkout.context
+    with pytest.raises(NotebookFailedError) as caught:
+        execute(context, context.notebooks[0], terminal=io.StringIO())
+    message = str(caught.value)
+    assert message.startswith(f"{name}: a.jsonl, row 3: bad")
+    assert ("Traceback of it" in message) is ("\n" in message) is is_code
+    assert context.attempt(context.notebooks[0])["outcome"] == f"failed: {name}: a.jsonl, row 3: bad"
 
 
 def test_a_dead_kernel_is_named(checkout, capfd):

@@ -11,6 +11,7 @@ from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
 from r1reward.settings import Profile
+from r1reward.train import annotators
 from r1reward.train.annotators import run_arm, train_weak_annotator, trained_arms, write_study_pairs
 from r1reward.types import PreferencePair
 
@@ -81,6 +82,36 @@ def test_the_weak_annotator_is_a_smaller_model_whose_right_answers_are_kept(
     assert found["pairs"] == len(rows) == 8
     assert found["examples"] == len(examples) == sum(row["reached"] for row in rows)
     assert read_json(record / "annotation.json") == found
+
+
+@pytest.mark.parametrize("own", ["", "own"])
+def test_answers_of_a_server_are_kept_where_they_outlive_the_run(
+    world: World, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    profile, logs = _profile(world), []
+
+    class Server:
+        name = fingerprint = "a server"
+
+        def __init__(self, settings: object, *, log: Path, **given: object) -> None:
+            logs.append(log)
+
+        def answer(self, pair: object, attempt: int) -> str:
+            return "nothing"
+
+    monkeypatch.setattr(annotators, "OpenAIAnnotator", Server)
+    folder = str(tmp_path / own) if own else ""
+    server = profile.annotators.openai.model_copy(update={"folder": folder})
+    study = profile.annotators.model_copy(update={"openai": server})
+    asked = profile.data.model_copy(update={"annotator": "openai"})
+    profile = profile.model_copy(update={"annotators": study, "data": asked})
+    out, paid = tmp_path / "out", tmp_path / "paid"
+    write_study_pairs(data, out, profile=profile)
+    run_arm("weak", data=data, out=out, paid=paid, record=tmp_path / "record", profile=profile, seed=0)
+    kept = (tmp_path / own if own else paid / "annotators") / "weak" / "seed_0"
+    assert logs == [kept / "requests.jsonl"]
+    assert len(read_jsonl(kept / "annotations.jsonl")) == 8
+    assert not list(out.rglob("annotations.jsonl"))
 
 
 def test_the_strong_annotator_is_not_asked_again(world: World, data: Path, tmp_path: Path) -> None:
