@@ -7,6 +7,7 @@ the same texts as one that was not. Rows and orders are the keys, never ids: ben
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -166,9 +167,18 @@ def _judge_chunks(
     chunk_pairs: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[_Key, _Line]:
-    """Judge the chunks that are not complete in `texts`; a line written later replaces an earlier one."""
+    """Judge the chunks that are not complete in `texts`, or about other pictures.
+
+    A line written later replaces an earlier one.
+    """
     lines = read_jsonl(texts, drop_partial=True) if texts.exists() else []
-    done = {(line["row"], line["order"]): line for line in lines if "error" not in line}
+    shown = {row: _content(pair) for row, pair in zip(rows, pairs, strict=True)}
+    known = [
+        line
+        for line in lines
+        if "error" not in line and line.get("pictures", shown[line["row"]]) == shown[line["row"]]
+    ]
+    done = {(line["row"], line["order"]): line for line in known}
     total = len(ORDERS) * len(pairs)
     for number, start in enumerate(range(0, len(pairs), chunk_pairs)):
         part = slice(start, start + chunk_pairs)
@@ -176,7 +186,8 @@ def _judge_chunks(
             seed = int(np.random.SeedSequence([sampling.seed, number]).generate_state(1)[0])
             report = partial(_report, progress, len(ORDERS) * start, total) if progress else None
             chunk_sampling = replace(sampling, seed=seed)
-            lines = judge(pairs[part], rows[part], sampling=chunk_sampling, progress=report)
+            judged = judge(pairs[part], rows[part], sampling=chunk_sampling, progress=report)
+            lines = [{**line, "pictures": shown[line["row"]]} for line in judged]
             append_jsonl(texts, lines)
             done |= {(line["row"], line["order"]): line for line in lines}
         if progress:
@@ -216,17 +227,18 @@ def _pictures_of(pairs: Sequence[PreferencePair], blank: bool) -> str:
 def _pairs_hash(pairs: Sequence[PreferencePair], rows: Sequence[int]) -> str:
     digest = hashlib.sha256()
     for pair, row in zip(pairs, rows, strict=True):
-        pictures = [_content(path) for path in (*pair.images, *pair.frames)]
-        digest.update(json.dumps([row, pair.question, *pair.responses, *pictures]).encode())
+        names = [Path(path).name for path in (*pair.images, *pair.frames)]
+        digest.update(json.dumps([row, pair.question, *pair.responses, *names]).encode())
     return digest.hexdigest()
 
 
-def _content(path: str) -> str:
-    """Of a picture; one that cannot be read is left to whoever shows it."""
-    try:
-        return sha256_file(path)
-    except OSError:
-        return ""
+def _content(pair: PreferencePair) -> str:
+    """Of a pair's pictures; one that cannot be read is left to whoever shows it."""
+    digest = hashlib.sha256()
+    for path in (*pair.images, *pair.frames):
+        with contextlib.suppress(OSError):
+            digest.update(sha256_file(path).encode())
+    return digest.hexdigest()[:16]
 
 
 def _open_run(work: Path, key: _Line) -> Path:
