@@ -7,6 +7,7 @@ are read in one way: `scan_jsonl` puts a fault in its row's place and reads on, 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -95,7 +96,7 @@ def append_jsonl(
 
     Without `durable` they survive a kill but maybe not a power cut. A half-written last line of a killed
     process is cut off first, so that rows never run together. Half a surrogate pair, which a server may
-    send, is written as JSON's escape.
+    send, is written as JSON's escape. Several processes may append to one file.
     """
     path = Path(path)
     many = [rows] if isinstance(rows, Mapping) else rows
@@ -106,6 +107,7 @@ def append_jsonl(
     if created:
         path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
         prefix = _mend_tail(stream)
         stream.write(prefix + lines.encode("utf-8", "backslashreplace"))
         stream.flush()

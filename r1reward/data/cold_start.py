@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,10 @@ def _is_rl_data(annotation: Annotation) -> bool:
 def _matched(
     pairs: Iterable[PreferencePair], annotations: Iterable[Annotation]
 ) -> Iterator[tuple[PreferencePair, Annotation]]:
-    """Pairs beside their annotations, read one by one; other orders or lengths are a ValueError."""
+    """Pairs beside their annotations, read one by one; other orders or lengths are a ValueError.
+
+    Pairs without an answer are left out: whether they are difficult is not known.
+    """
     found = iter(annotations)
     for pair in pairs:
         if pair.source in RELEASED_FOR_RL:
@@ -109,7 +112,8 @@ def _matched(
         if annotation is None or pair.pair_id != annotation.pair_id:
             other = f"the annotation of {annotation.pair_id}" if annotation else "no annotation"
             raise ValueError(f"pair {pair.pair_id} stands beside {other}")
-        yield pair, annotation
+        if not annotation.unanswered:
+            yield pair, annotation
     if (left := next(found, None)) is not None:
         raise ValueError(f"the annotation of {left.pair_id} stands beside no pair")
 
@@ -154,15 +158,16 @@ def require_examples(path: str | Path) -> None:
 
 def data_record(
     built: BuiltData,
-    annotations: Iterable[Annotation],
+    annotations: Sequence[Annotation],
     *,
     annotator: str,
     max_attempts: int,
 ) -> dict[str, Any]:
     """Counts of the data construction, for the run's records (`data.json`).
 
-    `targets` says what became of the answers that reached the label, see `target_of`. `original` and
-    `sampled` of a source are the columns of the paper's Table 2.
+    `targets` says what became of the answers that reached the label, see `target_of`; `unanswered` pairs are
+    in no other count of the annotation. `original` and `sampled` of a source are the columns of the paper's
+    Table 2.
     """
     counts: dict[str, Counter[str]] = {name: Counter() for name in built.sources}
     targets, num_rl = Counter[str](), 0
@@ -184,6 +189,7 @@ def data_record(
         },
         "positions": dict(built.positions),
         "attempts": {key: sum(found[key] for found in counts.values()) for key in outcomes},
+        "unanswered": sum(annotation.unanswered for annotation in annotations),
         "targets": {name: targets[name] for name in TREATMENTS},
         "sft_examples": targets.total() - targets["refused"],
         "rl_examples": num_rl,

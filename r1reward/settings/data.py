@@ -37,7 +37,8 @@ class AnnotatorSettings(ServerSettings):
     )
     folder: str = Field(
         default="",
-        description="Where paid answers are kept, whatever run asked; empty is runs/paid/<profile>.",
+        description="Where paid answers are kept, whatever run asked; empty is runs/paid/<profile>. "
+        "Runs may share it.",
     )
 
 

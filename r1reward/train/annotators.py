@@ -7,7 +7,7 @@ without its last layers, after a short lesson in judging on other pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,6 +38,7 @@ from r1reward.types import PreferencePair
 
 Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+SEED_STEP = 1000  # more than the attempts, which raise a server's seed by one each
 
 
 def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
@@ -96,15 +97,14 @@ def run_arm(
     if arm == "strong":
         ids = {pair.pair_id for pair in pairs}
         examples = [example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id in ids]
-        rows = iterate_jsonl(answers_folder(profile.data, data, paid=paid) / "annotations.jsonl")
-        attempts = [row["attempts"] if row["reached"] else 0 for row in rows if row["pair_id"] in ids]
+        attempts = _attempts_of_the_cold_start(data, ids, answers_folder(profile.data, data, paid=paid))
         annotator = profile.data.annotator
     else:
         answers = _answers_folder(arm, folder, paid=paid, profile=profile, seed=seed)
         asked = _make_annotator(arm, out=out, log=answers / "requests.jsonl", profile=profile, seed=seed)
         annotations = _annotate(asked, pairs, answers, profile, f"{arm}, seed {seed}: annotating")
         examples = list(select_sft(pairs, annotations))
-        attempts = [one.attempts if one.reached else 0 for one in annotations]
+        attempts = [one.attempts if one.reached else 0 for one in annotations if not one.unanswered]
         annotator = asked.name
     path = write_sft(folder / "sft.jsonl", examples)
     found = {"arm": arm, "annotator": annotator, **_count(attempts), "examples": len(examples)}
@@ -130,6 +130,19 @@ def _annotate(
     return annotate_pairs(annotator, pairs, path=path, max_attempts=attempts, progress=Progress(label))
 
 
+def _attempts_of_the_cold_start(data: Path, ids: Collection[str], answers: Path) -> list[int]:
+    """Attempts of the strong annotator for these pairs, 0 where it never reached the label.
+
+    What is no RL data it was right about at once. Pairs without an answer do not count.
+    """
+    answered = {row["pair_id"] for row in iterate_jsonl(answers / "annotations.jsonl", drop_partial=True)}
+    found = dict.fromkeys(sorted(answered & {*ids}), 1)
+    for pair in iterate_pairs(data / "rl.jsonl"):
+        if pair.pair_id in found:
+            found[pair.pair_id] = pair.meta["attempts"] if pair.meta["reached"] else 0
+    return list(found.values())
+
+
 def _answers_folder(arm: Arm, work: Path, *, paid: Path, profile: Profile, seed: int) -> Path:
     """As `answers_folder`, of an arm whose annotator is weak."""
     if profile.data.annotator != "openai":
@@ -145,7 +158,8 @@ def _make_annotator(
     if profile.data.annotator == "openai":
         settings = study.openai
         if arm == "weak_sampled":
-            settings = settings.model_copy(update={"temperature": study.temperature})
+            drawn = None if settings.seed is None else settings.seed + SEED_STEP * seed
+            settings = settings.model_copy(update={"temperature": study.temperature, "seed": drawn})
         return OpenAIAnnotator(settings, prompt=prompt, section="annotators.openai", log=log, seed=seed)
     folder = train_weak_annotator(arm, out=out, profile=profile, seed=seed)
     changed = profile.model_copy(update={"model": _model_settings(arm, profile)})

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from r1reward.data.annotate import (
     ScriptedAnnotator,
+    UnansweredError,
     annotate_pair,
     annotate_pairs,
     answers_folder,
@@ -14,6 +16,8 @@ from r1reward.data.annotate import (
     read_truth,
 )
 from r1reward.data.build import build_dataset
+from r1reward.data.cold_start import select_rl, select_sft
+from r1reward.engines.base import PictureError
 from r1reward.mini.tasks import TASKS, moves_from, read_claims
 from r1reward.parsing import follows_format, parse_verdict
 from r1reward.settings import AnnotatorSettings, DataSettings
@@ -162,25 +166,85 @@ def test_rows_of_other_settings_are_not_reused(tmp_path: Path) -> None:
     annotate_pairs(Replay("1"), many, path=path, max_attempts=3)
     changed = Replay("1", fingerprint="other")
     annotate_pairs(changed, many, path=path, max_attempts=3)
-    assert changed.asked == 3 and len(path.read_text().splitlines()) == 3
+    assert changed.asked == 3 and len(path.read_text().splitlines()) == 6
     swapped = Replay("12", fingerprint="other")
     annotations = annotate_pairs(swapped, [many[0].swapped(), *many[1:]], path=path, max_attempts=3)
     assert swapped.asked == 2 and [annotation.attempts for annotation in annotations] == [2, 1, 1]
 
 
 @pytest.mark.parametrize("tail", ["", '{"pair_id": "p'])
-def test_the_file_has_the_wanted_annotations_in_their_order_and_nothing_else(
-    tmp_path: Path, tail: str
-) -> None:
+def test_annotations_come_in_the_order_of_the_pairs_and_other_rows_stay(tmp_path: Path, tail: str) -> None:
     path = tmp_path / "annotations.jsonl"
     many = [_pair(index) for index in range(5)]
     annotate_pairs(Replay("1"), many, path=path, max_attempts=1)
+    whole = path.read_text()
     with path.open("a") as stream:
         stream.write(tail)
     again = Replay("1")
     annotations = annotate_pairs(again, many[3:0:-1], path=path, max_attempts=1)
     assert [annotation.pair_id for annotation in annotations] == ["p-3", "p-2", "p-1"]
-    assert again.asked == 0 and len(path.read_text().splitlines()) == 3
+    assert again.asked == 0 and path.read_text() == whole + tail
+
+
+def test_pictures_count_by_content_wherever_they_lie(tmp_path: Path) -> None:
+    def ask(folder: str, content: bytes, kind: str = "images") -> int:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "a.png").write_bytes(content)
+        pair = replace(_pair(), **{kind: (str(tmp_path / folder / "a.png"),)})
+        replay = Replay("1")
+        annotate_pairs(replay, [pair], path=tmp_path / "annotations.jsonl", max_attempts=1)
+        return replay.asked
+
+    assert [ask("x", b"red"), ask("x", b"red"), ask("y", b"red")] == [1, 0, 0]
+    assert [ask("y", b"blue"), ask("y", b"blue"), ask("x", b"red")] == [1, 0, 0]
+    assert [ask("x", b"red", "frames"), ask("x", b"red", "frames")] == [1, 0]
+
+
+def test_a_row_that_is_no_annotation_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for bad in ("[1]", "{}", '{"pair_id": "p-0", "key": "k", "answers": 3, "reached": true}', "x"):
+        path.write_text(f"\n{bad}\n")
+        with pytest.raises(ValueError, match=r"a\.jsonl, row 2: not an annotation"):
+            annotate_pairs(Replay("1"), [_pair()], path=path, max_attempts=1)
+
+
+class Unreachable(Replay):
+    """Has no answer for some pairs."""
+
+    def __init__(self, script: str, error: Exception, *lost: str) -> None:
+        super().__init__(script)
+        self.error, self.lost = error, lost
+
+    def answer(self, pair: PreferencePair, attempt: int) -> str:
+        if pair.pair_id in self.lost and attempt == 1:
+            raise self.error
+        return super().answer(pair, attempt)
+
+
+@pytest.mark.parametrize("error", [UnansweredError("http_500"), PictureError("picture gone.png")])
+def test_a_pair_without_an_answer_is_left_out_and_asked_about_again(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, many = tmp_path / "a.jsonl", [_pair(index) for index in range(4)]
+    found = annotate_pairs(Unreachable("21", error, "p-1"), many, path=path, max_attempts=2)
+    assert [one.unanswered for one in found] == [False, True, False, False]
+    assert (found[1].answers, found[1].reached) == (("<think>p-1</think><answer>2</answer>",), False)
+    assert [json.loads(line)["pair_id"] for line in path.read_text().splitlines()] == ["p-0", "p-2", "p-3"]
+    assert str(error) in caplog.text and "1 of 4 pairs have no answer (p-1)" in caplog.text
+    # Neither difficult nor easy: nothing is known of it.
+    assert [pair.pair_id for pair in select_rl(many, found)] == ["p-0", "p-2", "p-3"]
+    assert [example.pair.pair_id for example in select_sft(many, found)] == ["p-0", "p-2", "p-3"]
+    again = Replay("21")
+    assert all(one.reached for one in annotate_pairs(again, many, path=path, max_attempts=2))
+    assert again.asked == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("no space left")])
+def test_what_is_no_fault_of_a_pair_stops_and_keeps_nothing_of_it(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(type(error)):
+        annotate_pairs(Unreachable("21", error, "p-0"), [_pair()], path=path, max_attempts=2)
+    assert not path.exists()
 
 
 def test_progress_counts_pairs_and_ids_are_unique(tmp_path: Path) -> None:

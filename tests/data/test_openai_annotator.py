@@ -3,6 +3,8 @@ import io
 import json
 import logging
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from r1reward.data.annotate import (
     AnnotatorError,
     OpenAIAnnotator,
     ScriptedAnnotator,
+    UnansweredError,
     annotate_pairs,
     make_annotator,
 )
@@ -57,8 +60,8 @@ def test_nothing_is_lost_nor_asked_twice_whatever_the_server_does(
     server.plans = {pair_id: [kind] for pair_id, kind in planned.items()}
     run = Run(server, tmp_path / "faulty", price_input=2.5, price_output=10)
     assert run(pairs) == whole
-    files = [tmp_path / name / "annotations.jsonl" for name in ("whole", "faulty")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    files = [read_jsonl(tmp_path / name / "annotations.jsonl") for name in ("whole", "faulty")]
+    assert sorted(files[0], key=str) == sorted(files[1], key=str) and len(files[0]) == 60
 
     assert server.asked() == needed + Counter(planned.keys())
     record = run.annotator.record()
@@ -77,17 +80,17 @@ def test_nothing_is_lost_nor_asked_twice_whatever_the_server_does(
 @pytest.mark.parametrize(
     ("fault", "requests"), [("truncated", 4), ("10 MB", 4), ("500", 4), ("reset", 4), ("400", 1)]
 )
-def test_retries_are_bounded_and_the_attempt_is_recorded_as_failed(
+def test_retries_are_bounded_and_the_pair_is_asked_about_again(
     server: FaultServer, tmp_path: Path, fault: str, requests: int
 ) -> None:
     server.plans = {"p-0": [fault] * requests}
     run = Run(server, tmp_path)
-    (annotation,) = run([make_pair(0)], max_attempts=2)
-    assert annotation.answers == ("", good_answer("p-0", 1))
-    assert len(server.requests) == requests + 1 and len(run.waits) == requests - 1
+    assert run([make_pair(0)], max_attempts=2) == [Annotation("p-0", (), reached=False, unanswered=True)]
+    assert len(server.requests) == requests and len(run.waits) == requests - 1
     assert run.annotator.record()["failed_attempts"] == 1
-    row = read_jsonl(tmp_path / "annotations.jsonl")[0]
-    assert (row["attempts"], row["verdicts"][0]) == (2, "unparsed")
+    assert not (tmp_path / "annotations.jsonl").exists()
+    (annotation,) = run([make_pair(0)], max_attempts=1)
+    assert annotation.answers == (good_answer("p-0", 0),)
     first = read_jsonl(tmp_path / "requests.jsonl")[0]
     assert (first["outcome"], first["given_up"]) == (KINDS.get(fault, "http_400"), requests == 1)
     assert first["detail"]
@@ -97,7 +100,7 @@ def test_a_server_that_never_answers_times_out(server: FaultServer, tmp_path: Pa
     server.always = "timeout"
     run = Run(server, tmp_path, timeout_seconds=0.2, max_retries=1)
     (annotation,) = run([make_pair(0)], max_attempts=1)
-    assert annotation == Annotation("p-0", ("",), reached=False)
+    assert annotation == Annotation("p-0", (), reached=False, unanswered=True)
     assert run.annotator.record()["faults"] == {"timeout": 2}
 
 
@@ -105,14 +108,15 @@ def test_a_server_that_sends_too_slowly_times_out(server: FaultServer) -> None:
     hours = iter(range(0, 10**9, 3600))
     settings = make_settings(server, max_retries=0)
     annotator = OpenAIAnnotator(settings, clock=lambda: next(hours))
-    assert annotator.answer(make_pair(0), 0) == ""
+    with pytest.raises(UnansweredError, match="timeout: 'the answer came too slowly'"):
+        annotator.answer(make_pair(0), 0)
     assert annotator.record()["faults"] == {"timeout": 1}
 
 
 def test_a_server_that_is_not_there_is_a_fault_of_the_connection(server: FaultServer, tmp_path: Path) -> None:
     server._server.server_close()
     run = Run(server, tmp_path, max_retries=1)
-    assert run([make_pair(0)], max_attempts=1)[0].answers == ("",)
+    assert run([make_pair(0)], max_attempts=1)[0].unanswered
     assert run.annotator.record()["faults"] == {"connection": 2}
 
 
@@ -151,12 +155,12 @@ def test_a_server_that_is_down_stops_the_run_and_the_next_one_goes_on(
     with pytest.raises(AnnotatorError, match=r"10 attempts in a row failed at http.*http_500.*are kept"):
         run(pairs)
     kept = read_jsonl(tmp_path / "annotations.jsonl")
-    assert [row["pair_id"] for row in kept] == [f"p-{index}" for index in range(13)]
+    assert [row["pair_id"] for row in kept] == [f"p-{index}" for index in range(10)]
     server.plans.clear()
     server.requests.clear()
     again = Run(server, tmp_path, concurrency=1, max_retries=0)
     annotations = again(pairs)
-    assert set(server.asked()) == {f"p-{index}" for index in range(13, 40)}
+    assert set(server.asked()) == {f"p-{index}" for index in range(10, 40)}
     assert [annotation.pair_id for annotation in annotations] == [pair.pair_id for pair in pairs]
     record = again.annotator.record()
     assert record["failed_attempts"] == record["faults"]["http_500"] == 10
@@ -214,14 +218,41 @@ def test_answers_are_reused_only_for_the_same_question_and_never_deleted(
     other = Run(server, tmp_path, model="another")(pairs[:3])
     assert {body["model"] for _, body, _ in server.requests[asked:]} == {"another"}
     asked = len(server.requests)
-    assert len(read_jsonl(tmp_path / "annotations.jsonl")) == 3
+    assert len(read_jsonl(tmp_path / "annotations.jsonl")) == 5 + 3
     assert (
         Run(server, tmp_path)(pairs) == first and Run(server, tmp_path, model="another")(pairs[:3]) == other
     )
     assert len(server.requests) == asked
-    assert len(read_jsonl(tmp_path / "annotations.old.jsonl")) == 5 + 3
+    assert len(read_jsonl(tmp_path / "annotations.jsonl")) == 5 + 3
     Run(server, tmp_path)([make_pair(0, images=()), pairs[1].swapped()])
     assert server.asked()["p-1"] > 2 and len(server.requests) > asked
+
+
+def test_processes_that_share_a_folder_lose_nothing_and_agree(server: FaultServer, tmp_path: Path) -> None:
+    driver = Path(__file__).parent / "annotate_driver.py"
+    ranges = [(0, 60), (30, 90)]
+    commands = [[sys.executable, str(driver), server.url, str(tmp_path), *map(str, part)] for part in ranges]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    for process in processes:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors[-2000:]
+    rows = read_jsonl(tmp_path / "annotations.jsonl")
+    kept = {row["pair_id"]: row["answers"] for row in rows}
+    assert set(kept) == {f"p-{index}" for index in range(90)}
+    assert all(answers[-1] == good_answer(name, len(answers) - 1) for name, answers in kept.items())
+    # What one has finished no other asks about again: only what is under way at once may be there twice.
+    assert len(rows) <= 90 + 30
+    logged = read_jsonl(tmp_path / "requests.jsonl")
+    assert len(logged) == len(server.requests) == server.asked().total()
+    server.requests.clear()
+    pairs = [make_pair(index) for index in range(90)]
+    settings = make_settings(server, max_retries=6)
+    again = annotate_pairs(
+        OpenAIAnnotator(settings), pairs, path=tmp_path / "annotations.jsonl", max_attempts=3
+    )
+    assert not server.requests and [list(one.answers) for one in again] == [
+        kept[one.pair_id] for one in again
+    ]
 
 
 def test_progress_shows_what_it_costs(server: FaultServer, tmp_path: Path) -> None:

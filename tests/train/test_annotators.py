@@ -6,7 +6,7 @@ from helpers import World
 
 from r1reward.config import load_profile
 from r1reward.data.annotate import annotate_pairs
-from r1reward.data.cold_start import read_sft, write_sft
+from r1reward.data.cold_start import read_sft, select_rl, select_sft, write_sft
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
@@ -37,8 +37,9 @@ def data(world: World, tmp_path: Path) -> Path:
     folder, pairs = tmp_path / "data", read_pairs(world.pairs)
     write_pairs(folder / "built" / "pairs.jsonl", pairs)
     write_pairs(folder / "validation.jsonl", [replace(pairs[0], pair_id="held out")])
-    write_sft(folder / "sft.jsonl", read_sft(world.examples))
-    annotate_pairs(Known(), pairs, path=folder / "annotations.jsonl", max_attempts=2)
+    annotations = annotate_pairs(Known(), pairs, path=folder / "annotations.jsonl", max_attempts=2)
+    write_sft(folder / "sft.jsonl", select_sft(pairs, annotations))
+    write_pairs(folder / "rl.jsonl", select_rl(pairs, annotations))
     return folder
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from r1reward.data.annotate.answers import Annotation
 from r1reward.data.annotate.base import (
     CHUNK_PAIRS,
-    Annotation,
     Annotator,
     AnnotatorError,
     BatchAnnotator,
     RemoteAnnotator,
+    UnansweredError,
     annotate_batch,
     annotate_pair,
     annotate_pairs,
@@ -74,6 +75,7 @@ __all__ = [
     "RemoteAnnotator",
     "ScriptedAnnotator",
     "Truth",
+    "UnansweredError",
     "annotate_batch",
     "annotate_pair",
     "annotate_pairs",

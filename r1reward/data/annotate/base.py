@@ -1,37 +1,41 @@
 """Asking an annotator until its answer names the preferred response, and keeping every answer (paper §3.2).
 
 The number of attempts is a pair's difficulty. Finished pairs are appended as they come, so that a killed
-run loses only what was under way; the finished file stands in the order of the pairs.
+run loses only what was under way.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from r1reward.data.storage import write_rows
-from r1reward.files import append_jsonl, read_jsonl
+from r1reward.data.annotate.answers import Annotation, AnswerFile, answer_key
+from r1reward.engines.base import EngineError
 from r1reward.parsing import parse_verdict
-from r1reward.types import PreferencePair, Verdict
+from r1reward.types import PreferencePair
 
+_LOG = logging.getLogger(__name__)
 CHUNK_PAIRS = 64
+NAMED_PAIRS = 3
 
 
 class AnnotatorError(RuntimeError):
     """An annotator that cannot go on; the message says what to do. Finished pairs are kept."""
 
 
+class UnansweredError(RuntimeError):
+    """An attempt without an answer, which costs its pair alone; the message says why."""
+
+
 @runtime_checkable
 class Annotator(Protocol):
     """Writes `<think>…</think><answer>k</answer>` for a pair. `fingerprint` changes with its answers.
 
-    An empty answer is one that could not be had: it counts as an attempt and has no verdict.
+    Where an answer cannot be had it raises UnansweredError, or EngineError for a picture or a text.
     """
 
     @property
@@ -70,20 +74,6 @@ class BatchAnnotator(Protocol):
     def answers(self, pairs: Sequence[PreferencePair], attempt: int) -> list[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Raw answers for a pair, first attempt first; `reached` if the last one names the preferred response."""
-
-    pair_id: str
-    answers: tuple[str, ...]
-    reached: bool
-
-    @property
-    def attempts(self) -> int:
-        """How many answers were asked for: the pair's difficulty if the label was reached."""
-        return len(self.answers)
-
-
 def annotate_pairs(
     annotator: Annotator | BatchAnnotator,
     pairs: Sequence[PreferencePair],
@@ -94,35 +84,44 @@ def annotate_pairs(
 ) -> list[Annotation]:
     """Annotations of all pairs in their order, kept as JSON lines in `path` and resumed from there.
 
-    A row is reused only if pair, annotator and number of attempts are the same as when it was written;
-    others move to `<name>.old.jsonl` beside it, and come back when they fit again. `progress` is called
-    with the pairs done, their number and, for a remote annotator, its status. A pair id that occurs
-    twice is a ValueError; an annotator's AnnotatorError is passed on once finished pairs are on disk.
+    A row is reused only if pair, pictures, annotator and number of attempts are the same as when it was
+    written; all others stay in the file, which several runs may share. A pair without an answer is
+    `unanswered` and not kept, so that the next call asks about it again. `progress` is called with the pairs
+    done, their number and, for a remote annotator, its status. A pair id that occurs twice is a
+    ValueError; an annotator's AnnotatorError is passed on once finished pairs are on disk.
     """
-    keys = {pair.pair_id: _key(annotator, pair, max_attempts) for pair in pairs}
+    fingerprint = annotator.fingerprint
+    keys = {pair.pair_id: answer_key(fingerprint, pair, max_attempts) for pair in pairs}
     if len(keys) != len(pairs):
         raise ValueError("pair ids must be unique")
-    path = Path(path)
-    done = _resume(path, keys)
-    num_rows = len(done)
-    for chunk in _chunks(annotator, pairs, frozenset(done), max_attempts):
-        append_jsonl(path, [_to_row(annotation, keys[annotation.pair_id]) for annotation in chunk])
-        num_rows += len(chunk)
-        done |= {annotation.pair_id: annotation for annotation in chunk}
+    kept = AnswerFile(path, keys)
+    unanswered: dict[str, Annotation] = {}
+    for chunk in _chunks(annotator, pairs, kept, max_attempts):
+        unanswered |= {one.pair_id: one for one in chunk if one.unanswered}
+        kept.add(one for one in chunk if not one.unanswered)
         if progress and chunk:
             status = [annotator.status()] if isinstance(annotator, RemoteAnnotator) else []
-            progress(len(done), len(pairs), *status)
-    ordered = [done[pair_id] for pair_id in keys]
-    if list(done) != list(keys) or num_rows != len(keys):
-        write_rows(path, (_to_row(annotation, keys[annotation.pair_id]) for annotation in ordered))
-    return ordered
+            progress(len(keys.keys() & (kept.known.keys() | unanswered.keys())), len(pairs), *status)
+    missing = [name for name in unanswered if name not in kept.known]
+    if missing:
+        named = ", ".join(missing[:NAMED_PAIRS]) + (", ..." if len(missing) > NAMED_PAIRS else "")
+        text = "%d of %d pairs have no answer (%s): they are left out, and asked about again next time"
+        _LOG.warning(text, len(missing), len(pairs), named)
+    return [kept.known.get(pair_id) or unanswered[pair_id] for pair_id in keys]
 
 
 def annotate_pair(annotator: Annotator, pair: PreferencePair, *, max_attempts: int) -> Annotation:
-    """Ask until the answer names the preferred response, at most `max_attempts` times."""
+    """Ask until the answer names the preferred response, at most `max_attempts` times.
+
+    An attempt without an answer ends it, and is logged.
+    """
     answers: list[str] = []
     while len(answers) < max_attempts:
-        answers.append(annotator.answer(pair, len(answers)))
+        try:
+            answers.append(annotator.answer(pair, len(answers)))
+        except (UnansweredError, EngineError) as error:
+            _LOG.warning("%s, attempt %d: %s", pair.label, len(answers) + 1, error)
+            return Annotation(pair.pair_id, tuple(answers), reached=False, unanswered=True)
         if parse_verdict(answers[-1]).agrees_with(pair.preferred):
             return Annotation(pair.pair_id, tuple(answers), reached=True)
     return Annotation(pair.pair_id, tuple(answers), reached=False)
@@ -147,24 +146,32 @@ def annotate_batch(
 def _chunks(
     annotator: Annotator | BatchAnnotator,
     pairs: Sequence[PreferencePair],
-    known: frozenset[str],
+    kept: AnswerFile,
     max_attempts: int,
 ) -> Iterator[list[Annotation]]:
     """Annotations of the pairs that are not known, as they are finished."""
     if not isinstance(annotator, Annotator):
-        return _in_batches(annotator, pairs, known, max_attempts)
-    waiting = (pair for pair in pairs if pair.pair_id not in known)
+        return _in_batches(annotator, pairs, kept, max_attempts)
+    waiting = _not_known(pairs, kept)
     if isinstance(annotator, RemoteAnnotator):
         return _side_by_side(annotator, waiting, max_attempts)
     return _one_by_one(annotator, waiting, max_attempts)
 
 
+def _not_known(pairs: Iterable[PreferencePair], kept: AnswerFile) -> Iterator[PreferencePair]:
+    """Pairs that nobody has annotated when their turn comes, another process included."""
+    for pair in pairs:
+        kept.refresh()
+        if pair.pair_id not in kept.known:
+            yield pair
+
+
 def _in_batches(
-    annotator: BatchAnnotator, pairs: Iterable[PreferencePair], known: frozenset[str], max_attempts: int
+    annotator: BatchAnnotator, pairs: Iterable[PreferencePair], kept: AnswerFile, max_attempts: int
 ) -> Iterator[list[Annotation]]:
     queue = iter(pairs)
     while batch := list(islice(queue, annotator.batch_size)):
-        if any(pair.pair_id not in known for pair in batch):
+        if any(pair.pair_id not in kept.known for pair in batch):
             yield annotate_batch(annotator, batch, max_attempts=max_attempts)
 
 
@@ -202,48 +209,3 @@ def _side_by_side(
             raise
     if errors:
         raise errors[0]
-
-
-def _key(annotator: Annotator | BatchAnnotator, pair: PreferencePair, max_attempts: int) -> str:
-    """Changes with everything that an answer depends on. Pictures count by name: a folder may move."""
-    pictures = [[Path(path).name for path in paths] for paths in (pair.images, pair.frames)]
-    parts = [
-        annotator.fingerprint,
-        max_attempts,
-        pair.pair_id,
-        pair.question,
-        *pair.responses,
-        pair.preferred,
-        *pictures,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _to_row(annotation: Annotation, key: str) -> dict[str, Any]:
-    verdicts: list[Verdict] = [parse_verdict(answer) for answer in annotation.answers]
-    return {
-        "pair_id": annotation.pair_id,
-        "key": key,
-        "attempts": annotation.attempts,
-        "reached": annotation.reached,
-        "verdicts": verdicts,
-        "answers": list(annotation.answers),
-    }
-
-
-def _resume(path: Path, keys: dict[str, str]) -> dict[str, Annotation]:
-    """Annotations that are valid now, in the order of the file; it is rewritten without the others.
-
-    Answers may have been paid for, so the others are moved aside and never deleted.
-    """
-    old = path.with_suffix(".old.jsonl")
-    archived, rows = (read_jsonl(file, drop_partial=True) if file.exists() else [] for file in (old, path))
-    invalid = [row for row in rows if keys.get(row["pair_id"]) != row["key"]]
-    valid = {row["pair_id"]: row for row in [*archived, *rows] if keys.get(row["pair_id"]) == row["key"]}
-    known = {(row["pair_id"], row["key"]) for row in archived}
-    append_jsonl(old, (row for row in invalid if (row["pair_id"], row["key"]) not in known))
-    if list(valid.values()) != rows:
-        write_rows(path, valid.values())
-    return {
-        pair_id: Annotation(pair_id, tuple(row["answers"]), row["reached"]) for pair_id, row in valid.items()
-    }

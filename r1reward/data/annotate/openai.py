@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from r1reward.data.annotate.base import AnnotatorError
+from r1reward.data.annotate.base import AnnotatorError, UnansweredError
 from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.servers.client import STOPPED, ServerClient, ServerError
 from r1reward.servers.messages import user_turn
@@ -30,9 +30,9 @@ class OpenAIAnnotator:
     """Asks a server through the `openai` client (extra `api`); safe for threads.
 
     Each request is logged in `log`. A request without an answer is repeated up to `max_retries` times;
-    after that, or where the server refuses this one request (400 and its kin), the attempt counts as failed
-    and its answer is empty. An AnnotatorError ends the run where no request can succeed (refused key, unknown
-    model, no credit) or ten attempts in a row failed. The key is read from the environment and
+    after that, or where the server refuses this one request (400 and its kin), it is an UnansweredError.
+    An AnnotatorError ends the run where no request can succeed (refused key, unknown model, no credit) or
+    ten attempts in a row failed. The key is read from the environment and
     passed to the client; it is kept out of everything that is written.
 
     `prompt` is Table 1's unless given. `section` is where the settings stand in a profile. `sleep` takes
@@ -77,9 +77,9 @@ class OpenAIAnnotator:
         return f"openai {sorted(sent.items())} prompt={prompt_hash(self._prompt)[:16]}"
 
     def answer(self, pair: PreferencePair, attempt: int) -> str:
-        """The server's answer, or nothing if the attempt failed.
+        """The server's answer.
 
-        Raises AnnotatorError (see the class) and PictureError for a picture that cannot be read.
+        Raises UnansweredError and AnnotatorError (see the class), and PictureError for its pictures.
         """
         about = {"pair_id": pair.pair_id, "attempt": attempt}
         outcome = self._client.ask(self._body(pair, attempt), about=about)
@@ -92,7 +92,7 @@ class OpenAIAnnotator:
         if outcome.fatal:
             raise AnnotatorError(f"{self._client.advice(outcome)}; {GO_ON}")
         self._count_failure(outcome)
-        return ""
+        raise UnansweredError(f"{self.settings.base_url} gave no answer: {outcome.message}")
 
     def status(self) -> str:
         """Cost and faults so far, for the line of progress."""
