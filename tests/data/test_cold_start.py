@@ -98,6 +98,7 @@ def test_the_record_counts_everything(tmp_path: Path) -> None:
         "positions": {"1": 4, "2": 0},
         "attempts": {"1": 1, "2": 1, "3": 1, "failed": 1},
         "targets": {"as written": 3, "normalised": 0, "refused": 0},
+        "unanswered": 0,
         "sft_examples": 3,
         "rl_examples": 3,
         "annotator": "scripted",
