@@ -1,7 +1,7 @@
 """When a notebook has to run again: its lock, compared part by part with the one in its manifest.
 
-The lock holds code cells, declared settings, seeds, input hashes and imported modules. Times, outputs of
-cells, prose, git commits and how a server is reached are no part of it.
+The lock holds code cells, declared settings, seeds, modules, and hashes of inputs and of checkpoints that
+settings name by path. Times, outputs of cells, prose, git commits and how a server is reached are no part.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from r1reward.pipeline.places import Places
 from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_seeds
 from r1reward.settings import HOW_ASKED, Profile
 
+# Settings that may name a folder with a model of the user's own.
+_CHECKPOINTS = ("model.base", "downstream.policy")
 # Drawing again what is already measured needs no new measurement.
 _DRAWING = "r1reward.report"
 
@@ -138,6 +140,7 @@ def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
         "settings": _declared_settings(context.profile, notebook.settings),
         "seeds": context.parameters.seed_list(context.profile) if uses_seeds(tree) else [],
         "inputs": {path: _input_digest(context, path) for path in notebook.inputs},
+        "checkpoints": _checkpoints(context, notebook),
         "modules": {name: sha256_file(file) for name, file in sorted(imported_files(tree).items())},
     }
     context.hashes.save()
@@ -215,9 +218,9 @@ def can_resume(context: Context, notebook: Notebook, lock: Mapping[str, Any]) ->
 
 
 def measuring_lock(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The lock without the modules that only draw."""
+    """The lock without the modules that only draw; one of an older version knows of no checkpoints."""
     modules = {name: digest for name, digest in lock["modules"].items() if not name.startswith(_DRAWING)}
-    return {**lock, "modules": modules}
+    return {**lock, "modules": modules, "checkpoints": lock.get("checkpoints", {})}
 
 
 def compare_locks(old: Mapping[str, Any], new: Mapping[str, Any], notebooks: Sequence[Notebook]) -> list[str]:
@@ -234,6 +237,8 @@ def compare_locks(old: Mapping[str, Any], new: Mapping[str, Any], notebooks: Seq
         reasons.append(
             f"input {path} {'changed' if after else 'is missing'} (made by {maker.name if maker else '?'})"
         )
+    for name, _, after in _differences(old.get("checkpoints", {}), new.get("checkpoints", {})):
+        reasons.append(f"the files of {name} {'changed' if after else 'are gone'}")
     for name, before, after in _differences(old["modules"], new["modules"]):
         word = "changed" if before and after else "is new" if after else "is no longer used"
         reasons.append(f"{'file' if '/' in name else 'module'} {name} {word}")
@@ -256,6 +261,17 @@ def _describe_cells(old: Sequence[str], new: Sequence[str]) -> str:
         return f"the notebook has {len(new)} code cells instead of {len(old)}"
     changed = [str(number) for number, pair in enumerate(zip(old, new, strict=True), 1) if pair[0] != pair[1]]
     return f"code cell {', '.join(changed)} changed"
+
+
+def _checkpoints(context: Context, notebook: Notebook) -> dict[str, str]:
+    """Hashes of the models that declared settings name by their folder: another one may lie there later."""
+    found = {}
+    for name in _CHECKPOINTS:
+        section, _, field = name.partition(".")
+        folder = Path(getattr(getattr(context.profile, section), field)).expanduser()
+        if {name, section} & set(notebook.settings) and len(folder.parts) > 1 and folder.is_dir():
+            found[name] = context.hashes.tree(folder) or ""
+    return found
 
 
 def _declared_settings(profile: Profile, declared: Sequence[str]) -> dict[str, Any]:
