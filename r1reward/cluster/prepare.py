@@ -11,7 +11,7 @@ from typing import Any
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from r1reward.engines.inputs import build_messages, check_lengths, render_chat
-from r1reward.engines.loading import load_processor, model_folder, write_picture_budget
+from r1reward.engines.loading import load_processor, model_folder, require_whole, write_picture_budget
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_request
 from r1reward.pictures import Budget
@@ -76,11 +76,13 @@ def prepare_start(start: str | Path, out: Path, settings: ModelSettings) -> Path
     """The checkpoint to start from with the picture budget in its processor; weights are links.
 
     OpenRLHF loads the processor as it is: without a budget a picture may take 16,384 visual tokens. Raises
-    FileNotFoundError for a checkpoint that is not on this machine.
+    FileNotFoundError for a checkpoint that is not on this machine, and CheckpointError for one that is not
+    whole.
     """
     source = Path(model_folder(start))
     if not source.is_dir():
         raise FileNotFoundError(f"{start} is not here: download it (hf download {start}) and name its folder")
+    require_whole(source)
 
     def write(folder: Path) -> None:
         for file in sorted(source.iterdir()):

@@ -114,17 +114,26 @@ def load_model(
     """
     disable_progress_bar()
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
-    kept, folder = torch.float32 if train else dtype, model_folder(path)
-    with readable(folder):
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=kept, output_loading_info=True
-        )
-    model, found = loaded
-    _require_weights(folder, found)
+    kept = torch.float32 if train else dtype
+    model = _read_model(model_folder(path), dtype=kept)
     model.to(device or default_device())  # type: ignore[arg-type]
     if dtype != kept:
         compute_in(model, dtype)
     return speed_up(model), load_processor(path, settings=settings)
+
+
+def require_whole(path: str | Path) -> None:
+    """Raise CheckpointError as `load_model` does, for those who load it themselves; keeps no weights."""
+    disable_progress_bar()
+    _read_model(model_folder(path), device_map="meta")
+
+
+def _read_model(folder: str, **options: Any) -> Any:
+    with readable(folder):
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
+    model, found = loaded
+    _require_weights(folder, found)
+    return model
 
 
 def save_model(

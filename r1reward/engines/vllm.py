@@ -19,7 +19,7 @@ from r1reward.engines.inputs import (
     render_chat,
     stack_frames,
 )
-from r1reward.engines.loading import load_processor, model_folder
+from r1reward.engines.loading import load_processor, model_folder, require_whole
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.engines.outputs import read_completion
 from r1reward.servers.parameters import NEUTRAL
@@ -48,13 +48,17 @@ class VLLMEngine:
     def from_pretrained(
         cls, path: str | Path, *, model: ModelSettings, settings: EngineSettings
     ) -> VLLMEngine:
-        """An engine of a checkpoint folder or hub id. EngineError without the extra."""
+        """An engine of a checkpoint folder or hub id.
+
+        EngineError without the extra, CheckpointError for a checkpoint that is not whole.
+        """
         try:
             from vllm import LLM  # type: ignore[import-not-found]  # noqa: PLC0415
         except ImportError as error:
             raise EngineError(
                 f'the extra is missing: pip install -e ".[vllm]" in the checkout ({error})'
             ) from error
+        require_whole(path)
         llm = LLM(
             model=model_folder(path),
             dtype=model.dtype,

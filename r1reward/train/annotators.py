@@ -114,6 +114,8 @@ def run_arm(
         train_sft(profile.model.base, path, out=folder, record=record, seed=seed, **settings)
     else:
         # An annotator that was never right teaches nothing.
+        base = checkpoint_hash(profile.model.base)
+        checkpoint.open_run(folder, {"untaught": base}, resume=True, record=record)
         learnt = load_model(profile.model.base)
         checkpoint.write_folder(folder / "model", lambda path: save_model(*learnt, path))
     return found

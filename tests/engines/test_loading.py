@@ -15,6 +15,7 @@ from r1reward.engines.loading import (
     checkpoint_hash,
     load_model,
     load_processor,
+    require_whole,
     save_model,
     weights_hash,
     write_picture_budget,
@@ -88,7 +89,7 @@ def test_missing_and_surplus_weights_are_an_error_that_lists_them(
     save_model(*tiny, tmp_path)
     change_weights(tmp_path, change)
     new_scalar = partial(new_reward_model, kind="scalar", seed=0)
-    for load in (load_model, TransformersEngine.from_pretrained, new_scalar):
+    for load in (load_model, require_whole, TransformersEngine.from_pretrained, new_scalar):
         with pytest.raises(CheckpointError, match=said) as error:
             load(tmp_path)
         assert str(error.value).startswith(f"{tmp_path} ") and "\n" not in str(error.value)
