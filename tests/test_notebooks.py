@@ -10,7 +10,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from r1reward.files import read_json, read_jsonl
+sys.path.insert(0, str(Path(__file__).parent))
+
+import chain
+
+from r1reward.config import load_profile
+from r1reward.data.cold_start import SFTExample, write_sft
+from r1reward.data.storage import write_pairs
+from r1reward.files import read_json
 from r1reward.pipeline.dag import read_notebooks
 from r1reward.pipeline.execute import check_parameters
 from r1reward.pipeline.places import RUNS_VARIABLE, find_places
@@ -18,6 +25,7 @@ from r1reward.pipeline.source import parse_cells
 from r1reward.pipeline.staleness import Parameters
 from r1reward.train.stress import COMPARED
 from r1reward.train.variants import VARIANTS
+from r1reward.types import PreferencePair
 
 PLACES = find_places()
 NOTEBOOKS = [notebook.name for notebook in read_notebooks(PLACES)]
@@ -57,22 +65,71 @@ def test_contract(name):
     assert f'start("{name}"' in code[1] and code[-1].strip().splitlines()[-1].startswith("run.finish(")
 
 
-def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(tmp_path):
-    first = run_smoke(tmp_path)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of a finished smoke run."""
+    folder = tmp_path_factory.mktemp("runs")
+    first = run_smoke(folder)
     assert first.returncode == 0, first.stdout[-5000:] + first.stderr[-5000:]
-    folder = tmp_path / "smoke"
+    return folder
+
+
+@pytest.mark.parametrize("part", chain.PARTS, ids=[part.__name__ for part in chain.PARTS])
+def test_the_records_of_the_smoke_run_are_what_the_profile_asks_for(runs, part):
+    part(runs / "smoke")
+
+
+def test_the_smoke_profile_runs_once_and_publishes_nothing_by_itself(runs):
+    folder = runs / "smoke"
     assert sorted(file.stem for file in (folder / "executed").glob("*.ipynb")) == CHAIN
     assert {"table_02.csv", "table_03.md", "table_05.tex"} <= {p.name for p in (folder / "tables").iterdir()}
     assert {"figure_1.svg", "figure_2.png"} <= {path.name for path in (folder / "figures").iterdir()}
-    data = folder / "work" / "data"
-    card = read_json(data / "built" / "data_card.json")
-    known = [len(read_jsonl(file)) for file in (data / "benchmarks").iterdir()]
-    assert len(known) == 3 and card["benchmark"]["pairs"] == sum(known), "what overlap was looked for"
 
-    second = run_smoke(tmp_path)
+    second = run_smoke(runs)
     assert second.returncode == 0
     assert second.stdout.count("is up to date") == len(CHAIN)
     assert "cell 1" not in second.stdout
+
+
+class Finished:
+    """In place of a run whose folder is there, with seed 0."""
+
+    seed = 0
+    profile = load_profile("smoke")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def input(self, place: str) -> Path:
+        return self.folder / place
+
+
+def test_consistency_judges_are_tested_on_answers_about_other_pairs(tmp_path, monkeypatch):
+    """The cell of notebook 03, with a policy that always comes to a conclusion."""
+    pairs = {
+        name: [PreferencePair(f"{name}-{n}", "povid", "which ?", ("a", "b"), 1) for n in range(4)]
+        for name in ("rl", "validation", "sft")
+    }
+    for name in ("rl", "validation"):
+        write_pairs(tmp_path / f"work/data/{name}.jsonl", pairs[name])
+    text = "<think>response 1 is better .</think><answer>1</answer>"
+    write_sft(tmp_path / "work/data/sft.jsonl", [SFTExample(pair, text) for pair in pairs["sft"]])
+    asked = []
+
+    def sample(start: Path, some: list[PreferencePair], **_: object) -> list[tuple[str, str]]:
+        asked.append(start)
+        return [(pair.pair_id, text) for pair in some]
+
+    monkeypatch.setattr("r1reward.train.consistency.sample_answers", sample)
+    (code,) = (
+        cell.source for cell in cells_of("03_stable_reinforce", "code") if "make_opinions(" in cell.source
+    )
+    names = {"run": Finished(tmp_path)}
+    exec(code, names)
+    ids = {name: {one.pair_id for one in names[name]} for name in ("opinions", "held_out")}
+    assert ids["held_out"] == {pair.pair_id for pair in pairs["validation"]}
+    assert ids["opinions"] == {pair.pair_id for pair in pairs["rl"] + pairs["sft"]}
+    assert set(asked) == {tmp_path / "work/sft/seed_0/model"}
 
 
 @pytest.mark.parametrize("name", ["00_start"])

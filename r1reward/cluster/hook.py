@@ -75,7 +75,7 @@ def patch_loss(module: ModuleType, settings: RLSettings) -> None:
 def patch_advantages(module: ModuleType, settings: RLSettings) -> None:
     """Filter the standardised advantages (3-sigma rule) and log the share that was filtered."""
     from r1reward.algo.advantages import filter_advantages  # noqa: PLC0415
-    from r1reward.train.rl import advantage_limit  # noqa: PLC0415
+    from r1reward.train.resolved import advantage_limit  # noqa: PLC0415
 
     name, method = "RemoteExperienceMaker", "compute_advantages_and_returns"
     original = _method(module, name, method, ("self", "experiences"))

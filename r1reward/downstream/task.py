@@ -31,6 +31,10 @@ class TournamentTask:
         """Who judges, by which engine, and how a cheaper tournament is held."""
         return " ".join([self._judge.name, *map(str, self._how.values())])
 
+    def used(self) -> dict[str, Any]:
+        """The judge and the tournament."""
+        return {"judge": self.fingerprint}
+
     def request(self, item: Question) -> Request:
         """The question as it is, with its pictures."""
         return item.request()

@@ -43,7 +43,7 @@ class RequestLog:
                 append_jsonl(self.path, row, durable=False)
             self._count(row)
 
-    def record(self, *, price_input: float, price_output: float) -> dict[str, Any]:
+    def record(self, *, price_input: float = 0.0, price_output: float = 0.0) -> dict[str, Any]:
         """Requests, faults by kind, tokens and their cost; prices are US dollars for a million tokens."""
         with self._lock:
             outcomes, tokens = Counter(self.outcomes), Counter(self.tokens)

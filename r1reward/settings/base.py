@@ -148,10 +148,6 @@ class ConnectionSettings(Settings):
         description="What the server is known not to take, which is left out ('max_tokens' is sent as "
         "max_completion_tokens); what else it refuses is found out.",
     )
-    price_input: float = Field(
-        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
-    )
-    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
 
 
 class ServerSettings(ConnectionSettings):
@@ -160,3 +156,7 @@ class ServerSettings(ConnectionSettings):
     temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
     seed: int | None = Field(default=None, ge=0, description="Sent with each request.")
     max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
+    price_input: float = Field(
+        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
+    )
+    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")

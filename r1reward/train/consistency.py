@@ -33,11 +33,12 @@ OTHER = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """A reasoning, an answer that stands below it, and whether the reasoning supports it."""
+    """A reasoning about a pair, an answer that stands below it, and whether the reasoning supports it."""
 
     reasoning: str
     verdict: Verdict
     agrees: bool
+    pair_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +53,31 @@ class TextExample:
         return Request(self.text)
 
 
-def make_opinions(texts: Sequence[str]) -> list[Opinion]:
-    """Two opinions for each answer that comes to a conclusion: as it is, and contradicted."""
-    answers = [(extract_reasoning(text), parse_verdict(text)) for text in texts]
-    answers = [(reasoning, verdict) for reasoning, verdict in answers if verdict is not Verdict.UNPARSED]
-    agrees = ScriptedConsistencyJudge().judge([r for r, _ in answers], [v for _, v in answers])
+def make_opinions(answers: Sequence[tuple[str, str]]) -> list[Opinion]:
+    """Two opinions for each answer that comes to a conclusion: as it is, and contradicted.
+
+    An answer is the name of its pair and what was written about it.
+    """
+    read = [(pair_id, extract_reasoning(text), parse_verdict(text)) for pair_id, text in answers]
+    read = [(*known, verdict) for *known, verdict in read if verdict is not Verdict.UNPARSED]
+    agrees = ScriptedConsistencyJudge().judge([r for _, r, _ in read], [v for *_, v in read])
     opinions = []
-    for (reasoning, verdict), known in zip(answers, agrees, strict=True):
+    for (pair_id, reasoning, verdict), known in zip(read, agrees, strict=True):
         if known is not None:
-            opinions += [Opinion(reasoning, verdict, known), Opinion(reasoning, OTHER[verdict], not known)]
+            opinions.append(Opinion(reasoning, verdict, known, pair_id))
+            opinions.append(Opinion(reasoning, OTHER[verdict], not known, pair_id))
     return opinions
 
 
 def sample_answers(
     checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int
-) -> list[str]:
-    """What a policy writes about the pairs at temperature 1, one answer each."""
+) -> list[tuple[str, str]]:
+    """What a policy writes about the pairs at temperature 1: the name of each pair and one answer."""
     sampling = Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed)
     judgments = judge_pairs(
         load_engine(checkpoint, profile), pairs, prompt=profile.model.prompt, sampling=sampling
     )
-    return [judgment.completion.text for judgment in judgments]
+    return [(pair.pair_id, one.completion.text) for pair, one in zip(pairs, judgments, strict=True)]
 
 
 def make_consistency_judges(
@@ -80,8 +85,11 @@ def make_consistency_judges(
 ) -> dict[str, dict[str, Any]]:
     """Train the strong and the weak judge as `out/<name>/model`; returns their held-out accuracy.
 
-    Where the profile names servers nothing is trained, and the servers' judges are measured.
+    Where the profile names servers nothing is trained, and the servers' judges are measured. Raises
+    ValueError for opinions held out about a pair that is learnt from.
     """
+    if both := {one.pair_id for one in learned} & {one.pair_id for one in held_out}:
+        raise ValueError(f"{len(both)} pairs, {min(both)} among them, are both learnt from and held out")
     names: tuple[JudgeName, ...] = ("strong", "weak")
     measured = {}
     for name in names:

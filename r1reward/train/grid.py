@@ -131,13 +131,13 @@ def _take_over(kept: Path, folder: Path, key: str) -> None:
 
 
 def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
-    settings, folder = variant.settings(grid.profile.rl), _record(grid, variant, seed)
+    folder = _record(grid, variant, seed)
     work = grid.work / variant.name / folder.name
     result = train_rl(
         grid.start(variant, seed),
         grid.rl_pairs[variant.pairs],
         out=work,
-        settings=settings,
+        settings=variant.settings(grid.profile.rl),
         model_settings=grid.profile.model,
         engine_settings=grid.profile.engine,
         seed=seed,
@@ -155,11 +155,14 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
         record=folder,
         modes=MODES if grid.benchmark else (),
     )
+    # What the trainer says it used, not what was asked of it.
+    ended = read_json(folder / "status.json")
     return {
-        "status": result.status,
-        "reason": result.reason,
-        "steps": result.steps,
-        "settings": settings.model_dump(mode="json"),
+        "status": ended["status"],
+        "reason": ended["reason"],
+        "steps": ended["step"],
+        "settings": ended["run"]["rl"],
+        "used": {name: ended["run"][name] for name in ("start", "pairs")} | ended["used"],
         "judge": variant.judge,
         "accuracy": {mode: score.overall for mode, score in scores.items()},
         "interventions": interventions(read_metrics(folder)),

@@ -51,10 +51,9 @@ from r1reward.train.learner import (
 from r1reward.train.lora import save_trained
 from r1reward.train.metrics import advantage_metrics, rollout_metrics, weighted_means
 from r1reward.train.monitor import Monitor
+from r1reward.train.resolved import advantage_limit, pre_clip_bound, used
 from r1reward.train.tasks import JudgeTask, Task
 from r1reward.types import Completion, Trajectory
-
-DEFAULT_LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,9 @@ def _run(
         out / "model", lambda folder: save_trained(learner.model, learner.processor, folder)
     )
     status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
-    checkpoint.write_status(out, record, status=status, step=step, reason=reason)
+    checkpoint.write_status(
+        out, record, status=status, step=step, reason=reason, used=used(learner, len(items))
+    )
     return RLResult(status, step, model, reason)
 
 
@@ -344,7 +345,7 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
             advantages=chunk.advantages,
             mask=chunk.mask,
             clip_eps=settings.clip_eps,
-            pre_clip=None if settings.pre_clip == "off" else settings.pre_clip,
+            pre_clip=pre_clip_bound(settings),
             ref_log_probs=chunk.reference,
             kl_coef=settings.kl_coef,
         )
@@ -372,13 +373,6 @@ def _denominator(minibatch: Sequence[Chunk], settings: RLSettings) -> int:
     lengths = [chunk.mask.sum(dim=-1) for chunk in minibatch]
     by_token = settings.loss_reduction == "token"
     return sum(int(one.sum() if by_token else (one > 0).sum()) for one in lengths)
-
-
-def advantage_limit(settings: RLSettings) -> float | None:
-    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
-    if settings.advantage_limit == "default":
-        return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
-    return None if settings.advantage_limit == "off" else settings.advantage_limit
 
 
 def _split(rows: list[int], size: int) -> list[list[int]]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from r1reward.algo import final_reward
 from r1reward.judge.consistency import ConsistencyJudge
 from r1reward.judge.reward_model import judge_request, read_vote
+from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.parsing import follows_format
 from r1reward.prompts import PromptName
 from r1reward.settings import RLSettings
@@ -23,6 +24,10 @@ class Task(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    def used(self) -> dict[str, Any]:
+        """What rewards follow from, for the record of a run."""
+        ...
 
     def request(self, item: Any) -> Request:
         """How the policy is asked."""
@@ -50,6 +55,18 @@ class JudgeTask:
     def fingerprint(self) -> str:
         """That of the consistency judge."""
         return self._judge.fingerprint
+
+    def used(self) -> dict[str, Any]:
+        """The consistency judge, the weight and place of its reward, and what its server was asked."""
+        settings, judge = self._settings, self._judge
+        asked = {"judge_record": judge.record()} if isinstance(judge, ServerConsistencyJudge) else {}
+        return {
+            "consistency_judge": self.fingerprint,
+            "consistency_weight": settings.consistency_weight,
+            "external_consistency": settings.external_consistency,
+            "prompt": self._prompt,
+            **asked,
+        }
 
     def request(self, item: PreferencePair) -> Request:
         """The judge prompt."""

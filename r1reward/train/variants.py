@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from r1reward.algo.losses import PRE_CLIP
 from r1reward.algo.ratio import log_bound
 from r1reward.judge.choose import JudgeName
 from r1reward.settings import RLSettings
-from r1reward.train.rl import advantage_limit
+from r1reward.train.resolved import advantage_limit, pre_clip_bound
 
 REFERENCE = "stable_reinforce"
 # Runs that a variant may turn out to repeat.
@@ -141,9 +140,8 @@ def is_identical(
 
 
 def _log_bound(settings: RLSettings) -> float:
-    if settings.pre_clip == "default":
-        return log_bound(PRE_CLIP) if settings.algorithm == REFERENCE else math.inf
-    return math.inf if settings.pre_clip == "off" else log_bound(settings.pre_clip)
+    bound = pre_clip_bound(settings)
+    return math.inf if bound is None else log_bound(bound)
 
 
 def _limit(settings: RLSettings) -> float:

@@ -16,7 +16,7 @@ from r1reward.report.audit import (
 )
 from r1reward.report.differences import ours, read_differences
 from r1reward.report.records import Records
-from r1reward.train.rl import DEFAULT_LIMIT
+from r1reward.train.resolved import DEFAULT_LIMIT
 from r1reward.train.variants import VARIANTS
 from r1reward.types import Verdict
 

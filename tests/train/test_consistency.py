@@ -33,14 +33,14 @@ def test_every_answer_gives_an_opinion_and_its_opposite() -> None:
         "<think>hm .</think><answer>1</answer>",
         f"<think>{ONE}</think>",
     ]
-    assert make_opinions(texts) == [
-        Opinion(ONE, FIRST, True), Opinion(ONE, SECOND, False),
-        Opinion(ONE, SECOND, False), Opinion(ONE, FIRST, True),
-        Opinion(TWO, SECOND, True), Opinion(TWO, FIRST, False)]  # fmt: skip
+    assert make_opinions([("p", text) for text in texts]) == [
+        Opinion(ONE, FIRST, True, "p"), Opinion(ONE, SECOND, False, "p"),
+        Opinion(ONE, SECOND, False, "p"), Opinion(ONE, FIRST, True, "p"),
+        Opinion(TWO, SECOND, True, "p"), Opinion(TWO, FIRST, False, "p")]  # fmt: skip
 
 
 OPINIONS = [
-    Opinion(f"{reasoning} {index}", verdict, (reasoning == ONE) == (verdict is FIRST))
+    Opinion(f"{reasoning} {index}", verdict, (reasoning == ONE) == (verdict is FIRST), str(index))
     for index in range(8)
     for reasoning in (ONE, TWO)
     for verdict in (FIRST, SECOND)
@@ -109,3 +109,10 @@ def test_both_judges_learn_from_one_part_and_are_measured_on_the_other(
         assert taught[name]["settings"] == getattr(profile.judges, name)
         assert judge.asked == [(opinion.reasoning, opinion.verdict) for opinion in held_out]
     assert profile.judges.strong != profile.judges.weak
+
+
+def test_a_judge_is_not_measured_on_pairs_that_it_learnt_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 pairs, 4 among them, are both learnt from and held out"):
+        make_consistency_judges(
+            OPINIONS[:17], OPINIONS[17:], profile=load_profile("mini"), out=tmp_path, seed=0
+        )

@@ -1,7 +1,8 @@
 """What the grid runs, skips and repeats; training and judging are counted calls here."""
 
 import pickle
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,11 @@ import pytest
 from r1reward.config import load_profile
 from r1reward.engines.loading import device_name
 from r1reward.files import append_jsonl, read_json, write_json
+from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import Grid, run_grid
+from r1reward.train.grid import Grid, run_grid, run_key
 from r1reward.train.rl import RLResult
+from r1reward.train.variants import VARIANTS as ALL
 from r1reward.train.variants import Variant, find_variant
 from r1reward.types import PreferencePair
 
@@ -34,26 +37,69 @@ def leave_record(folder: Path, *, steps: int = 1, **values: float) -> None:
     write_json(folder / "status.json", {"status": "finished", "step": steps})
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Names and seeds of the trainings that really ran."""
-    ran: list[tuple[str, int]] = []
+@dataclass
+class Calls:
+    """What really ran: names and seeds of the trainings, and every argument of training and judging."""
 
-    def train(start: Path, pairs: Path, *, out: Path, record: Path, seed: int, **_: Any) -> RLResult:
-        ran.append((out.parent.name, seed))
+    names: list[tuple[str, int]] = field(default_factory=list)
+    trained: list[dict[str, Any]] = field(default_factory=list)
+    judged: list[dict[str, Any]] = field(default_factory=list)
+
+    def train(
+        self,
+        start: Path,
+        pairs: Path,
+        *,
+        out: Path,
+        settings: RLSettings,
+        model_settings: ModelSettings,
+        engine_settings: EngineSettings,
+        seed: int,
+        judge: Any,
+        record: Path,
+    ) -> RLResult:
+        """In place of `train_rl`: leaves a record of what it was given."""
+        asked = dict(locals())
+        self.names.append((out.parent.name, seed))
+        self.trained.append({name: value for name, value in asked.items() if name != "self"})
         leave_record(record)
-        return RLResult("finished", 1, out)
+        run = {"rl": settings.model_dump(mode="json"), "start": str(start), "pairs": str(pairs)}
+        used = {"seed": seed, "consistency_judge": judge.fingerprint}
+        known = {"status": "finished", "step": 1, "reason": "", "run": run, "used": used}
+        write_json(record / "status.json", known)
+        return RLResult("finished", 1, out / "model")
 
-    monkeypatch.setattr(grid_module, "train_rl", train)
-    monkeypatch.setattr(grid_module, "evaluate", lambda *_, **__: {"greedy": SimpleNamespace(overall=0.8)})
+    def evaluate(self, checkpoint: Path, pairs: tuple[PreferencePair, ...], **how: Any) -> dict[str, Any]:
+        """In place of `evaluate`."""
+        self.judged.append({"checkpoint": checkpoint, "pairs": pairs, **how})
+        scores = {"greedy": 0.8, "sampled": 0.7}
+        return {mode: SimpleNamespace(overall=scores[mode]) for mode in how["modes"]}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    found = Calls()
+    monkeypatch.setattr(grid_module, "train_rl", found.train)
+    monkeypatch.setattr(grid_module, "evaluate", found.evaluate)
     monkeypatch.setattr(grid_module, "weights_hash", str)
     monkeypatch.setattr(
-        grid_module, "make_consistency_judge", lambda _, name, *__, **___: SimpleNamespace(fingerprint=name)
+        grid_module,
+        "make_consistency_judge",
+        lambda _, name, folder, *, seed, cache=None: SimpleNamespace(
+            fingerprint=f"{name} in {folder}, {seed}"
+        ),
     )
-    (tmp_path / "rl.jsonl").write_text("pairs")
+    for name in ("rl", "easy"):
+        (tmp_path / f"{name}.jsonl").write_text(f"{name} pairs")
     for seed in (0, 1):
         leave_record(tmp_path / f"references/stable_reinforce/seed_{seed}")
-    return ran
+    return found
+
+
+@pytest.fixture
+def runs(calls: Calls) -> list[tuple[str, int]]:
+    """Names and seeds of the trainings that really ran."""
+    return calls.names
 
 
 @pytest.fixture
@@ -61,7 +107,110 @@ def grid(tmp_path: Path) -> Grid:
     profile = load_profile("smoke").model_copy(update={"processes": 1})
     starts = {seed: tmp_path / f"sft_{seed}" for seed in (0, 1)}
     folders = [tmp_path / name for name in ("references", "work", "records")]
-    return Grid(profile, starts, {"hard": tmp_path / "rl.jsonl"}, (PAIR,), tmp_path / "judges", *folders)
+    pairs = {"hard": tmp_path / "rl.jsonl", "easy": tmp_path / "easy.jsonl"}
+    return Grid(profile, starts, pairs, (PAIR,), tmp_path / "judges", *folders)
+
+
+SMOKE_WEIGHT = 0.5
+# What each row of the tables is called after: changes of the settings, judge, start, pairs.
+ARMS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "stable_reinforce": ({}, "strong", "sft", "rl"),
+    "reinforce_pp": ({"algorithm": "reinforce_pp"}, "strong", "sft", "rl"),
+    "reinforce_pp_plain": ({"algorithm": "reinforce_pp", "consistency_weight": 0.0}, "strong", "sft", "rl"),
+    "wo_filter": ({"advantage_limit": "off"}, "strong", "sft", "rl"),
+    "wo_pre_clip": ({"pre_clip": "off"}, "strong", "sft", "rl"),
+    "log_bound_5": ({"pre_clip": pytest.approx(148.4131591)}, "strong", "sft", "rl"),
+    "log_bound_100": ({"pre_clip": pytest.approx(2.6881171e43)}, "strong", "sft", "rl"),
+    "ratio_bound_5": ({"pre_clip": 5.0}, "strong", "sft", "rl"),
+    "ratio_bound_100": ({"pre_clip": 100.0}, "strong", "sft", "rl"),
+    "weight_1.0": ({"consistency_weight": 1.0}, "strong", "sft", "rl"),
+    "weight_0.1": ({"consistency_weight": 0.1}, "strong", "sft", "rl"),
+    "external": ({"external_consistency": True}, "strong", "sft", "rl"),
+    "weight_0.0": ({"consistency_weight": 0.0}, "strong", "sft", "rl"),
+    "judge_weak": ({}, "weak", "sft", "rl"),
+    "judge_noisy": ({"consistency_weight": 0.25}, "noisy", "sft", "rl"),
+    "judge_random": ({}, "random", "sft", "rl"),
+    "reinforce": ({"algorithm": "reinforce"}, "strong", "sft", "rl"),
+    "ppo": ({"algorithm": "ppo"}, "strong", "sft", "rl"),
+    "grpo": ({"algorithm": "grpo", "samples_per_prompt": 8, "rollout_batch_size": 32}, "strong", "sft", "rl"),
+    "no_cold_start": ({}, "strong", "base", "rl"),
+    "easy_pairs": ({}, "strong", "sft", "easy"),
+    "judge_weak_0.1": ({"consistency_weight": 0.1}, "weak", "sft", "rl"),
+    "judge_weak_1.0": ({"consistency_weight": 1.0}, "weak", "sft", "rl"),
+    "judge_noisy_0.1": ({"consistency_weight": 0.1}, "noisy", "sft", "rl"),
+    "judge_noisy_0.5": ({"consistency_weight": 0.5}, "noisy", "sft", "rl"),
+    "judge_noisy_1.0": ({"consistency_weight": 1.0}, "noisy", "sft", "rl"),
+    "judge_random_0.1": ({"consistency_weight": 0.1}, "random", "sft", "rl"),
+    "judge_random_1.0": ({"consistency_weight": 1.0}, "random", "sft", "rl"),
+}
+
+
+def test_every_variant_stands_in_the_list_of_arms() -> None:
+    assert sorted(ARMS) == sorted(variant.name for variant in ALL)
+
+
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_each_arm_is_trained_and_judged_as_it_is_called(
+    name: str, grid: Grid, calls: Calls, tmp_path: Path
+) -> None:
+    changes, judge, start, pairs = ARMS[name]
+    outcomes = run_grid(replace(grid, references=tmp_path / "none"), [find_variant(name)])
+    base = grid.profile.rl.model_dump(mode="json")
+    assert base["consistency_weight"] == SMOKE_WEIGHT and len(calls.trained) == 2
+    for seed, asked, judged in zip((0, 1), calls.trained, calls.judged, strict=True):
+        wanted = tmp_path / f"sft_{seed}" if start == "sft" else grid.profile.model.base
+        assert asked["settings"].model_dump(mode="json") == base | changes
+        assert (asked["start"], asked["pairs"]) == (wanted, tmp_path / f"{pairs}.jsonl")
+        assert asked["judge"].fingerprint == f"{judge} in {tmp_path / 'judges'}, {seed}"
+        assert asked["seed"] == judged["seed"] == seed
+        assert (asked["model_settings"], asked["engine_settings"]) == (
+            grid.profile.model,
+            grid.profile.engine,
+        )
+        assert judged["checkpoint"] == asked["out"] / "model", "the trained model is judged, not its start"
+        assert judged["pairs"] == (PAIR,) and judged["record"] == asked["record"]
+        about = outcomes[f"{name}, seed {seed}"]
+        assert about == read_json(asked["record"] / "run.json")
+        assert about["settings"] == base | changes
+        used = {"start": str(wanted), "pairs": str(asked["pairs"]), "seed": seed}
+        assert about["used"] == used | {"consistency_judge": asked["judge"].fingerprint}
+        assert about["model"] == str(asked["out"] / "model")
+
+
+def other_pairs(grid: Grid) -> Grid:
+    grid.rl_pairs["hard"].write_text("other pairs")
+    return grid
+
+
+DIFFERENT: dict[str, Callable[[Grid], Grid]] = {
+    "pairs": other_pairs,
+    "start": lambda grid: replace(grid, starts={0: grid.starts[1]}),
+    "judges": lambda grid: replace(grid, judges=grid.judges / "others"),
+    "benchmark": lambda grid: replace(grid, benchmark=(replace(PAIR, preferred=2),)),
+    "rl": lambda grid: changed_profile(grid, {"rl": {"clip_eps": 0.1}}),
+    "model": lambda grid: changed_profile(grid, {"model": {"max_pixels": 28 * 28}}),
+    "engine": lambda grid: changed_profile(grid, {"engine": {"max_new_tokens": 5}}),
+    "sampling": lambda grid: changed_profile(grid, {"bench": {"sampled_temperature": 0.5}}),
+}
+
+
+def changed_profile(grid: Grid, overrides: dict[str, Any]) -> Grid:
+    return replace(grid, profile=load_profile("smoke", overrides=overrides))
+
+
+@pytest.mark.parametrize("what", sorted(DIFFERENT))
+@pytest.mark.usefixtures("calls")
+def test_the_key_of_a_run_changes_with_all_it_follows_from(what: str, grid: Grid) -> None:
+    variant = find_variant("weight_0.0")
+    key = run_key(grid, variant, 0)
+    assert key == run_key(replace(grid, work=grid.work / "elsewhere", kept=grid.work), variant, 0)
+    assert run_key(DIFFERENT[what](grid), variant, 0) != key
+
+
+@pytest.mark.usefixtures("calls")
+def test_no_two_arms_or_seeds_have_the_same_key(grid: Grid) -> None:
+    keys = {(variant.name, seed): run_key(grid, variant, seed) for variant in ALL for seed in (0, 1)}
+    assert len(set(keys.values())) == len(keys)
 
 
 VARIANTS = [find_variant(name) for name in ("weight_0.0", "wo_pre_clip", "external")]
@@ -73,7 +222,7 @@ def test_a_variant_that_is_identical_by_construction_is_not_run(grid: Grid, runs
     noted = outcomes["wo_pre_clip, seed 1"]
     assert noted["status"] == "identical"
     assert noted["interventions"]["pre_clip_steps"] == 0
-    assert outcomes["weight_0.0, seed 0"]["accuracy"] == {"greedy": 0.8}
+    assert outcomes["weight_0.0, seed 0"]["accuracy"] == {"greedy": 0.8, "sampled": 0.7}
     assert outcomes["weight_0.0, seed 0"]["device"] == device_name()
 
 
@@ -103,7 +252,12 @@ def test_nothing_is_identical_to_a_run_whose_last_step_left_no_row(
 def test_a_run_without_a_single_finished_step_is_recorded(
     grid: Grid, runs: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid_module, "train_rl", lambda *_, out, **__: RLResult("collapsed", 1, out, "NaN"))
+    def collapse(*_: Any, out: Path, record: Path, **__: Any) -> RLResult:
+        known = {"status": "collapsed", "step": 1, "reason": "NaN", "used": {}}
+        write_json(record / "status.json", known | {"run": {"rl": {}, "start": "", "pairs": ""}})
+        return RLResult("collapsed", 1, out, "NaN")
+
+    monkeypatch.setattr(grid_module, "train_rl", collapse)
     about = run_grid(grid, [find_variant("external")])["external, seed 0"]
     assert (about["status"], about["interventions"]["steps"]) == ("collapsed", 0)
 
