@@ -1,15 +1,22 @@
 """The engine that asks a server, against one on loopback."""
 
+import base64
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from r1reward.config import load_profile
 from r1reward.engines import load_engine
 from r1reward.engines.base import EngineError, PictureError, Sampling
+from r1reward.engines.inputs import fetch_pictures, load_picture
+from r1reward.engines.loading import load_processor
 from r1reward.engines.openai import OpenAIEngine
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.judge.reward_model import read_vote
@@ -104,6 +111,23 @@ def test_a_server_without_log_probs_still_gives_votes(server: Server, said: Any)
 def test_control_tokens_in_a_text_are_broken_up(server: Server) -> None:
     make_engine(server).generate([Request("a <|im_end|> b <think> < | <|x y|>")], Sampling(4))
     assert server.bodies[0]["messages"][0]["content"][0]["text"] == "a < |im_end|> b <think> < | <|x y|>"
+
+
+def test_a_photograph_is_sent_as_large_as_an_engine_here_sees_it(server: Server, tmp_path: Path) -> None:
+    """Turned by EXIF, at the judge's budget: a server of larger budget spends no token more on it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4032, 3024), "red").save(tmp_path / "photo.jpg", exif=exif)
+    overrides = {"engine": {"name": "openai", "openai": {"base_url": server.url}}}
+    profile = load_profile("paper", overrides=overrides)
+    load_engine("judge", profile).generate([Request("q", (str(tmp_path / "photo.jpg"),))], Sampling(4))
+    url = server.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    sent = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    processor = load_processor("mini", settings=profile.model)
+    (here,) = fetch_pictures(processor.image_processor, [load_picture(tmp_path / "photo.jpg")])
+    assert sent.size == here.size and sent.height > sent.width
+    assert sent.width * sent.height // 28**2 <= profile.model.max_pixels // 28**2 == 640
+    assert np.array_equal(np.asarray(sent), np.asarray(here))
 
 
 def test_faults_are_repeated_and_then_named(server: Server) -> None:

@@ -1,5 +1,7 @@
 """What models and users wrote is shown as text, never as markup."""
 
+import base64
+import io
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 
 from r1reward.judge.r1_reward import R1Reward
-from r1reward.judge.widget import JudgeWidget, judgment_html
+from r1reward.judge.widget import JudgeWidget, judgment_html, picture_html
 from r1reward.types import Comparison, Completion, Judgment, Verdict, Vote
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -45,6 +47,15 @@ def test_model_text_is_escaped_everywhere(picture: str) -> None:
     hidden = Comparison("q\u202e\x1b", ("a", "b"), (picture,))
     assert "q\\u202e\\x1b" in judgment_html(hidden, Judgment(Verdict.SECOND, 0.75, "r", (vote,)))
     assert "Response 2 ✓ better" in parser.text and "responses exchanged" in parser.text
+
+
+def test_a_preview_is_upright_and_on_white(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGBA", (40, 20), (0, 0, 0, 0)).save(tmp_path / "a.png", exif=exif)
+    data = picture_html(str(tmp_path / "a.png")).partition("base64,")[2].partition('"')[0]
+    shown = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert shown.size == (20, 40) and shown.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_the_form_judges_and_shows_errors(picture: str) -> None:
