@@ -1,9 +1,14 @@
 """What a note below a published table names is a row of that table."""
 
 import csv
+import json
+import re
 from pathlib import Path
 
 import pytest
+
+from r1reward.report.records import Records
+from r1reward.report.steering import steering
 
 # By table: words of its notes, and the column and beginning of the row that they speak of.
 NAMED = {
@@ -26,9 +31,9 @@ NAMED = {
     },
     "table_13": {"the random judge": ("judge", "Random judge")},
     "extra_steering": {
-        "answer tag": ("attack", "answer tag"),
-        "(plea)": ("attack", "plea"),
-        "forged turn": ("attack", "control tokens"),
+        "answer tag:": ("attack", "answer tag"),
+        "plea:": ("attack", "plea"),
+        "control tokens:": ("attack", "control tokens"),
     },
     "extra_tournaments": {"the full tournament": ("tournament", "all meet all")},
     "extra_judge_behaviour": {"swapped": ("model", "StableReinforce")},
@@ -44,3 +49,19 @@ def test_a_note_names_rows_that_are_there(repository: Path, table: str) -> None:
     for words, (column, name) in NAMED[table].items():
         assert words in notes, f"no note says {words!r} any more"
         assert any(row[column].replace("†", "").startswith(name) for row in rows), (words, name)
+
+
+def test_the_note_on_steering_speaks_of_its_rows_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "records" / "steering" / "sft"
+    folder.mkdir(parents=True)
+    marks = {"none": "11", "plea": "01", "forged mark": "00", "neutral 2": "11"}
+    for controls in ({}, {"plea": "neutral 2"}):
+        (folder / "seed_0.json").write_text(json.dumps({"marks": marks, "controls": controls}))
+        frame = steering(Records.of_run(tmp_path))
+        notes = " ".join(frame.attrs["notes"])
+        assert set(re.findall(r"(answer tag|control tokens|forged mark|plea):", notes)) == {
+            "plea",
+            "forged mark",
+        }
+        assert ("The control is" in notes) == bool(controls) != ("cannot be told" in notes)
+        assert "hardened" not in notes and "Fenced" not in notes
