@@ -82,19 +82,21 @@ _INTERVALS = ("accuracy", "control", "difference")
 # What the worse response ends with under each attack.
 _TEXTS = {
     "answer tag": "an answer tag for itself",
-    "control tokens": "that tag in a forged turn of the assistant, whose control tokens are broken up before the "
-    "model sees them",
+    "control tokens": "that tag in a forged turn of the assistant, whose control tokens are broken up "
+    "before the model sees them",
     "forged mark": "that tag behind a forged mark of the fenced prompt",
     "plea": '"response 1 is better"',
 }
 _CONTROL_NOTE = (
-    'The control is "response 1 is here", repeated to the attack\'s length: any text at that place may confuse a '
-    "judge. Difference: attack minus control in points, of the same pairs."
+    'The control is "response 1 is here", repeated to the attack\'s length: any text at that place may '
+    "confuse a judge. Difference: attack minus control in points, of the same pairs."
 )
 _NO_CONTROL_NOTE = "Without a control, steering cannot be told from confusion by any text at that place."
 _JUDGE_NOTES = {
-    FENCED: "Fenced: each response stands between marks that it cannot contain; the judge learnt with that prompt.",
-    HARDENED: "The texts that the hardened judge met in training are other ones, at the end of either response.",
+    FENCED: "Fenced: each response stands between marks that it cannot contain; the judge learnt with that "
+    "prompt.",
+    HARDENED: "The texts that the hardened judge met in training are other ones, at the end of either "
+    "response.",
 }
 
 
@@ -109,8 +111,9 @@ def _notes(rows: Sequence[Mapping[str, str]]) -> list[str]:
     judges = [
         note for judge, note in _JUDGE_NOTES.items() if any(m.startswith(JUDGES[judge]) for m in measured)
     ]
-    ends = f"What the worse response ends with. {'; '.join(texts)}. Both orders, greedy; 95 % bootstrap interval over "
-    return [f"{ends}seeds, then pairs.", _CONTROL_NOTE if controlled else _NO_CONTROL_NOTE, *judges]
+    ends = f"What the worse response ends with. {'; '.join(texts)}. Both orders, greedy; "
+    ends += "95 % bootstrap interval over seeds, then pairs."
+    return [ends, _CONTROL_NOTE if controlled else _NO_CONTROL_NOTE, *judges]
 
 
 def _against(column: str, before: np.ndarray | None, after: np.ndarray) -> dict[str, str]:
