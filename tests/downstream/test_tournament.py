@@ -1,6 +1,8 @@
 """Scores of a tournament by hand, as properties, and through the RL loop's task."""
 
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,19 +90,44 @@ def test_in_a_cheaper_tournament_nobody_meets_twice_or_two_in_a_round(pairing, a
     assert scores.min() >= 0 and scores.max() <= len(answers) - 1
 
 
-def test_swiss_lets_winners_meet_winners() -> None:
-    calls: list[list[Comparison]] = []
+def rounds_of(answers: list[str], **how: Any) -> tuple[list[list[tuple[str, str]]], list[float]]:
+    """Who met in each round, shown first and second, and the scores where the longer answer wins."""
+    calls: list[list[tuple[str, str]]] = []
 
     def compare(asked: list[Comparison]) -> list[Judgment]:
-        calls.append(asked)
+        calls.append([one.responses for one in asked])
         return judge_by(longer)(asked)
 
-    answers = ["a", "aa", "aaa", "aaaa"]
-    (scores,) = tournament_scores([(ITEM, answers)], compare, pairing="swiss", rounds=2)
-    winners = {max(one.responses, key=len) for one in calls[0]}
-    assert winners in [set(one.responses) for one in calls[1]]
-    # Two wins of two, one of two twice, none: as shares of the three games of a full tournament.
-    assert sorted(scores) == [0, 1.5, 1.5, 3]
+    (scores,) = tournament_scores([(ITEM, answers)], compare, **how)
+    return calls, scores.tolist()
+
+
+def test_swiss_lets_winners_meet_winners_whatever_is_drawn() -> None:
+    answers = ["a" * length for length in range(1, 9)]
+    first_rounds = set()
+    for seed in range(25):
+        calls, scores = rounds_of(answers, pairing="swiss", rounds=2, seed=seed)
+        won = dict.fromkeys(answers, 0)
+        for asked in calls:
+            assert all(won[one] == won[other] for one, other in asked), "equals meet"
+            for one, other in asked[::2]:
+                won[max(one, other, key=len)] += 1
+        assert sorted(won.values()) == [0, 0, 1, 1, 1, 1, 2, 2]
+        assert scores == pytest.approx([7 * won[answer] / 2 for answer in answers])
+        first_rounds.add(tuple(calls[0]))
+    assert len(first_rounds) > 15, "the first round is drawn by the seed"
+
+
+def test_random_opponents_are_drawn_evenly() -> None:
+    answers = ["a" * length for length in range(1, 9)]
+    met = Counter[str]()
+    for seed in range(210):
+        calls, _ = rounds_of(answers, pairing="random", rounds=1, seed=seed)
+        (asked,) = calls
+        met.update(other for one, other in asked if one == "a")
+    assert set(met) == set(answers[1:])
+    # 210 draws of seven: 30 each, five standard deviations of 5.1 to both sides.
+    assert all(5 < count < 55 for count in met.values())
 
 
 def test_who_was_not_met_counts_like_those_who_were() -> None:
