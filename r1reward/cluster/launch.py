@@ -98,6 +98,7 @@ def prepare(
         "environment": environment,
         "pairs": sha256_file(pairs),
         "start": checkpoint_hash(start),
+        "judge": _judge_hash(profile, judges or out),
     }
     _refuse_another(out, known)
     write_json(out / "launch.json", known)
@@ -157,6 +158,12 @@ def _check_judge(profile: Profile) -> None:
     here = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
     if profile.judges.name == "server" and profile.cluster.nodes > 1 and here:
         raise ValueError(f"judges.server.base_url is {address}: name the machine, all others ask it, too")
+
+
+def _judge_hash(profile: Profile, judges: Path) -> str:
+    """The content of a trained consistency judge; nothing for one that a server or a rule stands for."""
+    model = judges / "strong" / "model"
+    return checkpoint_hash(model) if profile.judges.name == "trained" and model.is_dir() else ""
 
 
 def _judge_key(launch: Launch) -> dict[str, str]:

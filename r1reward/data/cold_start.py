@@ -21,8 +21,8 @@ from r1reward.data.annotate import Annotation
 from r1reward.data.build import CARD, BuiltData
 from r1reward.data.card import render_card
 from r1reward.data.sources import RELEASED_FOR_RL
-from r1reward.data.storage import pair_from_row, pair_to_row, write_rows
-from r1reward.files import iterate_jsonl, write_atomic, write_json
+from r1reward.data.storage import pair_from_row, pair_to_row, parse_rows, write_rows
+from r1reward.files import write_atomic, write_json
 from r1reward.judge.reward_model import judge_request
 from r1reward.parsing import extract_reasoning, follows_format
 from r1reward.prompts import PromptName
@@ -133,11 +133,7 @@ def read_sft(path: str | Path) -> list[SFTExample]:
 def iterate_sft(path: str | Path) -> Iterator[SFTExample]:
     """The examples of `read_sft`, one in memory at a time."""
     path = Path(path)
-    for number, row in enumerate(iterate_jsonl(path), start=1):
-        try:
-            yield example_from_row(row, path.parent)
-        except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from error
+    return parse_rows(path, lambda row: example_from_row(row, path.parent))
 
 
 def example_from_row(row: Mapping[str, Any], folder: Path) -> SFTExample:

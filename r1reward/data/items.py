@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.data.cold_start import SFTExample
-from r1reward.data.storage import pair_from_row, pair_to_row
-from r1reward.files import iterate_jsonl
+from r1reward.data.storage import pair_from_row, pair_to_row, parse_rows
 from r1reward.pictures import PictureFault, common_form, picture_bytes
 from r1reward.types import PreferencePair
 
@@ -71,11 +70,7 @@ def _alike(path: str, pair: PreferencePair, folder: Path) -> str:
 
 def iterate_items(path: Path) -> Iterator[Item]:
     """The items of a file of pairs or of cold-start examples; a fault names file and row (ValueError)."""
-    for number, row in enumerate(iterate_jsonl(path), start=1):
-        try:
-            yield item_from_row(row, path.parent)
-        except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from error
+    return parse_rows(path, lambda row: item_from_row(row, path.parent))
 
 
 def restore_picture(data: bytes, suffix: str, folder: Path) -> str:

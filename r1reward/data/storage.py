@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from r1reward.files import atomic_stream, iterate_jsonl
+from r1reward.files import RefusedRow, atomic_stream, scan_jsonl
 from r1reward.types import PreferencePair
 
 FIELDS = (
     "pair_id", "source", "question", "responses", "preferred", "images", "frames", "category", "origin",
     "meta",
 )  # fmt: skip
+Parsed = TypeVar("Parsed")
 
 
 def pair_to_row(pair: PreferencePair, folder: Path) -> dict[str, Any]:
@@ -93,11 +94,18 @@ def read_pairs(path: str | Path) -> list[PreferencePair]:
 def iterate_pairs(path: str | Path) -> Iterator[PreferencePair]:
     """The pairs of `read_pairs`, one in memory at a time."""
     path = Path(path)
-    for number, row in enumerate(iterate_jsonl(path), start=1):
+    return parse_rows(path, lambda row: pair_from_row(row, path.parent))
+
+
+def parse_rows(path: Path, parse: Callable[[dict[str, Any]], Parsed]) -> Iterator[Parsed]:
+    """What `parse` makes of each row of a JSON-lines file; a ValueError of it gets file and row before it."""
+    for origin, row in scan_jsonl(path):
+        if isinstance(row, RefusedRow):
+            raise row
         try:
-            yield pair_from_row(row, path.parent)
+            yield parse(row)
         except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from error
+            raise ValueError(f"{origin}: {error}") from error
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

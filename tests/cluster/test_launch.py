@@ -153,6 +153,22 @@ def test_what_would_end_a_run_later_is_refused_at_once(pairs: list[PreferencePai
         prepare(small(), seed=2, **common)
 
 
+def test_another_consistency_judge_is_another_run(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    """The folder of the judges is the same, what lies in it is not."""
+    model = tmp_path / "judges" / "strong" / "model"
+    prepare_start("mini", model, ModelSettings())
+    given = {"start": "mini", "pairs": write_pairs(tmp_path / "rl.jsonl", pairs), "out": tmp_path / "o"}
+    profile = small(judges={"name": "trained"})
+    prepare(profile, seed=1, judges=tmp_path / "judges", **given)
+    (tmp_path / "o" / "checkpoints").mkdir()
+    prepare(profile, seed=1, judges=tmp_path / "judges", **given)
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(ValueError, match="checkpoints of another run"):
+        prepare(profile, seed=1, judges=tmp_path / "judges", **given)
+
+
 def test_an_export_is_completed(tmp_path: Path) -> None:
     start = prepare_start("mini", tmp_path / "start", ModelSettings())
     export = tmp_path / "model"

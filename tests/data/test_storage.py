@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from r1reward.data.cold_start import read_sft
 from r1reward.data.items import iterate_items
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.types import PreferencePair
@@ -93,6 +94,16 @@ def test_a_line_that_is_no_pair_is_named(line: str | bytes, tmp_path: Path) -> N
     path = write_pairs(tmp_path / "pairs.jsonl", [_pair(tmp_path)])
     path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     with pytest.raises(ValueError, match=r"pairs\.jsonl, row 2"):
+        read_pairs(path)
+
+
+def test_rows_are_counted_as_an_editor_counts_lines(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", [_pair(tmp_path)])
+    path.write_text(path.read_text(encoding="utf-8") + "\n\n{}\n", encoding="utf-8")
+    for read in (read_pairs, read_sft, lambda path: list(iterate_items(path))):
+        with pytest.raises(ValueError, match=r"pairs\.jsonl, row (4|1): field"):
+            read(path)
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, row 4: field 'responses' is missing"):
         read_pairs(path)
 
 
