@@ -34,9 +34,9 @@ def render_card(card: Mapping[str, Any]) -> str:
         f"{card['pairs']:,} preference pairs; response 1 is preferred in {card['positions']['1']:,}, "
         f"response 2 in {card['positions']['2']:,}. Seed {card['seed']}. SHA-256 `{card['sha256']}`.",
         "",
-        f"MM-RLHF, and what is not in Table 2, is taken whole. {pool['sampled']:,} of {pool['usable']:,} usable "
-        "pairs are drawn from the other sources together, each as likely as any other. Positions are balanced "
-        "within each source.",
+        "MM-RLHF, and what is not in Table 2, is taken whole. "
+        f"{pool['sampled']:,} of {pool['usable']:,} usable pairs are drawn from the other sources together, "
+        "each as likely as any other. Positions are balanced within each source.",
         "",
         *_table(card["sources"]),
         "",
