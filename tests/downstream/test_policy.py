@@ -9,14 +9,14 @@ from r1reward.config import load_profile
 from r1reward.downstream import evaluate
 from r1reward.downstream import policy as policy_module
 from r1reward.downstream.evaluate import evaluate_policy, style_of
-from r1reward.downstream.policy import make_policy, train_with_judge
+from r1reward.downstream.policy import make_policy, sample_answers, train_with_judge
 from r1reward.downstream.prompt_sets import read_prompts
 from r1reward.downstream.questions import read_questions, write_questions
 from r1reward.downstream.scripted import find_open_judge
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
-from r1reward.types import Completion
+from r1reward.types import Completion, Judgment, Verdict
 
 PROFILE = load_profile("smoke", overrides={"downstream": {"prompts": 8, "layers": [0, 3]}})
 
@@ -51,7 +51,67 @@ def test_another_policy_is_taken_as_it_is(tmp_path):
     assert make_policy(profile, lessons=tmp_path, out=tmp_path, seed=0) == "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
-def test_the_judge_trains_the_policy_and_the_run_is_kept(policy, world, tmp_path):
+class LikesLetters:
+    """A judge that prefers the answer with more (or fewer) of the letter e; equal ones share."""
+
+    name = "letters"
+
+    def __init__(self, *, more: bool) -> None:
+        self.sign = 1 if more else -1
+
+    def compare_all(self, asked, *, votes):
+        assert votes == 1
+        gaps = [self.sign * (one.responses[0].count("e") - one.responses[1].count("e")) for one in asked]
+        verdicts = [Verdict.FIRST if gap > 0 else Verdict.SECOND if gap else Verdict.UNPARSED for gap in gaps]
+        return [Judgment(verdict, 1.0, "", ()) for verdict in verdicts]
+
+
+def letters_per_answer(policy, questions):
+    groups = sample_answers(policy, questions, profile=EAGER, seed=5, label="")
+    return fmean(answer.count("e") for group in groups for answer in group)
+
+
+EAGER = load_profile(
+    "smoke",
+    overrides={
+        "downstream": {
+            "prompts": 8,
+            "layers": [0, 3],
+            "judge_engine": "openai",
+            "rl": {"learning_rate": 1e-3, "max_steps": 3, "epochs": 2},
+        }
+    },
+)
+
+
+def test_the_policy_becomes_what_its_judge_likes(policy, world, tmp_path, monkeypatch):
+    known, made = {"more": LikesLetters(more=True), "fewer": LikesLetters(more=False)}, []
+
+    class Judge:
+        @staticmethod
+        def from_pretrained(path, *, profile, engine):
+            made.append((path, profile, engine))
+            return known[path]
+
+    monkeypatch.setattr(policy_module, "R1Reward", Judge)
+    questions = read_questions(world / "prompts.jsonl")[:6]
+    found = {"start": letters_per_answer(policy, questions)}
+    for name in known:
+        result = train_with_judge(
+            policy, world / "prompts.jsonl", name,
+            profile=EAGER, out=tmp_path / name, record=tmp_path / name / "record", seed=0,
+        )  # fmt: skip
+        assert result.status == "finished" and weights_hash(result.model) != weights_hash(policy)
+        found[name] = letters_per_answer(result.model, questions)
+        rows = read_jsonl(tmp_path / name / "record" / "metrics.jsonl")
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        assert rows[0]["distinct_share"] > 0 and rows[0]["grad_norm"] > 0
+    assert found["fewer"] < found["start"] < found["more"]
+    assert made == [(name, EAGER, "openai") for name in known]
+
+
+def test_where_nothing_is_better_nothing_is_learnt_and_a_run_is_kept(policy, world, tmp_path):
+    """The base model gives no verdict: every comparison is a tie."""
     again = [
         train_with_judge(
             policy, world / "prompts.jsonl", "mini",
@@ -60,9 +120,7 @@ def test_the_judge_trains_the_policy_and_the_run_is_kept(policy, world, tmp_path
         for _ in range(2)
     ]  # fmt: skip
     rows = read_jsonl(tmp_path / "record" / "metrics.jsonl")
-    assert again[0] == again[1] and again[0].status == "finished"
-    assert [row["step"] for row in rows] == [1, 2]
-    # The base model gives no verdict: every comparison is a tie, and nothing can be learnt.
+    assert again[0] == again[1] and [row["step"] for row in rows] == [1, 2]
     assert [row["reward"] for row in rows] == pytest.approx([0.5, 0.5])
     assert weights_hash(again[0].model) == weights_hash(policy)
 
