@@ -130,6 +130,33 @@ def test_a_photograph_is_sent_as_large_as_an_engine_here_sees_it(server: Server,
     assert np.array_equal(np.asarray(sent), np.asarray(here))
 
 
+def test_other_seeds_draw_other_answers_and_sampling_is_that_of_the_request(server: Server) -> None:
+    requests = [Request("one"), Request("two")]
+    seeds: list[set[int]] = []
+    for seed in range(3):
+        server.bodies.clear()
+        make_engine(server).generate(requests, Sampling(7, temperature=0.3, samples=3, seed=seed))
+        seeds.append({body["seed"] for body in server.bodies})
+    assert len(set.union(*seeds)) == 3 * 2 * 3
+    # A checkpoint's own repetition_penalty, top_p, top_k and min_p are switched off.
+    neutral = {"repetition_penalty": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0}
+    for body in server.bodies:
+        assert {name: body[name] for name in neutral} == neutral
+        assert (body["temperature"], body["max_tokens"], body["logprobs"]) == (0.3, 7, True)
+    server.bodies.clear()
+    make_engine(server, refused=("logprobs", "top_k")).generate([Request("q")], Sampling(7))
+    assert not {"logprobs", "top_k"} & set(server.bodies[0])
+
+
+def test_a_count_of_tokens_that_cannot_be_costs_no_memory(server: Server) -> None:
+    server.log_probs = None
+    said = server.answer()
+    said["usage"]["completion_tokens"] = 10**7
+    server.answer = lambda: said
+    completion = make_engine(server).generate([Request("q")], Sampling(4, 0.0))[0][0]
+    assert len(completion.token_ids) == 4
+
+
 def test_faults_are_repeated_and_then_named(server: Server) -> None:
     server.statuses = [500]
     assert make_engine(server).generate([Request("q")], Sampling(4))
