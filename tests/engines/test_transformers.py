@@ -22,6 +22,17 @@ def test_same_seed_and_call_same_answers(engine: TransformersEngine, requests_: 
     assert all(row[0].token_ids != row[1].token_ids for row in first)
 
 
+def test_sampling_that_is_stored_with_a_checkpoint_changes_no_answer(
+    engine: TransformersEngine, requests_: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (SAMPLED, Sampling(8, temperature=0))
+    expected = [engine.generate(requests_, sampling) for sampling in asked]
+    stored = {"repetition_penalty": 5.0, "top_k": 1, "top_p": 0.1, "temperature": 9.0, "max_new_tokens": 1}
+    for name, value in stored.items():
+        monkeypatch.setattr(engine.model.generation_config, name, value)
+    assert [engine.generate(requests_, sampling) for sampling in asked] == expected
+
+
 def test_answers_do_not_depend_on_what_shares_their_batch(
     tiny: tuple[Any, Any], requests_: list[Request]
 ) -> None:
