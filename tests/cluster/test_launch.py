@@ -1,6 +1,7 @@
 """What a launch writes: prompts, flags, start, and what it reads back."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -169,6 +170,19 @@ def test_another_consistency_judge_is_another_run(pairs: list[PreferencePair], t
         prepare(profile, seed=1, judges=tmp_path / "judges", **given)
 
 
+def test_other_pairs_are_another_run(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    """As many as before, with the same prompts: what changed is which response is the better one."""
+    given = {"start": "mini", "pairs": tmp_path / "rl.jsonl", "out": tmp_path / "o", "seed": 1}
+    write_pairs(given["pairs"], pairs)
+    prepare(small(), **given)
+    (tmp_path / "o" / "checkpoints").mkdir()
+    write_pairs(given["pairs"], [replace(pairs[0], preferred=3 - pairs[0].preferred), *pairs[1:]])
+    with pytest.raises(ValueError, match="checkpoints of another run"):
+        prepare(small(), **given)
+    write_pairs(given["pairs"], pairs)
+    prepare(small(), **given)
+
+
 def test_an_export_is_completed(tmp_path: Path) -> None:
     start = prepare_start("mini", tmp_path / "start", ModelSettings())
     export = tmp_path / "model"
@@ -258,6 +272,37 @@ def test_a_run_follows_its_own_events(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InterruptedError):
         launching.run(launching.Launch(tmp_path, [], environment))
     assert followed == [tmp_path / "tensorboard", tmp_path / "metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "joined"),
+    [
+        ("head:6379", "other:6379", "head:6379"),
+        (None, "other:6379", "other:6379"),
+        ("head:6379", None, "head:6379"),
+        (None, None, "local"),
+    ],
+)
+def test_a_run_joins_the_cluster_that_is_named(
+    address: str | None, variable: str | None, joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An argument goes before RAY_ADDRESS; without both a cluster of this machine alone is started."""
+    given: list[object] = []
+
+    def init(*, address: object, **_: object) -> None:
+        given.append(address)
+        raise InterruptedError
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    monkeypatch.setattr(launching.hook, "install", lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    environment = {launching.rewards.PROFILE_VARIABLE: small().model_dump_json()}
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    with pytest.raises(InterruptedError):
+        launching.run(launching.Launch(tmp_path, [], environment), address=address)
+    assert given == [joined]
 
 
 def test_the_command_shows_what_would_run(

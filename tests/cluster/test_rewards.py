@@ -2,10 +2,17 @@
 
 import asyncio
 import json
+import os
+import socket
+from pathlib import Path
 
 import pytest
+from fault_server import FaultServer
 
+from r1reward.cluster import rewards
 from r1reward.cluster.rewards import PARTS, AnswerScorer
+from r1reward.config import load_profile
+from r1reward.files import read_jsonl
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.types import Completion
@@ -34,6 +41,33 @@ def test_rewards_are_those_of_the_formula() -> None:
     assert [one["judged"] for one in found] == [1, 1, 0, 0]
     assert [one["unparsed"] for one in found] == [0, 0, 0, 1]
     assert all(set(one) == {"reward", *PARTS} for one in found)
+
+
+def test_each_process_keeps_a_servers_opinions_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of a machine, and one of another machine with the same number."""
+
+    class Agreeing(FaultServer):
+        def good_answer(self, pair_id: str, attempt: int) -> str:
+            return "1"
+
+    thought = answer("<think>pair p-1 : so response 1 is better</think><answer>1</answer>")
+    with Agreeing() as server:
+        address = {"base_url": server.url, "key_variable": "", "model": "m"}
+        profile = load_profile("mini", overrides={"judges": {"name": "server", "server": address}})
+        monkeypatch.setenv(rewards.PROFILE_VARIABLE, profile.model_dump_json())
+        monkeypatch.setenv(rewards.SEED_VARIABLE, "0")
+        for variable in (rewards.FOLDER_VARIABLE, rewards.JUDGES_VARIABLE):
+            monkeypatch.setenv(variable, str(tmp_path))
+        for machine, process in (("a", 11), ("a", 12), ("b", 11)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(socket, "gethostname", lambda name=machine: name)
+                patch.setattr(os, "getpid", lambda number=process: number)
+                one = AnswerScorer.from_environment()
+            assert one.score_all([(thought, LABEL)])[0]["reward"] == 2.0
+    kept = sorted(tmp_path.rglob("opinions.jsonl"))
+    assert [len(read_jsonl(file)) for file in kept] == [1, 1, 1]
 
 
 def test_what_cannot_be_scored_is_counted(caplog: pytest.LogCaptureFixture) -> None:

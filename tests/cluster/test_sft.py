@@ -1,8 +1,9 @@
-"""The cold start in two processes under DeepSpeed ZeRO-3 against one process."""
+"""The cold start in two processes under DeepSpeed ZeRO-3 against one process, and how they are started."""
 
 import os
 import subprocess
-from contextlib import suppress
+import sys
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,20 +11,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from r1reward.cluster import sft as sharded
 from r1reward.cluster.sft import command, launch
 from r1reward.config import load_profile
 from r1reward.data.annotate import ScriptedAnnotator, annotate_pairs
 from r1reward.data.build import build_dataset
-from r1reward.data.cold_start import select_sft, write_sft
+from r1reward.data.cold_start import SFTExample, select_sft, write_sft
 from r1reward.files import read_jsonl
 from r1reward.mini.world import write_world
 from r1reward.settings import Profile, WorldSettings
 from r1reward.train.sft import train_sft
+from r1reward.types import PreferencePair
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(not find_spec("deepspeed"), reason="deepspeed is not installed: make test-cluster"),
-]
+need_deepspeed = pytest.mark.skipif(
+    not find_spec("deepspeed"), reason="deepspeed is not installed: make test-cluster"
+)
 STEPS = 12
 
 
@@ -40,9 +42,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def profile(zero_stage: int = 3, **cluster: object) -> Profile:
-    sharded = {"gpus_per_node": 2, "zero_stage": zero_stage, **cluster}
+    shards = {"gpus_per_node": 2, "zero_stage": zero_stage, **cluster}
     sft = {"batch_size": 16, "micro_batch_size": 4, "epochs": 1, "save_steps": 5, "learning_rate": 5e-4}
-    return load_profile("mini", overrides={"sft": sft, "cluster": sharded})
+    return load_profile("mini", overrides={"sft": sft, "cluster": shards})
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,8 @@ def losses(out: Path) -> list[float]:
     return [row["loss"] for row in read_jsonl(out / "metrics.jsonl")]
 
 
+@pytest.mark.cluster
+@need_deepspeed
 @pytest.mark.parametrize("changes", [{}, {"zero_stage": 2}, {"gradient_checkpointing": False}])
 def test_two_processes_learn_as_one(examples: Path, alone: Path, tmp_path: Path, changes: dict) -> None:
     out = run(examples, tmp_path, profile(**changes))
@@ -71,6 +75,8 @@ def test_two_processes_learn_as_one(examples: Path, alone: Path, tmp_path: Path,
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 2e-3
 
 
+@pytest.mark.cluster
+@need_deepspeed
 def test_what_sees_can_be_frozen(examples: Path, tmp_path: Path) -> None:
     out = run(examples, tmp_path, profile(freeze_vision=True))
     before, after = (load_file(Path(folder) / "model.safetensors") for folder in (_base(), out / "model"))
@@ -78,6 +84,8 @@ def test_what_sees_can_be_frozen(examples: Path, tmp_path: Path) -> None:
     assert changed and not any("visual" in name for name in changed)
 
 
+@pytest.mark.cluster
+@need_deepspeed
 def test_a_killed_run_goes_on(examples: Path, alone: Path, tmp_path: Path) -> None:
     words = command(profile(), start="mini", examples=examples, out=tmp_path, seed=0)
     process = subprocess.Popen(words, start_new_session=True)
@@ -89,6 +97,39 @@ def test_a_killed_run_goes_on(examples: Path, alone: Path, tmp_path: Path) -> No
     process.wait()
     launch(words)
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-3)
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_processes_that_fail_fail_the_launch(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharded, "find_spec", lambda name: name)
+    ended = nullcontext() if status == 0 else pytest.raises(RuntimeError, match=f"ended with status {status}")
+    with ended:
+        launch([sys.executable, "-c", f"raise SystemExit({status})"])
+
+
+def test_a_process_trains_with_what_the_launch_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the file that the launch writes; no value is the default."""
+    pair = PreferencePair("p", "s", "what ?", ("red .", "blue ."), 1)
+    file = write_sft(tmp_path / "sft.jsonl", [SFTExample(pair, "<think>t</think><answer>1</answer>")])
+    chosen = load_profile("mini", overrides={"sft": {"batch_size": 24}, "model": {"max_pixels": 12544},
+                                             "engine": {"max_prompt_tokens": 321},
+                                             "cluster": {"zero_stage": 2}})  # fmt: skip
+    words = command(chosen, start="some/model", examples=file, out=tmp_path / "out", seed=7)
+    given: dict[str, object] = {}
+
+    def train(start: str, examples: str, **others: object) -> None:
+        given.update(others, start=start, examples=examples)
+
+    monkeypatch.setattr(sharded, "train_sft", train)
+    monkeypatch.setattr(sys, "argv", words[-2:])
+    sharded.main()
+    assert given == {
+        "start": "some/model", "examples": str(file), "out": str(tmp_path / "out"), "seed": 7,
+        "settings": chosen.sft, "model_settings": chosen.model, "cluster": chosen.cluster,
+        "max_prompt_tokens": 321,
+    }  # fmt: skip
 
 
 def _base() -> Path:

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from r1reward.report.render import FIGURES
+from r1reward.report.scaling import table_12
 
 VL = "bench/vl_rewardbench"
 MODELS = {"Base model": "base", "Only Long-CoT SFT†": "sft", "SFT continued (control)†": "sft_continued",
@@ -185,6 +186,37 @@ def test_figure_3_draws_any_as_any_and_votes_as_votes(distinct, figure) -> None:
     tokens, votes = cost["Vote@k"].get_xdata(), cost["Vote@k"].get_ydata()
     assert tokens[2] == pytest.approx(3 * 168 / 16)
     assert votes[2] == pytest.approx(chances(distinct, "vl_rewardbench", 3)["Vote@k"])
+
+
+def weighted_votes(distinct) -> float:
+    """Percent of pairs and orders that all answers get right where each weighs its probability."""
+    won = []
+    for seed in range(2):
+        for line in distinct.rows("scaling/vl_rewardbench/stable_reinforce/*/pool.jsonl", seed):
+            for order, right in enumerate((line["preferred"], 3 - line["preferred"])):
+                answers = list(zip(line["verdicts"][order], line["probabilities"][order], strict=True))
+                ours = sum(weight for mark, weight in answers if mark == str(right))
+                theirs = sum(weight for mark, weight in answers if mark == str(3 - right))
+                won.append(1.0 if ours > theirs else 0.5 if ours == theirs > 0 else 0.0)
+    return 100 * fmean(won)
+
+
+def test_weighted_votes_cost_the_whole_pool_and_early_stopping_less(distinct, figure) -> None:
+    (legend,) = figure("figure_3").legends
+    names = [text.get_text() for text in legend.get_texts()]
+    looks = {name: one.get_marker() for name, one in zip(names, legend.legend_handles, strict=True)}
+    points = {
+        line.get_marker(): (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for line in panels(figure("figure_3"))["(d) Cost, VL-RewardBench"].lines
+        if len(line.get_xdata()) == 1
+    }
+    # 160 and 176 tokens for the 16 answers of an order.
+    assert points[looks["weighted votes"]] == pytest.approx((168, weighted_votes(distinct)))
+    rows = table_12(distinct.records).set_index("model")
+    row = rows.loc["StableReinforce†: Early Stopping"]
+    tokens, accuracy = points[looks["early stopping"]]
+    assert tokens == pytest.approx(168 / 16 * float(row["answers"]), abs=0.06) and tokens < 168
+    assert accuracy == pytest.approx(float(row["overall_acc"]), abs=0.006)
 
 
 def test_the_comparison_draws_the_upper_model_minus_the_lower(distinct, figure) -> None:
