@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from r1reward.files import read_json, write_json
+from r1reward.files import read_json, write_atomic, write_json
+from r1reward.pipeline import publish as publishing
 from r1reward.pipeline import runner
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import NotPublishableError, keep_grid_runs, publish, replace_folder
@@ -91,6 +92,29 @@ def test_finished_grid_runs_are_kept_until_the_grid_is_published(checkout):
     write_json(published, 1)
     write_json(checkout.context.folder / published.relative_to(checkout.root / "results/tiny"), 1)
     assert keep_grid_runs(checkout.context) == [], "it is published already"
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_grid_run_that_was_copied_in_part_is_no_run(checkout, monkeypatch, written):
+    """What is read is `run.json`: it comes when all that it speaks of is there."""
+    names = ("metrics.jsonl", "run.json", "status.json")
+    for name in names:
+        write_json(checkout.context.folder / "records/grid/wo_filter/seed_0" / name, name)
+    kept = checkout.root / "results/tiny/runs/grid/wo_filter/seed_0"
+
+    def write(path, content):
+        if len(list(kept.iterdir())) == written:
+            raise OSError("disk full")
+        return write_atomic(path, content)
+
+    kept.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_atomic", write)
+        with pytest.raises(OSError, match="disk full"):
+            keep_grid_runs(checkout.context)
+    assert len(list(kept.iterdir())) == written and not (kept / "run.json").exists()
+    keep_grid_runs(checkout.context)
+    assert {path.name: read_json(path) for path in kept.iterdir()} == {name: name for name in names}
 
 
 @pytest.mark.parametrize(
