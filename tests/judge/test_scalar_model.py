@@ -1,8 +1,11 @@
 """The reward head against numbers computed by hand."""
 
+import pytest
 import torch
 
-from r1reward.judge.scalar_model import RewardHead
+from r1reward.engines.base import PromptTooLongError
+from r1reward.judge.scalar_model import Kind, RewardHead, new_reward_model, score_request, score_responses
+from r1reward.types import PreferencePair
 
 
 def make_head() -> RewardHead:
@@ -41,3 +44,17 @@ def test_a_new_head_follows_from_its_generator() -> None:
     assert torch.equal(first.hidden.weight, again.hidden.weight)
     assert torch.equal(first.output.weight, again.output.weight)
     assert not torch.equal(first.hidden.weight, other.hidden.weight)
+
+
+@pytest.mark.parametrize("kind", ["scalar", "critique"])
+def test_a_prompt_may_be_as_long_as_the_limit_and_no_longer(kind: Kind) -> None:
+    """One of more than the 1024 tokens that are allowed where no limit is named."""
+    pair = PreferencePair("p", "s", "what is red ? " * 280, ("red .", "blue ."), 1)
+    model, processor = new_reward_model("mini", kind=kind, seed=0)
+    asked = [score_request(pair, 1, prompt="mini")]
+    length = len(processor.tokenizer(asked[0].text)["input_ids"])
+    assert length > 1024
+    with pytest.raises(PromptTooLongError, match=f"the limit is {length // 2}"):
+        score_responses(model, processor, asked, max_prompt_tokens=length // 2, max_new_tokens=2)
+    (scored,) = score_responses(model, processor, asked, max_prompt_tokens=2 * length, max_new_tokens=2)
+    assert abs(scored.score) < float("inf") and (scored.tokens > 0) == (kind == "critique")
