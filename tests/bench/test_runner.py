@@ -257,3 +257,30 @@ def test_a_row_that_cannot_be_asked_costs_itself(tmp_path: Path, caplog: pytest.
     broken.collapsed = True
     with pytest.raises(NonFiniteError):
         run(broken, work=tmp_path / "third")
+
+
+class PlacedEngine:
+    """Opens every picture, and draws each answer from the seed and the place of its request."""
+
+    def generate(self, requests: Sequence[Request], sampling: Any, *, progress: Any = None) -> Any:
+        outputs = []
+        for index, request in enumerate(requests):
+            build_messages(request, budget=None)
+            rng = np.random.default_rng([sampling.seed, request.place_or(index)])
+            text = f"<think>{rng.integers(10**9)}</think><answer>{rng.integers(1, 3)}</answer>"
+            outputs.append((Completion(text, (5,), (0.0,), "stop"),))
+        return outputs
+
+
+@pytest.mark.parametrize("missing", [0, 5, 7])
+def test_a_row_that_cannot_be_asked_changes_no_other_answer(missing: int, tmp_path: Path) -> None:
+    pairs, texts = _pairs(tmp_path, 10), {}
+    for folder in ("whole", "broken"):
+        if folder == "broken":
+            Path(pairs[missing].images[0]).unlink()
+        _run(PlacedEngine(), pairs, tmp_path / folder)
+        lines = read_jsonl(tmp_path / folder / "work" / "texts.jsonl")
+        texts[folder] = {(line["row"], line["order"]): line["text"] for line in lines}
+    unasked = {key: "" for key in texts["whole"] if key[0] == 100 + missing}
+    assert len(set(texts["whole"].values())) == 20 and len(unasked) == 2
+    assert texts["broken"] == texts["whole"] | unasked
