@@ -275,6 +275,7 @@ def the_weak_annotator_is_a_small_model_asked_at_its_temperature(studio: Studio)
                "data.max_attempts": 2, "sft.warmup_ratio": 0.0}  # fmt: skip
     profile, record = studio.profile(changes), data / "record"
     write_study_pairs(data, data / "out", profile=profile)
+    (data / "rl.jsonl").touch()
     asked = {}
     for arm in ("weak", "weak_sampled"):
         with watch_engine() as calls:

@@ -83,7 +83,7 @@ def test_a_cut_picture_names_the_row(tmp_path: Path, png: Callable[..., bytes]) 
 def test_faulty_lines_name_file_and_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n\n[1]\n')
-    with pytest.raises(ValueError, match=r"rows\.jsonl, row 3: expected an object"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl, row 3: expected a JSON object"):
         list(iterate_jsonl(path))
     path.write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
     with pytest.raises(ValueError, match=r"rows\.jsonl, row 2: not JSON"):
