@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from r1reward.data.cold_start import SFTExample, write_sft
+from r1reward.data.items import pair_of
 from r1reward.data.storage import pair_to_row, read_pairs, write_pairs
-from r1reward.data.usable import usable_examples, usable_pairs
+from r1reward.data.usable import usable_examples, usable_pairs, usable_targets
 from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
 
@@ -51,6 +52,20 @@ def test_each_faulty_row_is_left_out_and_counted(
     path.write_text("\n".join(lines[1:-1]))
     with pytest.raises(ValueError, match=rf"all 11 rows are faulty, the first: {path}, row 1"):
         usable_pairs(path, BUDGET)
+
+
+@pytest.mark.parametrize("read", [usable_pairs, usable_examples, usable_targets])
+def test_pictures_must_fit_the_budget_whatever_is_read(read, pair: PreferencePair, tmp_path: Path) -> None:
+    """Without a budget nothing is known of the model that they are shown to."""
+    shown = {"a": ("a.png",), "long": ("long.png",), "both": ("a.png", "long.png")}
+    pairs = [
+        replace(pair, pair_id=name, images=tuple(str(tmp_path / one) for one in files))
+        for name, files in shown.items()
+    ]
+    examples = [SFTExample(one, "<think>t</think><answer>1</answer>") for one in pairs]
+    path = write_sft(tmp_path / "sft.jsonl", examples)
+    assert [pair_of(found).pair_id for found in read(path, BUDGET)] == ["a"]
+    assert [pair_of(found).pair_id for found in read(path)] == list(shown)
 
 
 def test_sound_files_are_read_as_they_are(
