@@ -202,6 +202,27 @@ def test_another_seed_is_another_order_of_the_examples(kind: str, world: World, 
     assert shown[0] and [r.text for r in shown[0]] != [r.text for r in shown[1]]
 
 
+@pytest.mark.parametrize("kind", ["sft", "scalar", "critique"])
+def test_an_example_whose_picture_does_not_fit_is_left_out(
+    kind: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At mini's pixels a picture of 4000 x 20 cannot be shown."""
+    Image.new("RGB", (4000, 20)).save(tmp_path / "long.png")
+    examples = read_sft(world.examples)
+    long = replace(examples[0], pair=replace(examples[0].pair, images=(str(tmp_path / "long.png"),)))
+    path = write_sft(tmp_path / "sft.jsonl", [long, *examples])
+    trained: list[Any] = []
+    module = sft_module if kind == "sft" else reward_module
+    monkeypatch.setattr(module, "run_trainer", lambda _, found, **__: trained.extend(found))
+    narrow = {"out": tmp_path, "model_settings": MODEL.model_copy(update={"max_pixels": 7056}), "seed": 0}
+    if kind == "sft":
+        train_sft(world.model, path, settings=SFT, **narrow)
+    else:
+        settings = RewardModelSettings(**SFT.model_dump())
+        train_reward_model(world.model, path, kind=kind, settings=settings, **narrow)
+    assert [found.pair for found in trained] == [example.pair for example in examples]
+
+
 def test_a_finished_run_is_not_trained_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
