@@ -263,24 +263,43 @@ def test_only_the_policy_gets_a_gradient() -> None:
     assert all(batch[key].grad is None for key in ("old_log_probs", "advantages", "ref_log_probs"))
 
 
+@pytest.mark.parametrize("name", CLIPPED)
+@pytest.mark.parametrize(("high", "bound"), [(None, 1.2), (0.28, 1.28), (0.1, 1.1)])
+def test_the_upper_bound_of_the_ratio_may_have_a_width_of_its_own(
+    name: Algorithm, high: float | None, bound: float
+) -> None:
+    """Ratios 1.5 and 0.5 with advantages that let the clipping bind: -min(r A, clip(r) A)."""
+    log_probs = torch.tensor([[1.5, 0.5]], dtype=torch.float64).log()
+    output = policy_loss(
+        name,
+        log_probs,
+        old_log_probs=torch.zeros_like(log_probs),
+        advantages=torch.tensor([[1.0, -1.0]], dtype=torch.float64),
+        mask=torch.ones_like(log_probs),
+        clip_eps=0.2,
+        clip_eps_high=high,
+    )
+    assert output.per_token[0].tolist() == pytest.approx([-bound, 0.8])
+
+
 def test_metrics_by_hand() -> None:
     """Pre-CLIP hits at ±8, by sign of the advantage; the masked hit and the one without advantage are not."""
-    log_ratio = torch.tensor([[8.0, 8.0, 8.0, -8.0, -8.0, 0.0, 8.0, 8.0, 0.0]], dtype=torch.float64)
-    advantages = torch.tensor([[1.0, -1.0, -2.0, 1.0, -1.0, 1.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
-    mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 0, 1]])
+    log_ratio = torch.tensor([[8.0, 8.0, 8.0, -8.0, -8.0, -8.0, -8.0, 8.0, 8.0, 0.0]], dtype=torch.float64)
+    advantages = torch.tensor([[1.0, -1.0, -2.0, 1.0, -1.0, -1.0, -1.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 1, 0, 1]])
     for name in ("stable_reinforce", "reinforce_pp"):
         metrics = policy_loss(
             name, log_ratio, old_log_probs=torch.zeros_like(log_ratio), advantages=advantages, mask=mask
         ).metrics
-        assert metrics["num_tokens"] == 8
-        assert metrics["pre_clip_high_positive"] == 1 / 8
-        assert metrics["pre_clip_high_negative"] == 2 / 8
-        assert metrics["pre_clip_low_positive"] == 1 / 8
-        assert metrics["pre_clip_low_negative"] == 1 / 8
+        assert metrics["num_tokens"] == 9
+        assert metrics["pre_clip_high_positive"] == 1 / 9
+        assert metrics["pre_clip_high_negative"] == 2 / 9
+        assert metrics["pre_clip_low_positive"] == 1 / 9
+        assert metrics["pre_clip_low_negative"] == 3 / 9
         # Clipping binds for the ratio above with a positive and below with a negative advantage.
-        assert metrics["clip_share"] == 2 / 8
+        assert metrics["clip_share"] == 4 / 9
         bound = math.log(1e3) if name == "stable_reinforce" else 8.0
-        k3 = (4 * (math.exp(bound) - 1 - bound) + 2 * (math.exp(-bound) - 1 + bound)) / 8
+        k3 = (4 * (math.exp(bound) - 1 - bound) + 4 * (math.exp(-bound) - 1 + bound)) / 9
         assert metrics["approx_kl"] == pytest.approx(k3)
         assert metrics["policy_loss_max"] == pytest.approx(2 * math.exp(bound))
 

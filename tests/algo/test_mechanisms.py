@@ -31,6 +31,17 @@ def test_a_token_with_positive_advantage_is_bounded_by_ppo_alone() -> None:
     assert bare.gradients[0] < 0
 
 
+@pytest.mark.parametrize("clip_eps", [0.1, 0.5])
+def test_the_width_of_ppos_clipping_is_the_one_given(clip_eps: float) -> None:
+    """Gradient -A r between 1 - ε and 1 + ε, on the side where clipping binds."""
+    up = token_curve(LOG_RATIOS, advantage=1.0, pre_clip=None, clip_eps=clip_eps)
+    down = token_curve(LOG_RATIOS, advantage=-1.0, pre_clip=None, clip_eps=clip_eps)
+    above = [0.0 if math.exp(x) > 1 + clip_eps else -math.exp(x) for x in LOG_RATIOS]
+    below = [0.0 if math.exp(x) < 1 - clip_eps else math.exp(x) for x in LOG_RATIOS]
+    assert up.gradients == pytest.approx(above, rel=1e-12)
+    assert down.gradients == pytest.approx(below, rel=1e-12)
+
+
 @pytest.mark.parametrize("batch", [10, 256])
 def test_wrong_answers_weigh_more_the_fewer_they_are(batch: int) -> None:
     counts = list(range(1, batch))

@@ -70,6 +70,19 @@ def test_a_judge_that_always_says_three_is_right_as_often_as_there_are_three(bli
     assert counts["interval"][0] < counts["accuracy"] < counts["interval"][1]
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_scenes_look_as_those_of_the_split_that_is_named(split, tmp_path, monkeypatch):
+    shown, render = set(), module.render
+
+    def remember(scene, rng, name):
+        shown.add(name)
+        return render(scene, rng, name)
+
+    monkeypatch.setattr(module, "render", remember)
+    measure_perception(EchoEngine("."), tmp_path, cases=1, seed=0, split=split)
+    assert shown == {split}
+
+
 def test_what_is_no_answer_counts_as_other(blind):
     _, result = blind
     digits = result["digits"]

@@ -102,6 +102,12 @@ def test_questions_with_several_pairs_are_ranked_by_the_judge_that_is_named(
         ]
     assert places["good"] == [[0]] * len(questions)
     assert places["bad"] == [[len(responses) - 1] for _, responses, _ in questions]
+    ways = {(sampling.samples, sampling.temperature) for _, sampling in judges["good"].asked}
+    assert ways == {(1, 0.0)}
+    judges["good"].asked.clear()
+    rank_with("good", questions, profile=profile, record=tmp_path / "votes.jsonl", votes=3)
+    ways = {(sampling.samples, sampling.temperature) for _, sampling in judges["good"].asked}
+    assert ways == {(3, 0.7)}, "votes are sampled"
 
 
 def test_part_of_a_benchmark_is_spread_over_it_and_keeps_questions_whole() -> None:

@@ -156,6 +156,10 @@ def test_held_out_pairs_share_no_picture_with_the_rest(world: Path, tmp_path: Pa
     assert not {i for p in rest for i in p.images} & {i for p in validation for i in p.images}
     assert built.hold_out(20, seed=0)[1] == validation != built.hold_out(20, seed=1)[1]
     assert len(built.hold_out(10**6, seed=0)[0]) == 0
+    fewer, more = rest.hold_out(20, seed=1)
+    assert len(fewer) == len(list(fewer)) == len(built) - len(validation) - len(more)
+    left = {pair.pair_id for pair in fewer}
+    assert not left & {pair.pair_id for pair in [*validation, *more]}, "what was held out before stays so"
 
 
 def test_the_card_says_what_the_data_is_made_of(world: Path, tmp_path: Path) -> None:

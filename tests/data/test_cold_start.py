@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def test_easy_pairs_were_right_at_once() -> None:
     ]
     assert drawn[1] == ["p-0", "p-2", "p-4"]
     assert len(drawn[0]) == 2 and set(drawn[0]) < set(drawn[1])
+    many = [replace(PAIRS[0], pair_id=f"p-{i}") for i in range(40)]
+    at_once = [Annotation(pair.pair_id, (_answer(1),), reached=True) for pair in many]
+    first, same, other = (select_easy(many, at_once, count=10, seed=seed) for seed in (0, 0, 1))
+    assert first == same != other, "the seed draws them"
 
 
 def test_a_single_failed_attempt_is_rl_data_too() -> None:

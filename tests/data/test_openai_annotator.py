@@ -46,6 +46,24 @@ class Run:
         return annotate_pairs(self.annotator, pairs, path=path, max_attempts=max_attempts)
 
 
+def test_the_fingerprint_changes_with_everything_that_changes_answers(server: FaultServer) -> None:
+    """And with nothing else: how often and how patiently a server is asked is no part of it."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"model": "another"},
+        {"base_url": "http://localhost:1/v1"},
+        {"temperature": 0.25},
+        {"retry_temperature": 0.75},
+        {"seed": 3},
+        {"max_tokens": 7},
+    ]
+    prints = [OpenAIAnnotator(make_settings(server, **change)).fingerprint for change in changes]
+    prints.append(OpenAIAnnotator(make_settings(server), prompt="reworded").fingerprint)
+    assert len(set(prints)) == len(prints)
+    patient = OpenAIAnnotator(make_settings(server, max_retries=9, concurrency=2, timeout_seconds=9.0))
+    assert patient.fingerprint == prints[0]
+
+
 def test_nothing_is_lost_nor_asked_twice_whatever_the_server_does(
     server: FaultServer, tmp_path: Path
 ) -> None:

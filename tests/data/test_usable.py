@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def test_sound_files_are_read_as_they_are(
     assert usable_examples(path, BUDGET) == examples and usable_pairs(path, BUDGET) == pairs
     assert not caplog.text
     assert usable_pairs(write_pairs(tmp_path / "empty.jsonl", []), BUDGET) == []
+
+
+@pytest.mark.parametrize("read", [usable_pairs, usable_examples, usable_targets])
+def test_a_picture_outside_the_budget_costs_its_row_whoever_reads(
+    read: Callable[..., list[Any]], pair: PreferencePair, tmp_path: Path
+) -> None:
+    long = replace(pair, pair_id="long", images=(str(tmp_path / "long.png"),))
+    examples = [SFTExample(one, "<think>t</think><answer>1</answer>") for one in (pair, long)]
+    path = write_sft(tmp_path / "sft.jsonl", examples)
+    assert [pair_of(item).pair_id for item in read(path, BUDGET)] == ["p"]
+    assert len(read(path)) == 2, "without a budget nobody asks"
 
 
 def test_an_example_needs_its_answer(pair: PreferencePair, tmp_path: Path) -> None:

@@ -67,3 +67,20 @@ def test_behind_servers_each_judge_is_its_own_model(tmp_path: Path) -> None:
         asked[name] = judge.settings.model
     assert asked == {"strong": "large", "weak": "small"}
     assert "'large'" in make_consistency_judge(profile, "noisy", tmp_path, seed=0).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "section"), [("strong", "server"), ("weak", "weak_server"), ("noisy", "server")]
+)
+def test_opinions_of_a_server_are_kept_in_the_folder_that_is_named(
+    name: choose.JudgeName, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The noisy judge's, too: what stands behind it is the server of the strong one."""
+    made: list[tuple[object, dict[str, object]]] = []
+    monkeypatch.setattr(
+        choose, "ServerConsistencyJudge", lambda settings, **how: made.append((settings, how))
+    )
+    profile = load_profile("smoke", overrides={"judges": {"name": "server"}})
+    make_consistency_judge(profile, name, tmp_path, seed=3, cache=tmp_path / "kept")
+    expected = {"folder": tmp_path / "kept", "section": f"judges.{section}", "seed": 3}
+    assert made == [(getattr(profile.judges, section), expected)]

@@ -247,6 +247,38 @@ def test_a_second_process_waits_for_its_turn(stub: R1Reward, tmp_path: Path) -> 
     assert judge_file(stub, path, out)["judged"] == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "how"),
+    [
+        ("model", {"name": "another"}),
+        ("prompt", {"prompt": "mini"}),
+        ("max_new_tokens", {"max_new_tokens": 7}),
+        ("temperature", {"temperature": 0.5}),
+        ("seed", {"seed": 7}),
+    ],
+)
+def test_judgments_that_were_asked_for_otherwise_are_left_alone(
+    said: str, how: dict[str, Any], stub: R1Reward, tmp_path: Path
+) -> None:
+    path, out = write(tmp_path / "pairs.jsonl", {"images": []}), tmp_path / "out.jsonl"
+    judge_file(stub, path, out)
+    before = out.read_bytes()
+    other = R1Reward(Stub(), **{"name": "stub", **how})
+    with pytest.raises(ValueError, match=rf"holds other judgments \({said} differ\)"):
+        judge_file(other, path, out)
+    assert out.read_bytes() == before and not asked_of(other)
+
+
+@pytest.mark.parametrize("field", ["images", "frames"])
+def test_what_shows_other_pictures_by_now_is_judged_again(field: str, stub: R1Reward, tmp_path: Path) -> None:
+    Image.new("RGB", (84, 84), "red").save(tmp_path / "a.png")
+    path, out = write(tmp_path / "pairs.jsonl", {"images": [], field: ["a.png"]}), tmp_path / "out.jsonl"
+    for colour, count in (("red", 1), ("red", 0), ("blue", 1)):
+        Image.new("RGB", (84, 84), colour).save(tmp_path / "a.png")
+        judge_file(stub, path, out)
+        assert len(asked_of(stub)) == count, colour
+
+
 def test_pictures_lie_below_the_folder_unless_root_says_otherwise(stub: R1Reward, tmp_path: Path) -> None:
     folder = tmp_path / "jobs"
     folder.mkdir()

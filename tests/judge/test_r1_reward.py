@@ -92,8 +92,9 @@ def test_many_questions_are_ranked_in_one_call(judge: R1Reward) -> None:
 
 def test_the_tiny_model_judges_pixels(tmp_path: Path) -> None:
     Image.new("RGB", (84, 84), "red").save(tmp_path / "a.png")
-    overrides = {"engine": {"max_new_tokens": 4}}
-    judge = r1reward.R1Reward.from_pretrained("mini", profile="mini", overrides=overrides)
+    overrides = {"engine": {"max_new_tokens": 4}, "bench": {"sampled_temperature": 0.5}}
+    judge = r1reward.R1Reward.from_pretrained("mini", profile="mini", overrides=overrides, seed=5)
+    assert (judge.max_new_tokens, judge.temperature, judge.seed) == (4, 0.5, 5)
     asked = ("what colour ?", tmp_path / "a.png", "red .", "blue .")
     judgment = judge.compare(*asked, votes=2, both_orders=True)
     assert len(judgment.votes) == 4

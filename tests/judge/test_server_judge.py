@@ -210,6 +210,8 @@ def test_a_judge_can_be_sent_to_a_process(server: JudgeServer, tmp_path: Path) -
     assert copy.fingerprint == ask.judge.fingerprint and copy.settings == ask.judge.settings
     reasoning = "pair p-0 : response 1 is better ."
     assert copy.judge([reasoning], [Verdict.FIRST]) == expected(0) and len(server.requests) == 1
+    other = ServerConsistencyJudge(ask.judge.settings, prompt="mini")
+    assert pickle.loads(pickle.dumps(other)).fingerprint == other.fingerprint != copy.fingerprint
 
 
 def test_a_missing_key_is_noticed_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+from r1reward.files import read_json, write_json
 from r1reward.locks import BusyError, acquire, release
 from r1reward.pipeline import runner
 from r1reward.pipeline.execute import NotebookFailedError, execute
@@ -77,6 +78,28 @@ def test_the_manifest_says_what_was_run(checkout):
     assert manifest["device"]["cores"] >= 1 and manifest["settings"]["rl"]["epochs"] == 3
     assert len(manifest["cell_seconds"]) == len(checkout.make) + 1
     assert str(checkout.root) not in json.dumps(manifest)
+
+
+def test_what_changes_while_a_notebook_runs_leaves_it_stale(checkout, capfd):
+    """The manifest names what the notebook was started with, not what lies there when it ends."""
+    change = '(run.folder / "work/made/number.txt").write_text("7")'
+    checkout.write("02_use", (*checkout.use[:-1], change, checkout.use[-1]))
+    assert checkout.run() == ["01", "02"] and checkout.succeeded
+    assert "02_use: code, settings or inputs changed while it ran; it stays stale" in capfd.readouterr().out
+    standing = examine_all(checkout.context)["02_use"]
+    assert standing.state is State.STALE and "input work/made changed (made by 01_make)" in standing.reasons
+
+
+def test_the_time_left_is_judged_by_the_last_run_here(checkout, capfd):
+    """Another machine's, which is published, only where there is none."""
+    published = checkout.root / "results/tiny/manifests/01_make.json"
+    write_json(published, {"cell_seconds": [3600.0] + [0.0] * 4})
+    checkout.run("01")
+    assert "cell 1, about 1:00:00 left" in capfd.readouterr().out
+    file = checkout.context.manifest_file(checkout.context.notebooks[0])
+    write_json(file, {**read_json(file), "cell_seconds": [60.0] + [0.0] * 4})
+    checkout.run("01", force=True)
+    assert "cell 1, about 1:00 left" in capfd.readouterr().out
 
 
 def test_a_failure_is_shown_and_the_next_run_continues_the_work(checkout, capfd):

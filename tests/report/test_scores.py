@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from r1reward.benchmarks import MM_RLHF
 from r1reward.report.records import BenchRuns, Records
 from r1reward.report.scores import behaviour, compare, paired_values, score, score_runs
 
@@ -93,6 +94,19 @@ def test_compare_is_the_difference_of_the_scores(records: Records) -> None:
     assert interval is not None and before is not None and after is not None
     assert interval.estimate == pytest.approx(after.overall.estimate - before.overall.estimate)
     assert interval.low < interval.estimate < interval.high
+
+
+def test_what_is_remembered_is_of_its_own_mode_and_benchmark(run_root: Path) -> None:
+    records = Records.of_run(run_root)
+    found = {}
+    for mode in ("greedy", "sampled"):
+        interval = compare(records, "sft", "stable_reinforce", mode)
+        before, after = (score(records, model, mode) for model in ("sft", "stable_reinforce"))
+        assert interval is not None and before is not None and after is not None
+        found[mode] = after.overall.estimate - before.overall.estimate
+        assert interval.estimate == pytest.approx(found[mode])
+    assert found["greedy"] != found["sampled"]
+    assert score(records, "sft", "greedy", benchmark=MM_RLHF) is None, "it was not run"
 
 
 def test_compare_with_itself_is_exactly_zero(records: Records) -> None:

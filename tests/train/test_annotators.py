@@ -126,3 +126,32 @@ def test_the_strong_annotator_is_not_asked_again(world: World, data: Path, tmp_p
     assert found["reached_share"] == (numbers.count(0) + numbers.count(1)) / 8
     assert weights_hash(tmp_path / "strong" / "seed_0" / "model") != weights_hash(world.model)
     assert read_jsonl(record / "metrics.jsonl")
+
+
+def test_only_the_answers_tell_the_cold_starts_of_the_study_apart(
+    world: World, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Start, settings and prompt are those of all; the reworded arm is asked in other words, not taught."""
+    taught: dict[str, tuple[object, ...]] = {}
+
+    def teach(start: object, path: Path, *, out: Path, **how: object) -> None:
+        taught[out.parent.name] = (start, path == out / "sft.jsonl", how)
+
+    class Right:
+        name = fingerprint = "right"
+
+        def answer(self, pair: PreferencePair, attempt: int) -> str:
+            return f"<think>.</think><answer>{pair.preferred}</answer>"
+
+    monkeypatch.setattr(annotators, "train_sft", teach)
+    monkeypatch.setattr(annotators, "_make_annotator", lambda *_, **__: Right())
+    profile, record = _profile(world), tmp_path / "record"
+    write_study_pairs(data, tmp_path, profile=profile)
+    for arm in ("strong", "weak", "weak_sampled", "weak_reworded"):
+        run_arm(arm, data=data, out=tmp_path, paid=tmp_path, record=record, profile=profile, seed=5)
+    changes = {"epochs": profile.annotators.epochs, "learning_rate": profile.annotators.learning_rate}
+    settings = profile.sft.model_copy(update={**changes, "max_examples": None})
+    how = {"record": record, "seed": 5, "settings": settings, "model_settings": profile.model}
+    assert taught == dict.fromkeys(
+        ("strong", "weak", "weak_sampled", "weak_reworded"), (profile.model.base, True, how)
+    )

@@ -8,6 +8,7 @@ import pytest
 from helpers import MODEL, World
 
 from r1reward.config import load_profile
+from r1reward.engines.base import Sampling
 from r1reward.files import read_jsonl
 from r1reward.settings import JudgeSettings
 from r1reward.train import consistency
@@ -16,9 +17,10 @@ from r1reward.train.consistency import (
     make_consistency_judges,
     make_opinions,
     measure_consistency_judge,
+    sample_answers,
     train_consistency_judge,
 )
-from r1reward.types import Verdict
+from r1reward.types import Completion, PreferencePair, Request, Verdict
 
 FIRST, SECOND = Verdict.FIRST, Verdict.SECOND
 ONE, TWO = "response 1 is better .", "response 2 is better ."
@@ -116,3 +118,24 @@ def test_a_judge_is_not_measured_on_pairs_that_it_learnt_from(tmp_path: Path) ->
         make_consistency_judges(
             OPINIONS[:17], OPINIONS[17:], profile=load_profile("mini"), out=tmp_path, seed=0
         )
+
+
+def test_a_policys_answers_are_drawn_at_temperature_1_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Policy:
+        def generate(self, requests: Sequence[Request], sampling: Sampling, **_: Any) -> list[Any]:
+            asked.append(sampling)
+            return [(Completion(f"answer to {one.text[-9:]}", (1,), (0.0,), "stop"),) for one in requests]
+
+    def load(*given: Any) -> Policy:
+        asked.append(given)
+        return Policy()
+
+    monkeypatch.setattr(consistency, "load_engine", load)
+    profile = load_profile("mini", overrides={"engine": {"max_new_tokens": 9}})
+    pairs = [PreferencePair(f"p{n}", "povid", "which ?", ("a", f"b{n}"), 1) for n in range(2)]
+    found = sample_answers("policy", pairs, profile=profile, seed=7)
+    assert [name for name, _ in found] == ["p0", "p1"]
+    assert all(text.startswith("answer to") for _, text in found)
+    assert asked == [("policy", profile), Sampling(9, temperature=1.0, seed=7)]

@@ -15,8 +15,8 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 from r1reward.data.cold_start import read_sft, write_sft
 from r1reward.data.storage import read_pairs
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import load_model, load_processor, weights_hash
-from r1reward.files import read_json, read_jsonl
+from r1reward.engines.loading import files_hash, load_model, load_processor, weights_hash
+from r1reward.files import read_json, read_jsonl, sha256_file
 from r1reward.judge.reward_model import judge_request
 from r1reward.locks import BusyError
 from r1reward.settings import RewardModelSettings
@@ -252,6 +252,9 @@ def test_changed_inputs_leave_the_finished_model(
         text = file.read_text().replace('"images": ["', f'"images": ["{world.model.parent}/')
         file.write_text(text)
     model = train(kind, world, first, tmp_path / "run")
+    run = read_json(tmp_path / "run/status.json")["run"]
+    assert run["start"] == weights_hash(world.model) and run["start_files"] == files_hash(world.model) != ""
+    assert run["pairs" if kind == "rl" else "examples"] == sha256_file(first) and run["seed"] == 0
     weights = weights_hash(model)
     train(kind, world, fewer, tmp_path / "run")
     (kept,) = (tmp_path / "run/earlier").iterdir()

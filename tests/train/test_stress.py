@@ -146,10 +146,12 @@ def test_sure_pairs_are_those_that_every_sample_gets_right(
 ) -> None:
     pairs = [PreferencePair(f"p-{n}", "povid", f"q{n} ?", ("a", "b"), 1) for n in range(3)]
     said = {"q0 ?": ["1"] * 8, "q1 ?": ["1"] * 7 + ["2"], "q2 ?": ["1"] * 7 + ["unparsed"]}
+    loaded: list[dict[str, Any]] = []
 
     class Judge:
         @classmethod
-        def from_pretrained(cls, path: Path, **_: Any) -> "Judge":
+        def from_pretrained(cls, path: Path, **how: Any) -> "Judge":
+            loaded.append({"path": path, **how})
             return cls()
 
         def compare_all(self, items: list[Any], *, votes: int) -> list[Any]:
@@ -161,8 +163,9 @@ def test_sure_pairs_are_those_that_every_sample_gets_right(
             ]
 
     monkeypatch.setattr(stress_module, "R1Reward", Judge)
-    file, known = tmp_path / "sure.jsonl", {"profile": load_profile("smoke"), "seed": 0}
+    file, known = tmp_path / "sure.jsonl", {"profile": load_profile("smoke"), "seed": 5}
     assert write_sure_pairs(tmp_path, pairs, file, **known) == 1
     assert [pair.pair_id for pair in read_pairs(file)] == ["p-0"]
     said["q0 ?"][0] = "2"
     assert write_sure_pairs(tmp_path, pairs, file, **known) == 1, "what is there is kept"
+    assert loaded == [{"path": tmp_path, **known}]
