@@ -55,20 +55,6 @@ def test_each_faulty_row_is_left_out_and_counted(
         usable_pairs(path, BUDGET)
 
 
-@pytest.mark.parametrize("read", [usable_pairs, usable_examples, usable_targets])
-def test_pictures_must_fit_the_budget_whatever_is_read(read, pair: PreferencePair, tmp_path: Path) -> None:
-    """Without a budget nothing is known of the model that they are shown to."""
-    shown = {"a": ("a.png",), "long": ("long.png",), "both": ("a.png", "long.png")}
-    pairs = [
-        replace(pair, pair_id=name, images=tuple(str(tmp_path / one) for one in files))
-        for name, files in shown.items()
-    ]
-    examples = [SFTExample(one, "<think>t</think><answer>1</answer>") for one in pairs]
-    path = write_sft(tmp_path / "sft.jsonl", examples)
-    assert [pair_of(found).pair_id for found in read(path, BUDGET)] == ["a"]
-    assert [pair_of(found).pair_id for found in read(path)] == list(shown)
-
-
 def test_sound_files_are_read_as_they_are(
     pair: PreferencePair, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,7 +72,7 @@ def test_sound_files_are_read_as_they_are(
 def test_a_picture_outside_the_budget_costs_its_row_whoever_reads(
     read: Callable[..., list[Any]], pair: PreferencePair, tmp_path: Path
 ) -> None:
-    long = replace(pair, pair_id="long", images=(str(tmp_path / "long.png"),))
+    long = replace(pair, pair_id="long", images=(*pair.images, str(tmp_path / "long.png")))
     examples = [SFTExample(one, "<think>t</think><answer>1</answer>") for one in (pair, long)]
     path = write_sft(tmp_path / "sft.jsonl", examples)
     assert [pair_of(item).pair_id for item in read(path, BUDGET)] == ["p"]
