@@ -70,6 +70,14 @@ def test_forced_work_moves_aside_with_its_manifest_and_can_be_put_back(checkout)
     assert read_json(folder / "manifests/02_use.json")["work_seconds"] < HOURS
 
 
+def test_stale_work_of_hours_starts_afresh_where_it_is_forced(checkout):
+    took(checkout, HOURS)
+    checkout.setting("epochs = 3", "epochs = 4")
+    with pytest.raises(StaleWorkError):
+        checkout.run("02")
+    assert checkout.run("02", force=True) == ["02"] and checkout.succeeded
+
+
 def test_short_work_moves_aside_without_asking(checkout):
     took(checkout, 1.0)
     checkout.setting("epochs = 3", "epochs = 4")

@@ -14,6 +14,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 
 from r1reward.data.cold_start import read_sft, write_sft
 from r1reward.data.storage import read_pairs
+from r1reward.engines.base import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, load_model, load_processor, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
@@ -221,6 +222,17 @@ def test_an_example_whose_picture_does_not_fit_is_left_out(
         settings = RewardModelSettings(**SFT.model_dump())
         train_reward_model(world.model, path, kind=kind, settings=settings, **narrow)
     assert [found.pair for found in trained] == [example.pair for example in examples]
+
+
+@pytest.mark.parametrize("kind", ["sft", "scalar", "critique"])
+def test_a_prompt_above_the_limit_ends_a_training(kind: str, world: World, tmp_path: Path) -> None:
+    given = {"out": tmp_path, "model_settings": MODEL, "seed": 0, "quiet": True, "max_prompt_tokens": 8}
+    with pytest.raises(PromptTooLongError, match="the limit is 8"):
+        if kind == "sft":
+            train_sft(world.model, world.examples, settings=SFT, **given)
+        else:
+            settings = RewardModelSettings(**SFT.model_dump())
+            train_reward_model(world.model, world.examples, kind=kind, settings=settings, **given)
 
 
 def test_a_finished_run_is_not_trained_again(
