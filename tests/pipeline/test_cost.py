@@ -116,3 +116,11 @@ def test_two_asides_in_one_second_do_not_meet(tmp_path):
     second = move_aside(tmp_path, {"a": write_json(tmp_path / "a", 2), "b": tmp_path / "nothing"})
     assert [read_json(folder / "a") for folder in (first, second)] == [1, 2]
     assert [path.name for path in second.iterdir()] == ["a"]
+
+
+def test_force_starts_long_work_afresh_that_other_settings_would_stop(checkout):
+    took(checkout, HOURS)
+    checkout.setting("epochs = 3", "epochs = 4")
+    with pytest.raises(StaleWorkError):
+        checkout.run("02")
+    assert checkout.run("02", force=True) == ["02"] and checkout.succeeded

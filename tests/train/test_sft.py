@@ -316,6 +316,12 @@ def test_every_pass_shows_every_example_once(world: World) -> None:
     assert len(limited) == 5 and limited == choose_examples(examples, 5, 1) != choose_examples(examples, 5, 2)
 
 
+def test_prompts_above_the_limit_are_refused(world: World, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"settings": SFT, "model_settings": MODEL, "seed": 0, "quiet": True}
+    with pytest.raises(PromptTooLongError, match="the limit is 8"):
+        train_sft(world.model, world.examples, out=tmp_path, max_prompt_tokens=8, **how)
+
+
 def test_a_batch_that_does_not_split_is_refused(world: World, tmp_path: Path) -> None:
     settings = SFT.model_copy(update={"micro_batch_size": 3})
     with pytest.raises(ValueError, match="multiple of micro_batch_size"):
