@@ -82,7 +82,7 @@ def test_short_work_moves_aside_without_asking(checkout):
     took(checkout, 1.0)
     checkout.setting("epochs = 3", "epochs = 4")
     assert checkout.run() == ["02"]
-    [kept] = checkout.context.folder.glob("aside/*/work/used/kept.txt")
+    [kept] = checkout.context.folder.glob(os.path.join("aside", "*", "work", "used", "kept.txt"))
     assert read_json(kept) == 3
 
 
