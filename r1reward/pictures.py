@@ -1,10 +1,11 @@
 """One way to open a picture: what engines, training, data, exports, servers and widgets see is the same.
 
-A picture is named by the path of a file or by a `data:` URI. It is opened as RGB, upright (EXIF orientation
-is applied once), transparent parts on white as qwen-vl-utils and vLLM do, 16-bit grey scaled to 8 bits, and
-of an animation the first frame. Only decoders that merely decode are asked, sizes are bounded before anything
-is unpacked, and what is no plain file is never read. A fault of the picture is a PictureFault; one of the
-machine (no memory, too many open files) is left as it is: it says nothing about the picture.
+A picture is named by the path of a file, also as a `file:` address, or by a `data:` URI. It is opened as RGB,
+upright (EXIF orientation is applied once), transparent parts on white as qwen-vl-utils and vLLM do, 16-bit
+grey scaled to 8 bits, and of an animation the first frame. Only decoders that merely decode are asked, sizes
+are bounded before anything is unpacked, and what is no plain file is never read. A fault of the picture is a
+PictureFault; one of the machine (no memory, too many open files) is left as it is: it says nothing about the
+picture.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -34,7 +36,12 @@ MAX_RATIO = 200
 TOKEN_SIDE = 28
 # Formats whose decoders only decode: EPS, for one, starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
+_DATA_URI = re.compile(r"\s*data:[\w/+.*-]*(?:;\s*[\w-]+=[^;,]*)*;\s*base64,", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?=/)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_BASE64_OF_ADDRESSES = str.maketrans("-_", "+/", " \t\n\r\f\v")
+# A longer name says no more.
+_SHOWN_NAME, _SHOWN_START = 400, 40
 # What every reader shows as it is shown here, if nothing about it is unusual.
 _COMMON_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _COMMON_MODES = ("1", "L", "P", "RGB")
@@ -99,6 +106,8 @@ def check_picture(picture: str | Path | bytes, *, budget: Budget | None = None) 
         # A JPEG is decoded at an eighth of its size: all its data is read, little is computed.
         opened.draft("L", (1, 1))
         opened.load()
+        if opened.mode.startswith("F"):
+            to_rgb(opened)  # not every number can be shown
         return str(opened.format).lower()
 
 
@@ -117,11 +126,12 @@ def common_form(picture: str | Path | bytes, *, budget: Budget | None = None) ->
     """
     data = picture_bytes(picture)
     with _opened(data) as opened:
+        # First, because a look at its EXIF data loads a PNG and hides that it is broken.
+        shown = to_rgb(_load_upright(opened))
         kind, size = str(opened.format), _upright_size(opened)
         target = budget.fit(*size) if budget else size
         fits = budget is None or target == Budget(0, MAX_PIXELS * MAX_RATIO).fit(*size)
         common = kind in _COMMON_FORMATS and opened.mode in _COMMON_MODES and _is_plain(opened)
-        shown = to_rgb(_load_upright(opened))
     if fits and common:
         return data, kind.lower()
     return encode_png(shown if fits else shown.resize(target)), "png"
@@ -142,21 +152,34 @@ def data_uri(data: bytes, kind: str) -> str:
 def reference(picture: object) -> str:
     """A picture as the rest of the package names it: a path, or a `data:` URI of bytes or a PIL image.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, and PictureFault for an image that cannot be read to its end.
     """
     if isinstance(picture, Image.Image):
-        return data_uri(encode_png(to_rgb(ImageOps.exif_transpose(picture))), "png")
-    if isinstance(picture, bytes):
-        return data_uri(picture, "picture")
+        with _faults_of_decoders():
+            return data_uri(encode_png(to_rgb(_load_upright(picture))), "png")
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return data_uri(bytes(picture), "picture")
     if isinstance(picture, str | os.PathLike) and isinstance(path := os.fspath(picture), str):
         return path
     raise ValueError(f"a picture is a path, bytes, a data: URI or a PIL image, not {type(picture).__name__}")
 
 
+def is_data_uri(name: str) -> bool:
+    """Whether a name holds the picture itself, in base64."""
+    return _DATA_URI.match(name[:_SHOWN_NAME]) is not None
+
+
+def local_path(name: str) -> str:
+    """The path in a `file:` address; any other name stays as it is."""
+    match = _FILE_ADDRESS.match(name)
+    return unquote(name[match.end() :]) if match else name
+
+
 def short_name(picture: str | Path) -> str:
-    """A picture's path, or the beginning of its `data:` URI, for messages."""
+    """A picture's path, or the beginning of its `data:` URI or of what cannot be a path, for messages."""
     name = str(picture)
-    return f"{name[:40]}… ({len(name)} characters)" if DATA_URI.match(name[:100]) else name
+    is_long = len(name) > _SHOWN_NAME or is_data_uri(name)
+    return f"{name[:_SHOWN_START]}… ({len(name)} characters)" if is_long else name
 
 
 def check_shape(width: int, height: int) -> None:
@@ -194,14 +217,20 @@ def _scaled_grey(picture: Image.Image) -> Image.Image:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture whose header is sound and small enough; whatever its decoder raises is a PictureFault."""
+    """A picture whose header is sound and small enough."""
     Image.init()
+    with _faults_of_decoders(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            check_shape(*opened.size)
+            yield opened
+
+
+@contextmanager
+def _faults_of_decoders() -> Iterator[None]:
+    """Whatever a decoder raises is a PictureFault."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                check_shape(*opened.size)
-                yield opened
+        yield
     except (PictureFault, MemoryError):
         raise
     except Image.UnidentifiedImageError as error:
@@ -250,12 +279,12 @@ def picture_bytes(picture: str | Path | bytes) -> bytes:
         if len(picture) > MAX_PICTURE_BYTES:
             raise PictureFault("picture too large", f"has {len(picture)} bytes")
         return picture
-    if isinstance(picture, str) and (match := DATA_URI.match(picture[:100])):
+    if isinstance(picture, str) and (match := _DATA_URI.match(picture[:_SHOWN_NAME])):
         return _decode(picture, match.end())
     try:
-        return _read_file(picture)
+        return _read_file(local_path(picture) if isinstance(picture, str) else picture)
     except FileNotFoundError as error:
-        is_web = str(picture).startswith(("http://", "https://"))
+        is_web = _ADDRESS.match(str(picture)) and not _FILE_ADDRESS.match(str(picture))
         detail = "is an address: save the picture and name its file" if is_web else "is missing"
         raise PictureFault("picture not found", detail) from error
     except (OSError, ValueError) as error:
@@ -285,7 +314,9 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def _decode(uri: str, start: int) -> bytes:
     if len(uri) - start > MAX_PICTURE_BYTES // 3 * 4:
         raise PictureFault("picture too large", f"has {len(uri)} characters in base64")
+    # Line breaks, the alphabet of addresses, escapes and missing padding change nothing of what is meant.
+    text = unquote(uri[start:]).translate(_BASE64_OF_ADDRESSES).rstrip("=")
     try:
-        return base64.b64decode(uri[start:], validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PictureFault("unreadable picture", f"is not base64: {error}") from error

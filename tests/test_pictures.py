@@ -3,9 +3,11 @@
 import base64
 import io
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import r1reward.torchvision_ops  # noqa: F401
 
@@ -169,8 +171,14 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "13,000 x 13,000": (lambda: saved(Image.new("1", (13_000, 13_000))), "13000 x 13000 pixels"),
     "EPS": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n", "no picture of the formats"),
     "half": (lambda: saved(noise(64, 64))[:2000], "cannot be read"),
+    "a flipped byte": (lambda: _flipped(saved(noise(64, 64)), 60), "cannot be read"),
+    "a number that is none": (lambda: saved(Image.new("F", (8, 8), float("nan")), "TIFF"), "not numbers"),
     "empty": (lambda: b"", "cannot be read"),
 }  # fmt: skip
+
+
+def _flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -197,8 +205,49 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
             read_picture(path)
     with pytest.raises(PictureFault, match="is missing"):
         read_picture(tmp_path / "none.png")
-    with pytest.raises(PictureFault, match="save the picture"):
-        read_picture("https://example.org/a.png")
+    for address in ("https://example.org/a.png", "HTTP://example.org/a.png", "s3://bucket/a.png"):
+        with pytest.raises(PictureFault, match="save the picture"):
+            read_picture(address)
+
+
+# Ways in which the same bytes are written in base64 by what people have: browsers, mail, HF, qwen-vl-utils.
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "another kind": lambda text: f"data:text/plain;base64,{text}",
+    "no kind": lambda text: f"data:;base64,{text}",
+    "any kind": lambda text: f"data:image/*;base64,{text}",
+    "a parameter": lambda text: f"data:image/png;charset=utf-8;base64,{text}",
+    "parameters": lambda text: f'data:image/png; name="a b.png"; x=1; base64,{text}',
+    "capitals": lambda text: f"DATA:IMAGE/PNG;BASE64,{text}",
+    "lines": lambda text: "data:image/png;base64," + "\r\n".join(textwrap.wrap(text, 76)) + "\n",
+    "a space": lambda text: f" data:image/png;base64, {text}",
+    "no padding": lambda text: f"data:image/png;base64,{text.rstrip('=')}",
+    "the alphabet of addresses": lambda text: f"data:;base64,{text.replace('+', '-').replace('/', '_')}",
+    "escapes": lambda text: f"data:image/png;base64,{quote(text, safe='')}",
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("size", [7, 8, 9])
+def test_a_picture_in_base64_is_read_however_it_is_written(kind: str, size: int) -> None:
+    data = saved(noise(size, 5))
+    uri = WRITTEN[kind](base64.b64encode(data).decode())
+    assert pictures.is_data_uri(uri) and (pixels(uri) == pixels(data)).all()
+
+
+def test_what_is_no_base64_is_refused_and_not_repeated() -> None:
+    for wrong in ("data:image/png;base64,a", "data:image/png;base64,äöü", "data:image/png;base64,"):
+        with pytest.raises(PictureFault, match=r"base64|no picture"):
+            read_picture(wrong)
+    for name in ("data:image/png;base64," + "A" * 99, "A" * 5000):
+        assert len(pictures.short_name(name)) < 70 and str(len(name)) in pictures.short_name(name)
+
+
+@pytest.mark.parametrize("start", ["file://", "file:", "FILE://", "file://localhost"])
+def test_the_address_of_a_file_is_its_path(start: str, tmp_path: Path) -> None:
+    (tmp_path / "a b%.png").write_bytes(saved(noise(8, 8)))
+    assert (pixels(f"{start}{quote(str(tmp_path / 'a b%.png'))}") == np.asarray(noise(8, 8))).all()
+    with pytest.raises(PictureFault, match="is missing"):
+        read_picture(f"{start}{tmp_path}/none.png")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
@@ -229,11 +278,15 @@ def test_a_file_is_read_no_further_than_its_limit(tmp_path: Path, monkeypatch: p
 def test_bytes_uris_and_pillow_pictures_are_named(tmp_path: Path) -> None:
     picture = noise(10, 6)
     data = saved(picture)
-    for given_ in (data, picture, f"data:image/png;base64,{base64.b64encode(data).decode()}"):
+    uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    for given_ in (data, bytearray(data), memoryview(data), picture, uri):
         assert (pixels(reference(given_)) == np.asarray(picture)).all()
     assert reference(tmp_path / "a.png") == str(tmp_path / "a.png")
     clear = Image.new("RGBA", (3, 3), (0, 0, 0, 0))
     assert pixels(reference(clear)).min() == 255
+    for broken in (Image.open(io.BytesIO(saved(noise(64, 64), "JPEG")[:900])), Image.new("RGB", (0, 3))):
+        with pytest.raises(PictureFault, match="cannot be read"):
+            reference(broken)
     for wrong in (3, None, np.zeros((3, 3))):
         with pytest.raises(ValueError, match="a picture is a path"):
             reference(wrong)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.files import RefusedRow, scan_jsonl
-from r1reward.pictures import DATA_URI, PictureFault, picture_bytes, short_name
+from r1reward.pictures import PictureFault, is_data_uri, local_path, picture_bytes, short_name
 from r1reward.texts import is_unicode
 from r1reward.types import Comparison
 
@@ -108,12 +108,13 @@ def _pictures(row: Mapping[str, Any], name: str, path: Path, *, origin: str, roo
 
 def _picture(name: str, path: Path, *, origin: str, root: Path) -> str:
     """A `data:` URI, or the path of a picture in or below `root`: a file of pairs may come from anyone."""
-    if DATA_URI.match(name[:100]):
+    if is_data_uri(name):
         return name
     if "\0" in name or not is_unicode(name):
-        raise RefusedRow(origin, f"{name!r} is no path of a picture")
-    picture = str(path.parent / name)
+        raise RefusedRow(origin, f"{short_name(name)!r} is no path of a picture")
+    picture = str(path.parent / local_path(name))
     if not Path(os.path.realpath(picture)).is_relative_to(os.path.realpath(root)):
-        detail = f"picture {name!r} lies outside {root}; --root FOLDER allows those below another folder"
+        allowed = "--root FOLDER allows those below another folder"
+        detail = f"picture {short_name(name)!r} lies outside {root}; {allowed}"
         raise RefusedRow(origin, "picture outside the folder", detail)
     return picture

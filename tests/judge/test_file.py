@@ -286,13 +286,14 @@ def test_pictures_lie_below_the_folder_unless_root_says_otherwise(stub: R1Reward
         Image.new("RGB", (84, 84), "red").save(place)
     os.symlink(tmp_path / "secret.png", folder / "link.png")
     os.symlink(tmp_path, folder / "up")
-    names = ["../secret.png", str(tmp_path / "secret.png"), "link.png", "up/secret.png"]
+    address = f"file://{tmp_path}/%73ecret.png"
+    names = ["../secret.png", str(tmp_path / "secret.png"), "link.png", "up/secret.png", address]
     path = write(folder / "pairs.jsonl", *({"images": [name]} for name in names), {})
-    assert judge_file(stub, path, tmp_path / "out.jsonl") == {"judged": 1, "unparsed": 0, "failed": 4}
+    assert judge_file(stub, path, tmp_path / "out.jsonl") == {"judged": 1, "unparsed": 0, "failed": 5}
     assert len(asked_of(stub)) == 1, "what is refused is asked nobody"
-    for line in read_jsonl(tmp_path / "out.jsonl")[:4]:
+    for line in read_jsonl(tmp_path / "out.jsonl")[:5]:
         assert "lies outside" in line["error"] and "--root FOLDER" in line["error"]
-    assert judge_file(stub, path, tmp_path / "out.jsonl", root=tmp_path)["judged"] == 5
+    assert judge_file(stub, path, tmp_path / "out.jsonl", root=tmp_path)["judged"] == 6
 
 
 def test_one_row_that_breaks_the_engine_is_judged_alone(stub: R1Reward, tmp_path: Path) -> None:

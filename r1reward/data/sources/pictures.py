@@ -43,14 +43,16 @@ def find_picture(folder: Path, name: str, *, subfolders: Sequence[str], origin: 
     for path in candidates:
         if os.path.isfile(path):
             return _not_led_out(path, candidates, name, origin)
-    looked = ", ".join(map(str, candidates))
-    raise RefusedRow(origin, NOT_FOUND, f"picture {name!r} not found; looked for {looked}")
+    looked = ", ".join(map(pictures.short_name, candidates))
+    raise RefusedRow(
+        origin, NOT_FOUND, f"picture {pictures.short_name(name)!r} not found; looked for {looked}"
+    )
 
 
 def _candidates(folder: Path, name: str, subfolders: Sequence[str], origin: str) -> dict[Path, Path]:
     """Where a name may lie, each with the folder it must not leave."""
     if not is_inside(name):
-        detail = f"picture path {name!r} leaves the folder {folder}"
+        detail = f"picture path {pictures.short_name(name)!r} leaves the folder {folder}"
         raise RefusedRow(origin, "picture path leaves its folder", detail)
     return {Path(folder, part, name): Path(folder, part) for part in ("", *subfolders)}
 
@@ -58,7 +60,7 @@ def _candidates(folder: Path, name: str, subfolders: Sequence[str], origin: str)
 def _not_led_out(path: Path, candidates: Mapping[Path, Path], name: str, origin: str) -> str:
     real = Path(os.path.realpath(path))
     if not any(real.is_relative_to(os.path.realpath(root)) for root in candidates.values()):
-        detail = f"picture path {name!r} is a link that leaves the folder"
+        detail = f"picture path {pictures.short_name(name)!r} is a link that leaves the folder"
         raise RefusedRow(origin, "picture path leaves its folder", detail)
     return str(path)
 
@@ -123,7 +125,7 @@ class Pictures:
         """Path of a picture given by its bytes, by a `data:` URI or by its name in the folder or a zip."""
         if not isinstance(reference, str):
             return store_picture(reference, self.cache, origin)
-        if pictures.DATA_URI.match(reference[:100]):
+        if pictures.is_data_uri(reference):
             with _refusing(origin):
                 data = pictures.picture_bytes(reference)
             return store_picture(data, self.cache, origin)
@@ -150,7 +152,8 @@ class Pictures:
         candidates |= {path.with_suffix(""): root for path, root in candidates.items() if path.suffix}
         folder = next((path for path in candidates if os.path.isdir(path)), None)
         if folder is None:
-            detail = f"video {name!r}: put its frames as pictures into the folder {[*candidates][-1]}"
+            place, shown = [*candidates][-1], pictures.short_name(name)
+            detail = f"video {shown!r}: put its frames as pictures into the folder {place}"
             raise RefusedRow(origin, "video without frames", detail)
         found = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
         if not found:
