@@ -197,7 +197,7 @@ MULTIMODAL = {"ID": "math_1", "Image": "a.png", "Category": "reasoning", "Text":
     ],
 )
 def test_benchmarks(good: dict[str, Any], load: Callable[[Path], list[Any]], name: str, folder: Path) -> None:
-    """A benchmark is scored whole or not at all: the first faulty row is named."""
+    """A benchmark without a sound row is an error that names the first."""
     rng, path, refused = random.Random(0), folder / name, 0
     for _ in range(ROWS):
         row = damaged(rng, good)
@@ -209,5 +209,5 @@ def test_benchmarks(good: dict[str, Any], load: Callable[[Path], list[Any]], nam
             assert len(load(path)) <= 1
         except ValueError as error:
             refused += 1
-            assert str(error).startswith(str(path))
+            assert str(path) in str(error)
     assert ROWS / 4 < refused < ROWS * 0.95

@@ -41,8 +41,8 @@ def load_validation(root: Path, *, cache: Path) -> list[PreferencePair]:
 def load_benchmarks(root: Path, *, cache: Path) -> dict[str, list[PreferencePair]]:
     """Pairs of every benchmark that has a folder below `root`, by name; VL-RewardBench must be there.
 
-    Embedded pictures are written to `<cache>/<name>`. Raises FileNotFoundError, and ValueError for a faulty
-    row.
+    Embedded pictures are written to `<cache>/<name>`. Faulty rows are left out, see
+    `bench.rows`. Raises FileNotFoundError.
     """
     wanted = [name for name in BENCHMARKS if name == benchmarks.VL or (root / name).is_dir()]
     return {name: _LOADERS[name](root / name, cache / name) for name in wanted}

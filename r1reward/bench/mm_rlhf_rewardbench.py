@@ -6,24 +6,34 @@ in the order of their names; the released script takes them as the file system l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r1reward.bench.rows import read_benchmark
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF
 from r1reward.data.catalogue import REWARD_BENCHMARKS
-from r1reward.data.sources.base import Pictures, find_files, iterate_jsonl, strip_image_tag, text_field
+from r1reward.data.sources.base import (
+    Pictures,
+    RefusedRow,
+    find_files,
+    scan_jsonl,
+    strip_image_tag,
+    text_field,
+)
 from r1reward.types import PreferencePair
 
 STAND_IN = "stand-in pictures"
 
 
 def group_of(path: str, *, origin: str = "") -> str:
-    """The first of the five names found in a picture's path (`get_acc.py`); none is a ValueError."""
+    """The first of the five names found in a picture's path (`get_acc.py`); none is a RefusedRow."""
     for group in GROUP_COUNTS[MM_RLHF]:
         if group in path:
             return group
-    raise ValueError(f"{origin}: {path!r} holds none of {', '.join(GROUP_COUNTS[MM_RLHF])}")
+    detail = f"{path!r} holds none of {', '.join(GROUP_COUNTS[MM_RLHF])}"
+    raise RefusedRow(origin, "picture of no group", detail)
 
 
 def load_benchmark(
@@ -33,38 +43,38 @@ def load_benchmark(
 
     `path` is `mm_reward_bench.jsonl` or its folder; paths in it are relative to `pictures` (default: the
     folder of the file) or to `images` in it. Without pictures `stand_in_pictures` are taken in turn, which
-    makes scores meaningless and is written on every pair. Every row counts: a faulty one is a ValueError
-    that names it.
+    makes scores meaningless and is written on every pair. Faulty rows are left out, see `read_benchmark`.
     """
     path = Path(path)
     file = path if path.is_file() else find_files(path, *REWARD_BENCHMARKS[MM_RLHF].rows)[0]
-    return list(_read(file, pictures or file.parent, stand_in_pictures))
+    found = Pictures(pictures or file.parent, subfolders=("images",))
+    return read_benchmark(scan_jsonl(file), partial(_pair, pictures=found, stand_in=stand_in_pictures))
 
 
-def _read(file: Path, folder: Path, stand_in: Sequence[Path]) -> Iterator[PreferencePair]:
-    pictures = Pictures(folder, subfolders=("images",))
-    for row, (origin, values) in enumerate(iterate_jsonl(file)):
-        is_video = values.get("video") is not None
-        name = text_field(values, "video" if is_video else "image", origin)
-        group = group_of(name, origin=origin)
-        images: tuple[str, ...] = ()
-        frames: tuple[str, ...] = ()
-        if stand_in:
-            images = (str(stand_in[row % len(stand_in)]),)
-        elif is_video:
-            frames = pictures.frames(name, origin)
-        else:
-            images = (pictures.picture(name, origin),)
-        meta: Mapping[str, Any] = {"row": row, "question": text_field(values, "id", origin), "image": name}
-        yield PreferencePair(
-            pair_id=f"{MM_RLHF}-{row:05d}",
-            source=MM_RLHF,
-            question=strip_image_tag(text_field(values, "prompt", origin)),
-            responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
-            preferred=1,
-            images=images,
-            frames=frames,
-            category=group,
-            origin=origin,
-            meta={**meta, **({"pictures": STAND_IN} if stand_in else {})},
-        )
+def _pair(
+    row: int, values: dict[str, Any], origin: str, *, pictures: Pictures, stand_in: Sequence[Path]
+) -> PreferencePair:
+    is_video = values.get("video") is not None
+    name = text_field(values, "video" if is_video else "image", origin)
+    group = group_of(name, origin=origin)
+    images: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    if stand_in:
+        images = (str(stand_in[row % len(stand_in)]),)
+    elif is_video:
+        frames = pictures.frames(name, origin)
+    else:
+        images = (pictures.picture(name, origin),)
+    meta = {"row": row, "question": text_field(values, "id", origin), "image": name}
+    return PreferencePair(
+        pair_id=f"{MM_RLHF}-{row:05d}",
+        source=MM_RLHF,
+        question=strip_image_tag(text_field(values, "prompt", origin)),
+        responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
+        preferred=1,
+        images=images,
+        frames=frames,
+        category=group,
+        origin=origin,
+        meta={**meta, **({"pictures": STAND_IN} if stand_in else {})},
+    )

@@ -7,20 +7,22 @@ The official file leaves the text of some items blank, which the authors' `0_dow
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r1reward.bench.rows import read_benchmark
 from r1reward.benchmarks import MULTIMODAL
 from r1reward.data.catalogue import REWARD_BENCHMARKS
 from r1reward.data.sources.base import (
+    RefusedRow,
     embedded_picture,
     find_files,
     find_picture,
-    iterate_parquet,
     scan_json_list,
+    scan_parquet,
     store_picture,
-    strictly,
     strip_image_tag,
     text_field,
 )
@@ -39,13 +41,14 @@ _GROUPS = {
 def group_of(category: str, item_id: str, *, origin: str = "") -> str:
     """The column of an item (`2_get_accuracy.py`); reasoning is divided by the id, as there.
 
-    Raises ValueError for a category that the benchmark does not have.
+    Raises RefusedRow for a category that the benchmark does not have.
     """
     if category == "reasoning":
         return "math" if item_id.lower().startswith("math") else "coding"
     if category not in _GROUPS:
         known = ", ".join(["reasoning", *_GROUPS])
-        raise ValueError(f"{origin}: field 'Category' is {category!r}; known are {known}")
+        detail = f"field 'Category' is {category!r}; known are {known}"
+        raise RefusedRow(origin, "field 'Category' is of no group", detail)
     return _GROUPS[category]
 
 
@@ -56,32 +59,32 @@ def load_benchmark(
 
     `path` is `all_data.json`, a parquet mirror, or a folder with one of them. Paths of pictures are relative
     to `pictures` (default: the folder of the file, then its parent); those of parquet rows are written to
-    `cache`. Every row counts: a faulty one is a ValueError that names it.
+    `cache`. Faulty rows are left out, see `read_benchmark`.
     """
     path = Path(path)
     files = [path] if path.is_file() else find_files(path, *REWARD_BENCHMARKS[MULTIMODAL].rows)
     if files[0].suffix == ".json":
-        return list(_read_json(files[0], pictures))
-    return list(_read_parquet(files, cache or (path if path.is_dir() else path.parent) / "pictures"))
+        folders = [pictures] if pictures else [files[0].parent, files[0].parent.parent]
+        return read_benchmark(scan_json_list(files[0]), partial(_json_pair, folders=folders))
+    cache = cache or (path if path.is_dir() else path.parent) / "pictures"
+    rows = (row for file in files for row in scan_parquet(file, COLUMNS))
+    return read_benchmark(rows, partial(_parquet_pair, cache=cache))
 
 
-def _read_json(path: Path, pictures: Path | None) -> Iterator[PreferencePair]:
-    folders = [pictures] if pictures else [path.parent, path.parent.parent]
-    for row, (origin, values) in enumerate(strictly(scan_json_list(path))):
-        name = text_field(values, "Image", origin)
-        folder = next((folder for folder in folders if os.path.isfile(folder / name)), folders[0])
-        yield _pair(row, values, find_picture(folder, name, subfolders=(), origin=origin), name, origin)
+def _json_pair(row: int, values: Mapping[str, Any], origin: str, *, folders: list[Path]) -> PreferencePair:
+    name = text_field(values, "Image", origin)
+    folder = next((folder for folder in folders if os.path.isfile(folder / name)), folders[0])
+    return _pair(row, values, find_picture(folder, name, subfolders=(), origin=origin), name, origin)
 
 
-def _read_parquet(files: Sequence[Path], cache: Path) -> Iterator[PreferencePair]:
-    for row, (origin, values) in enumerate(iterate_parquet(files, COLUMNS)):
-        data, name = embedded_picture({"image": values["Image"]}, origin)
-        yield _pair(row, values, store_picture(data, cache, origin), name, origin)
+def _parquet_pair(row: int, values: Mapping[str, Any], origin: str, *, cache: Path) -> PreferencePair:
+    data, name = embedded_picture({"image": values["Image"]}, origin)
+    return _pair(row, values, store_picture(data, cache, origin), name, origin)
 
 
 def _pair(row: int, values: Mapping[str, Any], picture: str, name: str, origin: str) -> PreferencePair:
     if not str(values.get("Text") or "").strip():
-        raise ValueError(f"{origin}: field 'Text' is blank; the authors' 0_download_data.py fills it in")
+        raise RefusedRow(origin, "field 'Text' is blank; the authors' 0_download_data.py fills it in")
     item_id, category = (text_field(values, field, origin) for field in ("ID", "Category"))
     return PreferencePair(
         pair_id=f"{MULTIMODAL}-{row:05d}",
@@ -99,5 +102,6 @@ def _pair(row: int, values: Mapping[str, Any], picture: str, name: str, origin: 
 def _preferred(values: Mapping[str, Any], origin: str) -> Position:
     better = values.get("Better")
     if better not in ("Output1", "Output2"):
-        raise ValueError(f"{origin}: field 'Better' is {better!r}, not Output1 or Output2")
+        detail = f"field 'Better' is {better!r}, not Output1 or Output2"
+        raise RefusedRow(origin, "field 'Better' is neither response", detail)
     return 1 if better == "Output1" else 2

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.bench.files import spread
+from r1reward.bench.rows import LEFT_OUT
 from r1reward.bench.runner import ORDERS, judge_all, rows_of
 from r1reward.bench.scoring import MARKS
 from r1reward.engines import identify, load_engine
@@ -56,8 +57,7 @@ def sample_pool(
         line = {"row": row, "group": pair.category, "preferred": pair.preferred}
         line |= {name: [one[name] for one in both] for name in ("verdicts", "probabilities")}
         line["tokens"] = [sum(one["tokens"]) for one in both]
-        if "question" in pair.meta:
-            line["question"] = pair.meta["question"]
+        line |= {name: pair.meta[name] for name in ("question", LEFT_OUT) if name in pair.meta}
         lines.append(json.dumps(line, separators=(",", ":")) + "\n")
     write_atomic(record, "".join(lines))
 

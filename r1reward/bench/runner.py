@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from r1reward.bench.rows import LEFT_OUT
 from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, score, write_records
 from r1reward.engines.base import Engine, EngineError, NonFiniteError, Sampling
 from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file, write_atomic, write_json
@@ -317,21 +318,22 @@ def _record_of(
         pictures=pictures,
         question=str(pair.meta.get("question", "")),
         unparsed=unparsed,
+        left_out=str(pair.meta.get(LEFT_OUT, "")),
     )
 
 
 def _blanked(pair: PreferencePair, folder: Path) -> PreferencePair:
-    images = tuple(_blank_twin(path, folder, pair.origin) for path in pair.images)
-    frames = tuple(_blank_twin(path, folder, pair.origin) for path in pair.frames)
+    images = tuple(_blank_twin(path, folder) for path in pair.images)
+    frames = tuple(_blank_twin(path, folder) for path in pair.frames)
     return replace(pair, images=images, frames=frames)
 
 
-def _blank_twin(path: str, folder: Path, origin: str) -> str:
-    """A grey picture as large as the one at `path`, made once a size."""
+def _blank_twin(path: str, folder: Path) -> str:
+    """A grey picture as large as the one at `path`, made once a size; one that cannot be read stays."""
     try:
         width, height = picture_size(path)
-    except PictureFault as fault:
-        raise ValueError(f"{origin}: picture {path} {fault}") from fault
+    except PictureFault:
+        return path
     twin = folder / f"{width}x{height}.png"
     if not twin.exists():
         write_atomic(twin, encode_png(Image.new("RGB", (width, height), GREY)))

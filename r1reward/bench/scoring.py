@@ -29,7 +29,8 @@ class PairRecord:
     `preferred` is in the file's order. `verdicts` has a mark (1, 2 or u for unparsed) for the given and
     one for the swapped order, each as printed by the model there. `pictures` is empty if the pictures
     were the benchmark's own; `question` names the question where several pairs are about one; `unparsed`
-    says how reports score a verdict "u" where it is not wrong.
+    says how reports score a verdict "u" where it is not wrong. `left_out` says in words how many rows of the
+    benchmark are in no record because they are faulty, and why; empty if none.
     """
 
     row: int
@@ -40,6 +41,7 @@ class PairRecord:
     pictures: str = ""
     question: str = ""
     unparsed: Literal["", "drop", "coin"] = ""
+    left_out: str = ""
 
     def __post_init__(self) -> None:
         if len(self.verdicts) != 2 or not set(self.verdicts) <= set("12u") or self.preferred not in (1, 2):

@@ -8,18 +8,21 @@ and is written on every pair.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r1reward.bench.rows import read_benchmark
 from r1reward.benchmarks import VL
 from r1reward.data.catalogue import REWARD_BENCHMARKS
 from r1reward.data.sources.base import (
+    RefusedRow,
     embedded_picture,
     find_files,
     find_picture,
-    iterate_jsonl,
-    iterate_parquet,
+    scan_jsonl,
+    scan_parquet,
     store_picture,
     strip_image_tag,
     text_field,
@@ -64,36 +67,40 @@ def load_benchmark(
     `path` is a parquet file, a JSON-lines file or a folder with one of them. The pictures of parquet
     rows are written to `cache` (default: `pictures` beside the files). JSON lines need the folder
     `pictures` that their paths are relative to, or `stand_in_pictures`, which are taken in turn. Ids
-    repeat; `pair_id` is made from the row. Every row counts: a faulty one is a ValueError that names it.
+    repeat; `pair_id` is made from the row. Faulty rows are left out, see `read_benchmark`.
     """
     path = Path(path)
     files = [path] if path.is_file() else find_files(path, *REWARD_BENCHMARKS[VL].rows)
     if files[0].suffix == ".jsonl":
-        return list(_read_text_release(files, pictures, stand_in_pictures))
-    return list(_read_parquet(files, cache or (path if path.is_dir() else path.parent) / "pictures"))
+        if pictures is None and not stand_in_pictures:
+            raise ValueError(f"{files[0]} holds no pictures: give their folder or stand-in pictures")
+        lines = (row for file in files for row in scan_jsonl(file))
+        return read_benchmark(lines, partial(_text_pair, pictures=pictures, stand_in=stand_in_pictures))
+    cache = cache or (path if path.is_dir() else path.parent) / "pictures"
+    rows = (row for file in files for row in scan_parquet(file, COLUMNS))
+    return read_benchmark(rows, partial(_parquet_pair, cache=cache))
 
 
-def _read_parquet(files: Sequence[Path], cache: Path) -> Iterator[PreferencePair]:
-    for row, (origin, values) in enumerate(iterate_parquet(files, COLUMNS)):
-        data, name = embedded_picture(values, origin)
-        picture = store_picture(data, cache, origin)
-        yield _pair(
-            row,
-            text_field(values, "id", origin),
-            question=text_field(values, "query", origin),
-            responses=_responses(values, origin),
-            preferred=_preferred(values, origin),
-            picture=picture,
-            origin=origin,
-            meta={"image": name},
-        )
+def _parquet_pair(row: int, values: Mapping[str, Any], origin: str, *, cache: Path) -> PreferencePair:
+    data, name = embedded_picture(values, origin)
+    picture = store_picture(data, cache, origin)
+    return _pair(
+        row,
+        text_field(values, "id", origin),
+        question=text_field(values, "query", origin),
+        responses=_responses(values, origin),
+        preferred=_preferred(values, origin),
+        picture=picture,
+        origin=origin,
+        meta={"image": name},
+    )
 
 
 def _responses(values: Mapping[str, Any], origin: str) -> tuple[str, str]:
     match values["response"]:
         case [str(first), str(second)]:
             return first, second
-    raise ValueError(f"{origin}: field 'response' is not two texts")
+    raise RefusedRow(origin, "field 'response' is not two texts")
 
 
 def _preferred(values: Mapping[str, Any], origin: str) -> Position:
@@ -103,31 +110,28 @@ def _preferred(values: Mapping[str, Any], origin: str) -> Position:
         return 1
     if ranking == [1, 0]:
         return 2
-    raise ValueError(f"{origin}: field 'human_ranking' is {ranking!r}, not [0, 1] or [1, 0]")
+    detail = f"field 'human_ranking' is {ranking!r}, not [0, 1] or [1, 0]"
+    raise RefusedRow(origin, "field 'human_ranking' is no ranking", detail)
 
 
-def _read_text_release(
-    files: Sequence[Path], pictures: Path | None, stand_in: Sequence[Path]
-) -> Iterator[PreferencePair]:
-    if pictures is None and not stand_in:
-        raise ValueError(f"{files[0]} holds no pictures: give their folder or stand-in pictures")
-    rows = (item for path in files for item in iterate_jsonl(path))
-    for row, (origin, values) in enumerate(rows):
-        name = text_field(values, "image", origin)
-        if pictures is not None:
-            picture = find_picture(pictures, name, subfolders=(), origin=origin)
-        else:
-            picture = str(stand_in[row % len(stand_in)])
-        yield _pair(
-            row,
-            text_field(values, "id", origin),
-            question=text_field(values, "prompt", origin),
-            responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
-            preferred=1,
-            picture=picture,
-            origin=origin,
-            meta={"image": name} if pictures is not None else {"image": name, "pictures": STAND_IN},
-        )
+def _text_pair(
+    row: int, values: Mapping[str, Any], origin: str, *, pictures: Path | None, stand_in: Sequence[Path]
+) -> PreferencePair:
+    name = text_field(values, "image", origin)
+    if pictures is not None:
+        picture = find_picture(pictures, name, subfolders=(), origin=origin)
+    else:
+        picture = str(stand_in[row % len(stand_in)])
+    return _pair(
+        row,
+        text_field(values, "id", origin),
+        question=text_field(values, "prompt", origin),
+        responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
+        preferred=1,
+        picture=picture,
+        origin=origin,
+        meta={"image": name} if pictures is not None else {"image": name, "pictures": STAND_IN},
+    )
 
 
 def _pair(

@@ -6,7 +6,6 @@ Unicode, or a picture that is missing or of a shape that the model cannot be sho
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any, TypeVar
 
 from r1reward.data.cold_start import SFTExample, example_from_row, target_of
 from r1reward.data.items import Item, pair_of
+from r1reward.data.sifting import sift
 from r1reward.data.storage import FIELDS, pair_from_row
 from r1reward.files import RefusedRow, scan_jsonl
 from r1reward.pictures import Budget, PictureFault, picture_size, short_name
 from r1reward.texts import is_unicode
 from r1reward.types import PreferencePair
 
-_LOG = logging.getLogger(__name__)
 T = TypeVar("T", PreferencePair, SFTExample)
 
 
@@ -50,28 +49,15 @@ def _target_from_row(row: Mapping[str, Any], folder: Path) -> SFTExample:
 
 
 def _usable(path: Path, parse: Callable[[Mapping[str, Any], Path], T], budget: Budget | None) -> list[T]:
-    kept: list[T] = []
-    refused: list[RefusedRow] = []
-    for origin, row in scan_jsonl(path):
-        try:
-            if isinstance(row, RefusedRow):
-                raise row
-            item = parse(row, path.parent)
-            _check(row, item, budget)
-        except ValueError as error:
-            fault = error if isinstance(error, RefusedRow) else RefusedRow(origin, str(error))
-            refused.append(fault)
-        else:
-            kept.append(item)
-    if refused and not kept:
-        raise ValueError(f"all {len(refused)} rows are faulty, the first: {refused[0]}")
-    if refused:
-        said = "%d of %d rows are faulty and left out, the first: %s"
-        _LOG.warning(said, len(refused), len(refused) + len(kept), refused[0])
-    return kept
+    def read(_: int, row: Mapping[str, Any], origin: str) -> T:
+        item = parse(row, path.parent)
+        _check(row, item, budget, origin=origin)
+        return item
+
+    return sift(scan_jsonl(path), read).kept
 
 
-def _check(row: Mapping[str, Any], item: Item, budget: Budget | None) -> None:
+def _check(row: Mapping[str, Any], item: Item, budget: Budget | None, *, origin: str) -> None:
     if unknown := sorted(set(row) - {*FIELDS, "completion"}):
         raise ValueError(f"there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}, completion")
     pair = pair_of(item)
@@ -79,15 +65,15 @@ def _check(row: Mapping[str, Any], item: Item, budget: Budget | None) -> None:
     if not all(map(is_unicode, (pair.question, *pair.responses, answer))):
         raise ValueError("a text is not valid Unicode")
     if budget:
-        sizes = [_shown_size(path, budget) for path in (*pair.images, *pair.frames)]
+        sizes = [_shown_size(path, budget, origin) for path in (*pair.images, *pair.frames)]
         if len(set(sizes[len(pair.images) :])) > 1:
             raise ValueError("its frames have different sizes")
 
 
-def _shown_size(path: str, budget: Budget) -> tuple[int, int]:
+def _shown_size(path: str, budget: Budget, origin: str) -> tuple[int, int]:
     try:
         size = picture_size(path)
         budget.fit(*size)
     except PictureFault as fault:
-        raise ValueError(f"picture {short_name(path)} {fault}") from fault
+        raise RefusedRow(origin, fault.reason, f"picture {short_name(path)} {fault}") from fault
     return size

@@ -28,6 +28,7 @@ from r1reward.report.tables import (
     display_name,
     interval_note,
     join_tables,
+    left_out_notes,
     percent,
     score_cells,
     titled,
@@ -155,7 +156,7 @@ def ablation_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER)
         for mode in (MODES if variant not in HEAD_NAMES else ["greedy"])
     ]
     frame = join_tables(printed, rows, intervals=[*ablation.columns, "difference"])
-    notes = [GROUPING_NOTE, WORLD_NOTE, interval_note(records), GRID_NOTE]
+    notes = [GROUPING_NOTE, WORLD_NOTE, interval_note(records), *left_out_notes(records), GRID_NOTE]
     notes += [DIFFERENCE_NOTE] if "difference" in frame else []
     notes += [DAGGER_NOTE]
     notes += {5: [REWARD_NOTE], 6: [BOUND_NOTE], 13: [WEIGHT_NOTE]}.get(number, [])

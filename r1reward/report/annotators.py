@@ -45,6 +45,7 @@ def table_10(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         _WEAK_NOTE,
         tables.WORLD_NOTE,
         tables.interval_note(records),
+        *tables.left_out_notes(records),
         tables.DAGGER_NOTE,
     ]
     caption = "Table 10. Annotator of the cold start, VL-RewardBench, accuracy in percent, greedy."

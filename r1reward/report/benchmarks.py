@@ -23,6 +23,7 @@ from r1reward.report.tables import (
     interval_cells,
     interval_note,
     join_tables,
+    left_out_notes,
     run_cells,
     score_cells,
     titled,
@@ -108,7 +109,8 @@ def benchmark_table(records: Records, number: int, *, paper: Path = PAPER_FOLDER
         rows.append(row | cells)
     rows += _voting_rows(records, table)
     frame = join_tables(printed, rows, intervals=list(table.columns))
-    notes = [*table.notes, WORLD_NOTE, interval_note(records), _BASE_NOTE, DAGGER_NOTE]
+    missing = left_out_notes(records, benchmark=table.benchmark)
+    notes = [*table.notes, WORLD_NOTE, interval_note(records), *missing, _BASE_NOTE, DAGGER_NOTE]
     return titled(frame, table.caption, notes)
 
 

@@ -21,6 +21,7 @@ from r1reward.report.tables import (
     display_name,
     interval_note,
     join_tables,
+    left_out_notes,
     percent,
     score_cells,
     titled,
@@ -96,7 +97,8 @@ def other_variants(records: Records) -> pd.DataFrame:
                 row["note"] = IDENTICAL.get(records.same_as(variant), "")
             rows.append(row)
     frame = join_tables(pd.DataFrame(), rows, intervals=["overall_acc", "difference"])
-    notes = [interval_note(records), *([DIFFERENCE_NOTE] if "difference" in frame else []), DAGGER_NOTE]
+    notes = [interval_note(records), *left_out_notes(records)]
+    notes += [*([DIFFERENCE_NOTE] if "difference" in frame else []), DAGGER_NOTE]
     return titled(frame, "Further variants on VL-RewardBench, accuracy in percent.", notes)
 
 

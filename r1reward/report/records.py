@@ -48,7 +48,8 @@ class BenchRuns:
     `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
     in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order,
     `questions` (N,) names the question of each pair where several pairs are about one, and `rows` (N,)
-    numbers the pairs in the benchmark. `unparsed` is the policy for answers without a verdict.
+    numbers the pairs in the benchmark. `unparsed` is the policy for answers without a verdict,
+    `left_out` says how many faulty rows of the benchmark are no pairs, and why.
     """
 
     seeds: tuple[int, ...]
@@ -59,6 +60,7 @@ class BenchRuns:
     questions: NDArray[np.str_]
     rows: NDArray[np.int64]
     unparsed: str = WRONG
+    left_out: str = ""
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -176,6 +178,11 @@ class Records:
         """How the run scores answers without a verdict."""
         found = (self.bench(model, "greedy") for model in MODEL_NAMES)
         return next((runs.unparsed for runs in found if runs is not None), WRONG)
+
+    def left_out(self, benchmark: str) -> str:
+        """How many rows of a benchmark the run has no pairs of, and why; empty if it has all."""
+        found = (self.bench(model, "greedy", benchmark=benchmark) for model in MODEL_NAMES)
+        return next((runs.left_out for runs in found if runs is not None), "")
 
     def pool(self, benchmark: str, model: str) -> Pool | None:
         """The answers that were drawn of a model for votes, or None."""
@@ -358,10 +365,10 @@ def _read_runs(paths: dict[int, Path], known: Collection[str]) -> BenchRuns | No
             raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
         if run[6] != first[1][6]:
             raise ValueError(f"{paths[seed]} scores answers without a verdict as {paths[first[0]]} does not")
-    rows, groups, preferred, _, _, questions, unparsed = first[1]
+    rows, groups, preferred, _, _, questions, unparsed, left_out = first[1]
     verdicts = np.stack([run[3] for run in runs.values()])
     tokens = np.stack([run[4] for run in runs.values()])
-    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows, unparsed)
+    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows, unparsed, left_out)
 
 
 def _read_run(path: Path, known: Collection[str]) -> tuple[Any, ...]:
@@ -389,4 +396,5 @@ def _read_run(path: Path, known: Collection[str]) -> tuple[Any, ...]:
         np.array([line["tokens"] for line in lines]),
         np.array([line.get("question", "") for line in lines]),
         lines[0].get("unparsed", WRONG),
+        lines[0].get("left_out", ""),
     )

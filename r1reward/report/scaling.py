@@ -25,6 +25,7 @@ from r1reward.report.tables import (
     display_name,
     interval_cells,
     join_tables,
+    left_out_notes,
     run_cells,
     titled,
 )
@@ -101,7 +102,7 @@ def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
             rows.append(row | run_cells(records, *values.shape))
     frame = join_tables(printed, rows, intervals=["overall_acc", "macro_acc"])
     caption = "Table 12. Test-time scaling on VL-RewardBench, accuracy in percent (50 is chance)."
-    return titled(frame, caption, [VOTING_NOTE, WORLD_NOTE, DAGGER_NOTE])
+    return titled(frame, caption, [VOTING_NOTE, WORLD_NOTE, *left_out_notes(records), DAGGER_NOTE])
 
 
 def best_of_n_table(records: Records) -> pd.DataFrame:

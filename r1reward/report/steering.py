@@ -15,6 +15,7 @@ from r1reward.report.tables import (
     display_name,
     interval_cells,
     join_tables,
+    left_out_notes,
     run_cells,
     titled,
 )
@@ -49,7 +50,7 @@ def steering(records: Records) -> pd.DataFrame:
                 control = values.get(found.controls.get(attack, ""))
                 cells |= _against("control", control, values[attack])
             rows.append(row | cells)
-    notes = [*_notes(rows), DAGGER_NOTE]
+    notes = [*_notes(rows), *left_out_notes(records), DAGGER_NOTE]
     caption = "Text at the end of the worse response that tries to steer the judge."
     frame = join_tables(pd.DataFrame(columns=["model", "attack", *_INTERVALS]), rows, intervals=_INTERVALS)
     return titled(frame, caption, notes)
@@ -71,7 +72,8 @@ def steering_cost(records: Records) -> pd.DataFrame:
         cells = interval_cells("accuracy", bootstrap(after)) | {"source": "measured"}
         rows.append(row | cells | _against("", before, after) | run_cells(records, *after.shape))
     columns = pd.DataFrame(columns=["model", "minus", "accuracy", "difference"])
-    notes = ["All pairs as they are, both orders, greedy; points of overall accuracy.", DAGGER_NOTE]
+    notes = ["All pairs as they are, both orders, greedy; points of overall accuracy."]
+    notes += [*left_out_notes(records), DAGGER_NOTE]
     frame = join_tables(columns, rows, intervals=("accuracy", "difference"))
     return titled(frame, "What remedies against steering cost on VL-RewardBench.", notes)
 

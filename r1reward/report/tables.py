@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from r1reward.benchmarks import GROUP_COUNTS, VL
+from r1reward.benchmarks import GROUP_COUNTS, TITLES, VL
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import (
     COIN,
@@ -144,6 +144,7 @@ def judge_behaviour(records: Records) -> pd.DataFrame:
     notes = [
         'All but mean tokens in percent. Answer "1": its share among parsed answers; 50 is unbiased.',
         "First, second: the better response stood there. Given, swapped: the file's order, its reverse.",
+        *left_out_notes(records),
         DAGGER_NOTE,
     ]
     return titled(frame, "How the judges answer on VL-RewardBench.", notes)
@@ -166,9 +167,19 @@ def paired_differences(records: Records) -> pd.DataFrame:
     frame = _frame(rows, columns)
     notes = [
         "Percentage points of overall accuracy; bootstrap over seeds, then pairs, both orders together.",
+        *left_out_notes(records),
         DAGGER_NOTE,
     ]
     return titled(frame, "Paired differences on VL-RewardBench.", notes)
+
+
+def left_out_notes(records: Records, *, benchmark: str = VL) -> list[str]:
+    """A note where faulty rows of a benchmark are missing from the numbers below it; else none."""
+    left_out = records.left_out(benchmark)
+    if not left_out:
+        return []
+    scored = "Scores are over the others, as the official scripts count the answers they are given."
+    return [f"{TITLES[benchmark]}: {left_out}. {scored}"]
 
 
 def interval_note(records: Records) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,12 @@ def test_hub_rows_become_pairs_in_the_files_order(tmp_path: Path) -> None:
         ({"image": None}, "object"),
     ],
 )
-def test_hub_faults_name_file_and_row(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_hub_faults_name_file_and_row(
+    change: dict[str, Any], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _write_hub(tmp_path, [_hub_row(), _hub_row(**change)])
-    with pytest.raises(ValueError, match=rf"parquet, row 2: .*{message}"):
-        load_benchmark(tmp_path)
+    (pair,) = load_benchmark(tmp_path)
+    assert pair.meta["row"] == 0 and re.search(rf"parquet, row 2: .*{message}", caplog.text)
 
 
 def test_text_release_with_its_pictures(tmp_path: Path) -> None:
@@ -132,12 +135,14 @@ def test_text_release_with_its_pictures(tmp_path: Path) -> None:
         ({"chosen": None}, "chosen"),
     ],
 )
-def test_text_faults_name_file_and_row(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_text_faults_name_file_and_row(
+    change: dict[str, Any], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "vl_reward" / "img").mkdir(parents=True)
     (tmp_path / "vl_reward" / "img" / "image_0.jpg").write_bytes(_png())
-    path = _write_text(tmp_path / "data.jsonl", [_text_row(0), _text_row(0, **change)])
-    with pytest.raises(ValueError, match=rf"data\.jsonl, row 2: .*{message}"):
-        load_benchmark(path, pictures=tmp_path)
+    path = _write_text(tmp_path / "data.jsonl", [_text_row(0, **change), _text_row(0)])
+    (pair,) = load_benchmark(path, pictures=tmp_path)
+    assert pair.meta["row"] == 1 and re.search(rf"data\.jsonl, row 1: .*{message}", caplog.text)
 
 
 def test_stand_in_pictures_are_taken_in_turn_and_labelled(tmp_path: Path) -> None:

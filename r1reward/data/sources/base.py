@@ -25,14 +25,11 @@ from r1reward.data.sources.pictures import (
 from r1reward.data.sources.rows import (
     Row,
     find_files,
-    iterate_jsonl,
-    iterate_parquet,
     mapping,
     scan_json_list,
-    scan_jsonl,
     scan_parquet,
-    strictly,
 )
+from r1reward.files import scan_jsonl
 from r1reward.types import Position, PreferencePair
 
 # A loader, of a benchmark too, finds everything here.
@@ -50,8 +47,6 @@ __all__ = [
     "find_picture",
     "is_inside",
     "is_shortage",
-    "iterate_jsonl",
-    "iterate_parquet",
     "make_reader",
     "mapping",
     "records",
@@ -59,7 +54,6 @@ __all__ = [
     "scan_jsonl",
     "scan_parquet",
     "store_picture",
-    "strictly",
     "strip_image_tag",
     "text_field",
 ]

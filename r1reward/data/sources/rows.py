@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1reward.files import RefusedRow, Row, scan_jsonl
+from r1reward.files import RefusedRow, Row
 
 MAX_LIST_BYTES = 1 << 30
 MOST_MEMORY = 1 << 40
@@ -146,21 +146,3 @@ def _fault(error: Exception, meaning: str) -> str:
         if asked is None or int(asked[1]) < MOST_MEMORY:
             raise error
     return f"{meaning}: {error}"
-
-
-def strictly(rows: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The same rows for a reader that needs every one: the first fault is raised."""
-    for origin, row in rows:
-        if isinstance(row, RefusedRow):
-            raise row
-        yield origin, row
-
-
-def iterate_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(origin, row) of a JSON-lines file; the first fault is raised and names file and row (ValueError)."""
-    return strictly(scan_jsonl(path))
-
-
-def iterate_parquet(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(origin, row) of parquet files; the first fault is raised and names the file (ValueError)."""
-    return strictly(row for path in paths for row in scan_parquet(path, columns))

@@ -13,8 +13,6 @@ from r1reward.data.sources.base import (
     find_files,
     find_picture,
     is_inside,
-    iterate_jsonl,
-    iterate_parquet,
     make_reader,
     store_picture,
     strip_image_tag,
@@ -78,23 +76,6 @@ def test_faulty_picture_bytes_name_the_row(data: object, tmp_path: Path) -> None
 def test_a_cut_picture_names_the_row(tmp_path: Path, png: Callable[..., bytes]) -> None:
     with pytest.raises(ValueError, match="row 7: the picture cannot be read"):
         store_picture(png()[:-20], tmp_path, "row 7")
-
-
-def test_faulty_lines_name_file_and_row(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\n\n[1]\n')
-    with pytest.raises(ValueError, match=r"rows\.jsonl, row 3: expected a JSON object"):
-        list(iterate_jsonl(path))
-    path.write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
-    with pytest.raises(ValueError, match=r"rows\.jsonl, row 2: not JSON"):
-        list(iterate_jsonl(path))
-
-
-def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "broken.parquet"
-    path.write_bytes(b"PAR1 and then nothing of the kind")
-    with pytest.raises(ValueError, match=r"broken\.parquet"):
-        list(iterate_parquet([path], ("a",)))
 
 
 def test_a_folder_without_files_says_what_was_expected(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """Every loader against damaged rows and files: nothing crashes, faults are named, good rows stay."""
 
 import base64
-import copy
-import io
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import draw_damaged, garbage, png
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from r1reward.data.quarantine import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
@@ -26,13 +24,7 @@ ALL = SOURCES | OTHER_SOURCES
 PARQUET = {"rlaif_v", "wildvision_battle", "r1_reward_rl"}
 
 
-def _png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), (200, 30, 30)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PNG = _png()
+PNG = png()
 
 
 def good_row(name: str) -> dict[str, Any]:
@@ -92,41 +84,7 @@ def read_all(name: str, folder: Path) -> tuple[list[str], list[dict[str, str]]]:
     return [pair.pair_id for pair in pairs], [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The keys that lead to every part of a row."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in inner:
-        yield (*path, key)
-        yield from places(part, (*path, key))
-
-
-DELETE = object()
-VALUES: list[Any] = [DELETE, None, True, 5, -1.5, float("nan"), float("inf"), 10**30]
-TEXTS = ["", " ", "nan", "tie", "\0", "\ud800", "x" * 200_000, "data:;base64,AAAA"]
-PATHS = ["../a.png", "/etc/passwd", "C:\\a.png", "a/../../a.png", "\\\\host\\a.png", "a.png/"]
-NESTED = [[], {}, [[]], [None], [{}], {"a": None}, {"bytes": "text"}, {"bytes": PNG[:30], "path": 3}]
-GARBAGE = st.one_of(
-    st.sampled_from([*VALUES, *TEXTS, *PATHS, *NESTED]),
-    st.text(max_size=20),
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-        max_leaves=6,
-    ),
-)
-
-
-def damage(row: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    """A copy of the row with another value in one place, or without it."""
-    row = copy.deepcopy(row)
-    holder: Any = row
-    for key in place[:-1]:
-        holder = holder[key]
-    if value is DELETE:
-        del holder[place[-1]]
-    else:
-        holder[place[-1]] = value
-    return row
+GARBAGE = garbage("nan", "tie", "x" * 200_000, {"bytes": PNG[:30], "path": 3})
 
 
 def has_bytes(value: Any) -> bool:
@@ -139,8 +97,7 @@ def has_bytes(value: Any) -> bool:
 @given(data=st.data())
 def test_a_damaged_row_is_named_and_its_neighbours_stay(name: str, data: st.DataObject) -> None:
     good = good_row(name)
-    place = data.draw(st.sampled_from(sorted(places(good), key=repr)))
-    bad = damage(good, place, data.draw(GARBAGE))
+    bad = draw_damaged(data, good, GARBAGE)
     assume(name in PARQUET or not has_bytes(bad))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -10,7 +10,8 @@ import pytest
 from r1reward import files
 from r1reward.data.quarantine import RefusedRow
 from r1reward.data.sources import rows
-from r1reward.data.sources.rows import scan_json_list, scan_jsonl, scan_parquet
+from r1reward.data.sources.rows import scan_json_list, scan_parquet
+from r1reward.files import scan_jsonl
 
 
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
