@@ -1,6 +1,8 @@
 """Independent calls side by side, each in a process of its own with one thread.
 
 A tiny model gains nothing from a second thread, so on two cores two trainings take hardly longer than one.
+Loading torch and transformers takes longer than many a call: on Linux a server loads them once and forks the
+processes. It runs nothing itself, so that no thread and no CUDA context is there to be forked.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from r1reward.progress import clock
 
-_CONTEXT = multiprocessing.get_context("spawn")
+_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_NEEDED_BY_MOST = ("r1reward.engines.loading", "r1reward.engines.transformers")
 
 
 class SideBySideError(RuntimeError):
@@ -34,7 +38,8 @@ def side_by_side(calls: Mapping[str, Callable[[], Any]], *, processes: int = 0) 
     """
     if processes == 1:
         return {name: call() for name, call in calls.items()}
-    running: dict[Connection, tuple[str, SpawnProcess]] = {}
+    running: dict[Connection, tuple[str, BaseProcess]] = {}
+    _CONTEXT.set_forkserver_preload([*_NEEDED_BY_MOST, *sorted(map(_module_of, calls.values()))])
     try:
         results = dict(_run(calls, processes or _cores(), running))
     finally:
@@ -51,7 +56,7 @@ def _cores() -> int:
 def _run(
     calls: Mapping[str, Callable[[], Any]],
     processes: int,
-    running: dict[Connection, tuple[str, SpawnProcess]],
+    running: dict[Connection, tuple[str, BaseProcess]],
 ) -> Iterable[tuple[str, Any]]:
     waiting, finished, started = list(calls.items()), 0, time.monotonic()
     while waiting or running:
@@ -73,15 +78,19 @@ def _run(
             yield name, value
 
 
-def _start(name: str, call: Callable[[], Any]) -> tuple[Connection, SpawnProcess]:
+def _module_of(call: Callable[[], Any]) -> str:
+    return (call.func if isinstance(call, partial) else call).__module__
+
+
+def _start(name: str, call: Callable[[], Any]) -> tuple[Connection, BaseProcess]:
     receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_work, args=(call, sender), name=name)
+    process = _CONTEXT.Process(target=_work, args=(call, sender, dict(os.environ)), name=name)
     process.start()
     sender.close()
     return receiver, process
 
 
-def _receive(connection: Connection, name: str, process: SpawnProcess) -> tuple[str, Any]:
+def _receive(connection: Connection, name: str, process: BaseProcess) -> tuple[str, Any]:
     try:
         kind, value = connection.recv()
     except EOFError:
@@ -92,10 +101,12 @@ def _receive(connection: Connection, name: str, process: SpawnProcess) -> tuple[
     return kind, value
 
 
-def _work(call: Callable[[], Any], sender: Connection) -> None:
-    """The life of a worker process."""
+def _work(call: Callable[[], Any], sender: Connection, environment: dict[str, str]) -> None:
+    """The life of a worker process; the server's environment is of the time when it started."""
     import torch
 
+    os.environ.clear()
+    os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = _Lines(sender)

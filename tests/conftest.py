@@ -1,10 +1,11 @@
-"""Shared fixtures. Threads are limited before any test imports torch or numpy."""
+"""Shared fixtures. Threads are limited before any test imports torch or numpy: workers share the cores."""
 
 import os
 from pathlib import Path
 
+_SHARE = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, str(min(2, os.cpu_count() or 1)))
+    os.environ[_name] = str(min(_SHARE, int(os.environ.get(_name, "2"))))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -12,6 +13,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Files of minutes. Side by side, the longest must start first; the others follow in their order.
+LONGEST = ("test_notebooks.py", "pipeline/test_verify.py", "train/test_kill.py", "report/test_render.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {REPOSITORY / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,20 @@ def test_each_call_has_its_own_process_and_one_thread():
     assert set(threads.values()) == {1}
 
 
+def test_a_call_sees_the_environment_of_its_time(monkeypatch):
+    side_by_side({"first": os.getpid}, processes=2)
+    monkeypatch.setenv("R1REWARD_SAID", "now")
+    assert side_by_side({"first": partial(os.getenv, "R1REWARD_SAID")}, processes=2) == {"first": "now"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_processes_find_loaded_what_most_calls_need():
+    """Asked by calls whose own module is there in any process."""
+    loaded = partial(eval, "'r1reward.engines.transformers' in __import__('sys').modules")
+    calls = {"first": loaded, "second": loaded}
+    assert side_by_side(calls, processes=2) == {"first": True, "second": True}
+
+
 def test_lines_come_out_behind_the_name(capsys):
     side_by_side({"first": partial(print, "so\nfar"), "second": partial(print, "good")}, processes=2)
     assert {"first: so", "first: far", "second: good"} <= set(capsys.readouterr().out.splitlines())

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
-from sklearn.datasets import load_digits
 
 Split = Literal["train", "validation", "test"]
 
@@ -59,6 +58,9 @@ class Scene:
 @cache
 def digit_images(split: Split) -> dict[str, tuple[np.ndarray, ...]]:
     """Handwritten digits of a split: 60 % train, 20 % validation, 20 % test, as (8, 8) in [0, 1]."""
+    # Takes longer to load than all of the data commands together, which seldom draw a digit.
+    from sklearn.datasets import load_digits
+
     images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     images = images.reshape(-1, 8, 8).astype(np.float32) / 16
     order = np.random.default_rng(SPLIT_SEED).permutation(len(images))

@@ -1,13 +1,14 @@
-"""Kernels for papermill: this Python, over IPC sockets.
+"""Kernels for papermill: this Python, over IPC sockets in a folder of their own.
 
-TCP kernels race for ports when several start at once, and a kernel specification of the user may name
-another Python.
+TCP kernels race for ports when several start at once, and so do IPC kernels for names in the working folder,
+which is their place otherwise. A kernel specification of the user may name another Python.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
@@ -23,7 +24,8 @@ class LocalKernelManager(AsyncKernelManager):
     environment: dict[str, str] = {}  # noqa: RUF012  (replaced as a whole by the subclass of a run)
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{**settings, "transport": "ipc"})
+        self._sockets = TemporaryDirectory(prefix="r1reward-kernel-", ignore_cleanup_errors=True)
+        super().__init__(**{**settings, "transport": "ipc", "ip": f"{self._sockets.name}/socket"})
 
     @property
     def kernel_spec(self) -> KernelSpec:
