@@ -132,12 +132,12 @@ def test_clipped_surrogate_by_hand() -> None:
 
 
 def test_grpo_adds_k3_to_the_loss() -> None:
-    """π / π_ref = 1/2, so k3 = 2 - 1 - log 2, and its gradient in log π is 1 - 2."""
+    """π / π_ref = 1/2, so k3 = 2 - 1 - log 2, and its gradient 1 - 2; the old policy plays no part."""
     log_probs = torch.tensor([[-math.log(2)]], dtype=torch.float64, requires_grad=True)
     output = policy_loss(
         "grpo",
         log_probs,
-        old_log_probs=log_probs.detach(),
+        old_log_probs=log_probs.detach() - 0.1,
         advantages=torch.zeros(1, 1, dtype=torch.float64),
         mask=torch.ones(1, 1),
         ref_log_probs=torch.zeros(1, 1, dtype=torch.float64),

@@ -1,5 +1,6 @@
 """A reward model with a head leaves the records of a generative judge."""
 
+import math
 from collections import defaultdict
 
 import pytest
@@ -11,7 +12,7 @@ from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.files import read_jsonl
 from r1reward.judge.scalar_model import ResponseScore, new_reward_model
 from r1reward.mini.world import write_world
-from r1reward.settings import EngineSettings, ModelSettings, Profile, WorldSettings
+from r1reward.settings import BenchSettings, EngineSettings, ModelSettings, Profile, WorldSettings
 from r1reward.types import Verdict
 
 PROFILE = Profile(
@@ -63,17 +64,25 @@ def test_both_orders_are_one_judgment_and_records_are_scored_as_any(checkpoint, 
     assert greedy != blank[::2]
 
 
+@pytest.mark.parametrize("policy", ["wrong", "drop"])
 def test_ties_are_no_verdict_and_tokens_are_those_of_both_critiques(
-    checkpoint, pairs, tmp_path, monkeypatch
+    checkpoint, pairs, tmp_path, monkeypatch, policy
 ) -> None:
+    """A tie counts as the profile says, in the scores and in the record that is reported from."""
+
     def same_score(model, processor, requests, **_):
         return [ResponseScore(1.0, "so so", 2 + index % 2) for index in range(len(requests))]
 
     monkeypatch.setattr(module, "score_responses", same_score)
     where = {"work": tmp_path / "work", "record": tmp_path / "record"}
-    scores = evaluate_reward_model(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
-    assert (scores["greedy"].overall, scores["greedy"].unparsed_share) == (0.0, 1.0)
-    assert {record.tokens for record in read_records(tmp_path / "record/greedy.jsonl")} == {(5, 5)}
+    profile = PROFILE.model_copy(update={"bench": BenchSettings(unparsed=policy)})
+    (scores,) = evaluate_reward_model(checkpoint, pairs, profile=profile, modes=["greedy"], **where).values()
+    assert (scores.unparsed_share, scores.num_dropped) == (1.0, len(pairs) if policy == "drop" else 0)
+    assert scores.overall == 0.0 or (policy == "drop" and math.isnan(scores.overall))
+    records = read_records(tmp_path / "record/greedy.jsonl")
+    assert {(record.tokens, record.unparsed) for record in records} == {
+        ((5, 5), "" if policy == "wrong" else policy)
+    }
 
 
 def test_what_is_scored_is_not_scored_again(checkpoint, pairs, tmp_path, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,9 @@ def test_a_torn_chunk_is_judged_again_as_a_whole(tmp_path: Path) -> None:
     [
         {"model": "other weights"},
         {"prompt": "paper"},
-        {"sampling": Sampling(16, 0.0, seed=3)},
+        {"sampling": replace(SAMPLING, seed=SAMPLING.seed + 1)},
+        {"sampling": replace(SAMPLING, temperature=0.25)},
+        {"sampling": replace(SAMPLING, max_new_tokens=17)},
         {"blank": True},
     ],
 )

@@ -1,5 +1,6 @@
 """The hook on modules that look like OpenRLHF's, and on ones that do not; `test_contract` has the real."""
 
+import math
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -11,6 +12,7 @@ from r1reward.settings import RLSettings
 
 STABLE = RLSettings()
 PLAIN = RLSettings(algorithm="reinforce_pp")
+NARROW = RLSettings(pre_clip=math.e)
 
 
 def loss_module() -> ModuleType:
@@ -46,14 +48,17 @@ def actor_module(loss: float) -> ModuleType:
     return module
 
 
-def test_pre_clip_bounds_the_ratio_and_counts_what_it_met() -> None:
+@pytest.mark.parametrize(("settings", "beyond", "bound"), [(STABLE, 9.0, 1e3), (NARROW, 1.5, math.e)])
+def test_pre_clip_bounds_the_ratio_and_counts_what_it_met(
+    settings: RLSettings, beyond: float, bound: float
+) -> None:
     module, mask = loss_module(), torch.tensor([[True, True, True, False]])
-    hook.patch_loss(module, STABLE)
+    hook.patch_loss(module, settings)
     function = module.PolicyLoss()
-    log_probs = torch.tensor([[0.0, 9.0, -9.0, 50.0]], requires_grad=True)
+    log_probs = torch.tensor([[0.0, beyond, -beyond, 50.0]], requires_grad=True)
     advantages = torch.tensor([[1.0, 1.0, -1.0, 1.0]])
     ratio = function.forward(log_probs, torch.zeros(1, 4), advantages, action_mask=mask)
-    assert ratio[0, :3].tolist() == pytest.approx([1, 1e3, 1e-3])
+    assert ratio[0, :3].tolist() == pytest.approx([1, bound, 1 / bound])
     ratio.sum().backward()
     assert log_probs.grad is not None and log_probs.grad[0].tolist() == [1, 0, 0, 0]
     shares = {name: float(value) for name, value in function.pre_clip_shares.items()}
@@ -81,6 +86,25 @@ def test_the_filter_zeroes_what_is_beyond_three_sigma() -> None:
     assert one.advantages.tolist() == [[0, -1], [0, 0]]
     assert one.info["filtered_positive"].tolist() == [0.5, 0]
     assert one.info["filtered_negative"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (PLAIN, [3.5, -1.0]),
+        (RLSettings(advantage_limit="off"), [3.5, -1.0]),
+        (RLSettings(advantage_limit=0.5), [0.0, 0.0]),
+        (RLSettings(algorithm="ppo", advantage_limit=2.0), [0.0, -1.0]),
+    ],
+)
+def test_the_filter_is_that_of_the_settings(settings: RLSettings, kept: list[float]) -> None:
+    module = advantage_module()
+    hook.patch_advantages(module, settings)
+    one = SimpleNamespace(advantages=torch.tensor([[3.5, -1.0]]), action_mask=torch.ones(1, 2), info={})
+    module.RemoteExperienceMaker().compute_advantages_and_returns([one])
+    assert one.advantages.tolist() == [kept]
+    shares = [float(one.info[f"filtered_{sign}"]) for sign in ("positive", "negative")]
+    assert shares == [0.5 * (value == 0) for value in kept]
 
 
 def test_our_metrics_are_logged_and_a_loss_that_is_not_finite_ends_the_run() -> None:

@@ -54,6 +54,14 @@ def flags_of(profile: Profile) -> dict[str, str]:
     return {name: " ".join(values) for name, values in found.items()}
 
 
+def change_weights(model: Path) -> None:
+    """The last byte of a checkpoint's weights, which may be a link to those of another."""
+    file = model / "model.safetensors"
+    weights = file.read_bytes()
+    file.unlink()
+    file.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+
+
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[PreferencePair]:
     Image.new("RGB", (112, 56), "red").save(tmp_path / "a.png")
@@ -163,11 +171,21 @@ def test_another_consistency_judge_is_another_run(pairs: list[PreferencePair], t
     prepare(profile, seed=1, judges=tmp_path / "judges", **given)
     (tmp_path / "o" / "checkpoints").mkdir()
     prepare(profile, seed=1, judges=tmp_path / "judges", **given)
-    weights = (model / "model.safetensors").read_bytes()
-    (model / "model.safetensors").unlink()
-    (model / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    change_weights(model)
     with pytest.raises(ValueError, match="checkpoints of another run"):
         prepare(profile, seed=1, judges=tmp_path / "judges", **given)
+
+
+def test_another_start_in_the_same_folder_is_another_run(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    """The cold start was trained again, or somebody put another model there."""
+    start = prepare_start("mini", tmp_path / "sft", ModelSettings())
+    given = {"start": start, "pairs": write_pairs(tmp_path / "rl.jsonl", pairs), "out": tmp_path / "o"}
+    prepare(small(), seed=1, **given)
+    (tmp_path / "o" / "checkpoints").mkdir()
+    prepare(small(), seed=1, **given)
+    change_weights(start)
+    with pytest.raises(ValueError, match="checkpoints of another run"):
+        prepare(small(), seed=1, **given)
 
 
 def test_other_pairs_are_another_run(pairs: list[PreferencePair], tmp_path: Path) -> None:
