@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from r1reward.bench.runner import tell_faults
+from r1reward.engines.forgiving import ForgivingEngine, errors_of
 from r1reward.files import write_atomic
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.progress import Progress
@@ -42,13 +44,20 @@ def rank_with(
 ) -> None:
     """Rank the responses of every question in both orders; the record has N, good ones and order.
 
+    Comparisons that cannot be asked win nothing and are counted; a question without any other has no order.
     A run that was killed ranks again from the start.
     """
     judge = R1Reward.from_pretrained(checkpoint, profile=profile)
+    judge.engine = ForgivingEngine(judge.engine)
     asked = [(item, responses) for item, responses, _ in questions]
     rankings = judge.rank_all(asked, votes=votes, progress=Progress("ranking"))
-    lines = [
-        {"question": item.label, "responses": len(responses), "good": good, "order": list(ranking.order)}
-        for (item, responses, good), ranking in zip(questions, rankings, strict=True)
-    ]
+    lines, errors, total = [], [], 0
+    for (item, responses, good), ranking in zip(questions, rankings, strict=True):
+        found = [vote.completion for one in ranking.judgments.values() for vote in one.votes]
+        failed = errors_of(found)
+        errors, total = errors + failed, total + len(found)
+        order = list(ranking.order) if len(failed) < len(found) else []
+        line = {"question": item.label, "responses": len(responses), "good": good, "order": order}
+        lines.append(line | ({"not_asked": len(failed)} if failed else {}))
+    tell_faults(errors, total)
     write_atomic(record, "".join(json.dumps(line) + "\n" for line in lines))

@@ -14,6 +14,7 @@ from r1reward.bench.runner import ORDERS, judge_all, rows_of
 from r1reward.bench.scoring import MARKS
 from r1reward.engines import identify, load_engine
 from r1reward.engines.base import Engine, Sampling
+from r1reward.engines.forgiving import ForgivingEngine, errors_of
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_samples
 from r1reward.progress import Progress
@@ -39,7 +40,8 @@ def sample_pool(
 
     A line of the record has the pair's row, group and preferred response, and for each order the verdicts
     as they were printed (1, 2, or u for unparsed), the probability of each answer's digit in thousandths
-    (1000 where the engine does not tell) and all tokens together. See `run_benchmark` for the other
+    (1000 where the engine does not tell) and all tokens together; `not_asked` counts orders that could not be
+    asked. See `run_benchmark` for the other
     arguments.
     """
     done, _ = judge_all(
@@ -57,6 +59,8 @@ def sample_pool(
         line = {"row": row, "group": pair.category, "preferred": pair.preferred}
         line |= {name: [one[name] for one in both] for name in ("verdicts", "probabilities")}
         line["tokens"] = [sum(one["tokens"]) for one in both]
+        if not_asked := sum("error" in one for one in both):
+            line["not_asked"] = not_asked
         line |= {name: pair.meta[name] for name in ("question", LEFT_OUT) if name in pair.meta}
         lines.append(json.dumps(line, separators=(",", ":")) + "\n")
     write_atomic(record, "".join(lines))
@@ -100,13 +104,13 @@ def _sample_chunk(
     keys = [(row, order) for row in rows for order in ORDERS]
     # The engine counts answers, the runner judgments.
     report = (lambda count, _: progress(count // sampling.samples, 0)) if progress else None
-    found = judge_samples(engine, both, prompt=prompt, sampling=sampling, progress=report)
+    found = judge_samples(ForgivingEngine(engine), both, prompt=prompt, sampling=sampling, progress=report)
     return [_line(row, order, votes) for (row, order), votes in zip(keys, found, strict=True)]
 
 
 def _line(row: int, order: str, votes: Sequence[Vote]) -> dict[str, Any]:
     known = [1.0 if vote.probability is None else vote.probability for vote in votes]
-    return {
+    line = {
         "row": row,
         "order": order,
         "verdicts": "".join(MARKS[vote.verdict] for vote in votes),
@@ -114,3 +118,5 @@ def _line(row: int, order: str, votes: Sequence[Vote]) -> dict[str, Any]:
         "tokens": [len(vote.completion.token_ids) for vote in votes],
         "texts": [vote.completion.text for vote in votes],
     }
+    errors = errors_of([vote.completion for vote in votes])
+    return line | ({"error": errors[0]} if errors else {})

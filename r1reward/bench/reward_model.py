@@ -16,6 +16,7 @@ from r1reward.bench.runner import ORDERS, run_judge
 from r1reward.bench.scoring import MARKS, Scores
 from r1reward.engines import identify
 from r1reward.engines.base import Sampling
+from r1reward.engines.forgiving import ask_each
 from r1reward.judge.scalar_model import ResponseScore, load_reward_model, score_request, score_responses
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, score_template
@@ -84,9 +85,14 @@ def _score_chunk(
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
     requests = [score_request(pair, position, prompt=prompt) for pair in pairs for position in (1, 2)]
-    scored = score(requests, progress=progress)
+    scored = ask_each(score, requests, progress=progress)
     lines = []
     for row, first, second in zip(rows, scored[::2], scored[1::2], strict=True):
+        errors = [one for one in (first, second) if isinstance(one, str)]
+        if isinstance(first, str) or isinstance(second, str):
+            nothing = {"row": row, "verdict": MARKS[Verdict.UNPARSED], "tokens": 0, "error": errors[0]}
+            lines += [{**nothing, "order": order} for order in ORDERS]
+            continue
         for order, shown in zip(ORDERS, ((first, second), (second, first)), strict=True):
             lines.append(
                 {

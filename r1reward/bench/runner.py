@@ -22,12 +22,13 @@ from PIL import Image
 
 from r1reward.bench.rows import LEFT_OUT
 from r1reward.bench.scoring import MARKS, PairRecord, Scores, UnparsedPolicy, score, write_records
-from r1reward.engines.base import Engine, EngineError, NonFiniteError, Sampling
+from r1reward.engines.base import Engine, EngineError, Sampling
+from r1reward.engines.forgiving import ForgivingEngine, errors_of
 from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.pictures import PictureFault, encode_png, picture_size
 from r1reward.prompts import PromptName, prompt_hash
-from r1reward.types import Completion, PreferencePair, Verdict, Vote
+from r1reward.types import PreferencePair, Vote
 
 CHUNK_PAIRS = 128
 ORDERS = ("given", "swapped")
@@ -69,8 +70,9 @@ def run_benchmark(
 ) -> BenchOutcome:
     """Judge all pairs in both orders, write the compact record and return it.
 
-    A row that cannot be asked, because its picture is missing or its prompt too long, has no verdict; a
-    warning names it, and the same call asks it again. EngineError where no row at all can be asked.
+    A row that cannot be asked, because its picture is missing or its prompt too long, has no verdict, which
+    its record says; a warning names it, and the same call asks it again. EngineError where no row at all can
+    be asked.
 
     Args:
         work: folder of the full texts; what is there is reused if it is of the same run.
@@ -110,7 +112,8 @@ def run_judge(
     """`run_benchmark` for any way of judging.
 
     `judge(pairs, rows, sampling=, progress=)` returns a line for each row and order, with "row",
-    "order", "verdict" (a mark) and "tokens". `key` says who judges and how.
+    "order", "verdict" (a mark) and "tokens", and "error" where it could not be asked. `key` says who judges
+    and how.
     """
     done, pictures = judge_all(
         judge,
@@ -193,11 +196,12 @@ def _judge_chunks(
             done |= {(line["row"], line["order"]): line for line in lines}
         if progress:
             progress(min(len(ORDERS) * (start + chunk_pairs), total), total)
-    _tell_faults([line["error"] for line in done.values() if "error" in line], total)
+    tell_faults([line["error"] for line in done.values() if "error" in line], total)
     return done
 
 
-def _tell_faults(errors: Sequence[str], total: int) -> None:
+def tell_faults(errors: Sequence[str], total: int) -> None:
+    """Warn of judgments that could not be asked; EngineError where that is all of them."""
     if errors and len(errors) == total:
         raise EngineError(f"nothing could be asked, for one: {errors[0]}")
     if errors:
@@ -265,32 +269,12 @@ def _judge_chunk(
 ) -> list[_Line]:
     both = [pair for given in pairs for pair in (given, given.swapped())]
     keys = [(row, order) for row in rows for order in ORDERS]
-    ask = partial(judge_pairs, engine, prompt=prompt, sampling=sampling)
-    try:
-        votes = ask(both, progress=progress)
-    except NonFiniteError:
-        raise
-    except EngineError:
-        return [
-            _ask_alone(ask, key, pair, place)
-            for place, (key, pair) in enumerate(zip(keys, both, strict=True))
-        ]
+    votes = judge_pairs(ForgivingEngine(engine), both, prompt=prompt, sampling=sampling, progress=progress)
     return [_line(key, vote) for key, vote in zip(keys, votes, strict=True)]
 
 
-def _ask_alone(ask: Callable[..., list[Vote]], key: _Key, pair: PreferencePair, place: int) -> _Line:
-    """The line of one judgment of a chunk that some row breaks; random numbers are those of the chunk."""
-    try:
-        return _line(key, *ask([pair], places=[place]))
-    except NonFiniteError:
-        raise
-    except EngineError as error:
-        nothing = Completion("", (), (), "stop")
-        return {**_line(key, Vote(Verdict.UNPARSED, "", nothing)), "error": str(error)}
-
-
 def _line(key: _Key, vote: Vote) -> _Line:
-    return {
+    line = {
         "row": key[0],
         "order": key[1],
         "verdict": MARKS[vote.verdict],
@@ -298,6 +282,8 @@ def _line(key: _Key, vote: Vote) -> _Line:
         "finish_reason": vote.completion.finish_reason,
         "text": vote.completion.text,
     }
+    errors = errors_of([vote.completion])
+    return line | ({"error": errors[0]} if errors else {})
 
 
 def _record_of(
@@ -319,6 +305,7 @@ def _record_of(
         question=str(pair.meta.get("question", "")),
         unparsed=unparsed,
         left_out=str(pair.meta.get(LEFT_OUT, "")),
+        not_asked=sum("error" in line for line in (given, swapped)),
     )
 
 

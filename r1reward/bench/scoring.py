@@ -19,6 +19,7 @@ from r1reward.files import read_jsonl, write_atomic
 from r1reward.types import Position, Verdict
 
 UnparsedPolicy = Literal["wrong", "drop", "coin"]
+_ASKED = ("not_asked", 0)
 MARKS = {Verdict.FIRST: "1", Verdict.SECOND: "2", Verdict.UNPARSED: "u"}
 
 
@@ -30,7 +31,8 @@ class PairRecord:
     one for the swapped order, each as printed by the model there. `pictures` is empty if the pictures
     were the benchmark's own; `question` names the question where several pairs are about one; `unparsed`
     says how reports score a verdict "u" where it is not wrong. `left_out` says in words how many rows of the
-    benchmark are in no record because they are faulty, and why; empty if none.
+    benchmark are in no record because they are faulty, and why; empty if none. `not_asked` counts the orders
+    whose "u" stands for a pair that could not be shown to the judge.
     """
 
     row: int
@@ -42,6 +44,7 @@ class PairRecord:
     question: str = ""
     unparsed: Literal["", "drop", "coin"] = ""
     left_out: str = ""
+    not_asked: int = 0
 
     def __post_init__(self) -> None:
         if len(self.verdicts) != 2 or not set(self.verdicts) <= set("12u") or self.preferred not in (1, 2):
@@ -144,7 +147,7 @@ def write_records(path: str | Path, records: Sequence[PairRecord]) -> Path:
     lines = []
     for record in records:
         line = {**asdict(record), "tokens": list(record.tokens)}
-        line = {name: value for name, value in line.items() if value != ""}
+        line = {name: value for name, value in line.items() if value != "" and (name, value) != _ASKED}
         lines.append(json.dumps(line) + "\n")
     return write_atomic(path, "".join(lines))
 

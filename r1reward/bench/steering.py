@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from r1reward.bench.runner import tell_faults
 from r1reward.engines import Sampling, identify, load_engine
+from r1reward.engines.forgiving import ForgivingEngine, errors_of
 from r1reward.files import write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.progress import Progress
@@ -67,12 +69,13 @@ def measure_steering(
     """Judge the pairs in both orders with each text, greedy.
 
     The record says which prompt and weights were asked, what control each attack has, and under `marks` for
-    each text 1 (right), 0 (wrong) and u (no verdict), the two orders of a pair side by side.
+    each text 1 (right), 0 (wrong) and u (no verdict), the two orders of a pair side by side. `not_asked`
+    counts the judgments that could not be asked, if any; they are among those without a verdict.
     """
-    engine = load_engine(checkpoint, profile)
+    engine = ForgivingEngine(load_engine(checkpoint, profile))
     sampling = Sampling(profile.engine.max_new_tokens, temperature=0.0)
     both = [pair for given in pairs for pair in (given, given.swapped())]
-    marks = {}
+    marks, errors = {}, []
     for name in TEXTS:
         steered = [steer(pair, name) for pair in both]
         votes = judge_pairs(
@@ -86,5 +89,8 @@ def measure_steering(
             "u" if vote.verdict is Verdict.UNPARSED else str(int(vote.verdict.agrees_with(pair.preferred)))
             for vote, pair in zip(votes, both, strict=True)
         )
+        errors += errors_of([vote.completion for vote in votes])
+    tell_faults(errors, len(TEXTS) * len(both))
     asked = {"prompt": profile.model.prompt, "model": identify(checkpoint, profile)}
+    asked |= {"not_asked": len(errors)} if errors else {}
     write_json(record, {**asked, "controls": {name: control_of(name) for name in ATTACKS}, "marks": marks})

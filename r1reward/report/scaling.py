@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,11 @@ def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     return titled(frame, caption, [VOTING_NOTE, WORLD_NOTE, *left_out_notes(records), DAGGER_NOTE])
 
 
+def _first_is_good(line: Mapping[str, Any]) -> float:
+    """1 or 0; a question that could not be asked has no order, and is 0."""
+    return float(bool(line["order"]) and line["order"][0] in line["good"])
+
+
 def best_of_n_table(records: Records) -> pd.DataFrame:
     """Best-of-N: how often the response that a judge ranks first is one of the good ones."""
     rows = []
@@ -114,7 +120,7 @@ def best_of_n_table(records: Records) -> pd.DataFrame:
         if not seeds:
             rows.append(row | {"first_is_good": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
             continue
-        hits = np.array([[float(line["order"][0] in line["good"]) for line in lines] for lines in seeds])
+        hits = np.array([[_first_is_good(line) for line in lines] for lines in seeds])
         chance = np.mean([len(line["good"]) / line["responses"] for line in seeds[0]])
         row |= {"chance": f"{100 * chance:.2f}", "source": "measured"}
         rows.append(row | interval_cells("first_is_good", bootstrap(hits)) | run_cells(records, *hits.shape))

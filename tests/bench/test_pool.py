@@ -1,8 +1,10 @@
 """Many answers a pair, and rankings of several responses."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from r1reward.bench.files import spread
 from r1reward.bench.mm_rlhf_rewardbench import load_benchmark
 from r1reward.bench.pool import judge_often
 from r1reward.config import load_profile
+from r1reward.engines.base import EngineError, Sampling
 from r1reward.files import read_jsonl
 from r1reward.mini.world.benchmark import write_mm_rlhf_rewardbench
 from r1reward.mini.world.cases import Writer
 from r1reward.prompts import judge_prompt
 from r1reward.settings import Profile
-from r1reward.types import PreferencePair
+from r1reward.types import Completion, PreferencePair, Request
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,54 @@ def test_questions_with_several_pairs_are_ranked_by_the_judge_that_is_named(
     rank_with("good", questions, profile=profile, record=tmp_path / "votes.jsonl", votes=3)
     ways = {(sampling.samples, sampling.temperature) for _, sampling in judges["good"].asked}
     assert ways == {(3, 0.7)}, "votes are sampled"
+
+
+class Refusing(KnownJudge):
+    """Cannot be asked about one question."""
+
+    refused = ""
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, progress: Any = None
+    ) -> list[tuple[Completion, ...]]:
+        for request in requests:
+            if self.refused and self.refused in request.text:
+                raise EngineError(f"{request.origin}: no")
+        return super().generate(requests, sampling, progress=progress)
+
+
+def test_what_cannot_be_asked_costs_its_own_line(
+    judges: dict[str, KnownJudge], pairs: list[PreferencePair], profile: Profile, tmp_path: Path
+) -> None:
+    """In the pool and in best-of-N: the others' lines are those of a judge that can be asked everything."""
+    questions = ranking_questions(pairs)
+    everything = [
+        PreferencePair("x", "x", item.question, (responses[i], responses[j]), 1, item.images, item.frames)
+        for item, responses, _ in questions
+        for i, j in combinations(range(len(responses)), 2)
+    ]
+    refused = questions[0][0].question
+    chosen = [pair for pair in pairs if pair.question in (refused, pairs[-1].question)][-4:]
+    judge = Refusing([*pairs, *everything])
+    judges["good"] = judge
+    lines: dict[str, list[list[dict[str, Any]]]] = {"pool": [], "ranks": []}
+    for judge.refused in ("", refused):
+        place = tmp_path / f"{judge.refused}"
+        judge_often("good", chosen, profile=profile, seed=1, work=place, record=place / "pool.jsonl")
+        rank_with("good", questions, profile=profile, record=place / "ranks.jsonl")
+        for name, found in lines.items():
+            found.append(read_jsonl(place / f"{name}.jsonl"))
+    for whole, part in lines.values():
+        failed = [index for index, line in enumerate(part) if "not_asked" in line]
+        assert 0 < len(failed) < len(part) == len(whole)
+        assert [line for line in part if "not_asked" not in line] == [
+            line for index, line in enumerate(whole) if index not in failed
+        ]
+    assert next(line for line in lines["pool"][1] if "not_asked" in line)["verdicts"] == ["uuu", "uuu"]
+    assert lines["ranks"][1][0]["order"] == [] and lines["ranks"][1][0]["not_asked"] > 0
+    judge.refused = " "
+    with pytest.raises(EngineError, match="nothing could be asked"):
+        rank_with("good", questions, profile=profile, record=tmp_path / "none.jsonl")
 
 
 def test_part_of_a_benchmark_is_spread_over_it_and_keeps_questions_whole() -> None:

@@ -1,14 +1,19 @@
 """A reward model with a head leaves the records of a generative judge."""
 
 import math
+import shutil
 from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from PIL import Image
 
 from r1reward.bench import reward_model as module
 from r1reward.bench.reward_model import evaluate_reward_model, verdict_of
 from r1reward.bench.scoring import read_records, score
 from r1reward.bench.vl_rewardbench import load_benchmark
+from r1reward.engines.base import EngineError
 from r1reward.files import read_jsonl
 from r1reward.judge.scalar_model import ResponseScore, new_reward_model
 from r1reward.mini.world import write_world
@@ -98,3 +103,23 @@ def test_what_is_scored_is_not_scored_again(checkpoint, pairs, tmp_path, monkeyp
     other.save_pretrained(checkpoint)
     with pytest.raises(AssertionError, match="scored again"):
         evaluate_reward_model(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
+
+
+def test_a_row_that_cannot_be_asked_costs_itself(checkpoint, pairs, tmp_path, caplog) -> None:
+    """Its neighbours are scored as without it, and once it can be asked the same call asks it again."""
+    where = {"work": tmp_path / "work", "record": tmp_path / "record"}
+    run = partial(evaluate_reward_model, checkpoint, profile=PROFILE, modes=["greedy"], **where)
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (4000, 20)).save(picture)
+    run([*pairs[:2], replace(pairs[2], images=(str(picture),)), *pairs[3:]])
+    found = read_records(tmp_path / "record/greedy.jsonl")
+    assert [(one.verdicts, one.not_asked) for one in found if one.not_asked] == [("uu", 2)]
+    assert "2 of 12 judgments could not be asked" in caplog.text and found[2].tokens == (0, 0)
+    shutil.copy(pairs[2].images[0], picture)
+    run([*pairs[:2], replace(pairs[2], images=(str(picture),)), *pairs[3:]])
+    mended = read_records(tmp_path / "record/greedy.jsonl")
+    assert mended[:2] + mended[3:] == found[:2] + found[3:] and mended[2].not_asked == 0
+    assert mended[2].verdicts in ("12", "21")
+    Image.new("RGB", (4000, 20)).save(picture)
+    with pytest.raises(EngineError, match="nothing could be asked"):
+        run([replace(pair, images=(str(picture),)) for pair in pairs])
