@@ -72,7 +72,7 @@ class ServerClient:
             timeout=settings.timeout_seconds,
             max_retries=0,
             default_headers={"connection": "close"},
-            http_client=self._library.DefaultHttpxClient(event_hooks={"response": [self._take_error]}),
+            http_client=self._connections(),
         )
         self._parameters = AcceptedParameters(settings.refused, server=settings.base_url)
         self._prefix, self._numbers = f"r1reward-{uuid4().hex[:12]}", count()
@@ -139,6 +139,17 @@ class ServerClient:
         if fault.kind == "http_403":
             return f"{where} does not allow this{said}"
         return f"the account at {where} has no credit left{said}"
+
+    def _connections(self) -> Any:
+        """The client of httpx. What the environment says of proxies and certificates may be of no use."""
+        try:
+            return self._library.DefaultHttpxClient(event_hooks={"response": [self._take_error]})
+        except (ImportError, OSError, ValueError) as error:
+            raise ServerError(
+                "no connection is possible with the proxy (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) or the "
+                f"certificates (SSL_CERT_FILE, SSL_CERT_DIR) of the environment: {_cause_of(error)}"
+                + (f": {error}" if isinstance(error, ImportError) else "")
+            ) from error
 
     def _ask_once(self, body: Mapping[str, Any]) -> Reply | Fault:
         """One request. The body is read piece by piece, so that its size and time are bounded."""
@@ -235,4 +246,17 @@ def _transport_errors(library: Any) -> tuple[type[Exception], ...]:
 
 def _transport_fault(error: Exception) -> Fault:
     kind = "timeout" if "Timeout" in type(error).__name__ else "connection"
-    return Fault(kind, type(error).__name__)
+    return Fault(kind, _cause_of(error))
+
+
+def _cause_of(error: BaseException) -> str:
+    """What the system says (refused, no such host, a certificate), else the name of the innermost error.
+
+    Not its words: they may repeat an address with a key.
+    """
+    cause = error
+    while isinstance(inner := cause.__cause__ or cause.__context__, Exception):
+        cause = inner
+    name = type(cause).__name__
+    said = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None)
+    return f"{name}: {said}" if isinstance(said, str) else name

@@ -27,6 +27,7 @@ _STEPS: tuple[tuple[ServerParameter, ...], ...] = (
     ("logprobs",),
     ("seed",),
 )
+_LAST = {"temperature", "max_tokens"}
 _NAMES: Mapping[str, str] = {
     "logprobs": r"(?:top_)?log_?probs?|log[- ]?probabilit(?:y|ies)",
     **{name: name for name in ("seed", "temperature", "max_tokens", *NEUTRAL)},
@@ -96,8 +97,9 @@ class AcceptedParameters:
             for name, pattern in _NAMES.items()
             if name in sent and re.search(rf"(?<!\w)(?:{pattern})(?!\w)", fault.said, re.IGNORECASE)
         }
+        # Without these an answer is another one; a message may name them beside the one that it refuses.
         if found or self._answered or not refuses:
-            return found
+            return found - _LAST if found - _LAST else found
         return next((step for names in _STEPS if (step := {name for name in names if name in sent})), set())
 
     def learn(self, without: Collection[str], fault: Fault | None) -> None:

@@ -20,6 +20,10 @@ KEPT_CHARACTERS = 2000
 RETRIED_STATUS = (408, 409, 429)
 FIRST_WAIT, MAX_WAIT, MAX_ASKED_WAIT = 1.0, 60.0, 120.0  # seconds
 _CUT = ("length", "max_tokens")
+# The server broke an answer off; what there is of it is none.
+_BROKEN_OFF = ("error", "abort")
+# Where servers put what they have to say about a request, in the order of preference.
+_MESSAGES = ("error", "message", "msg", "error_msg", "detail", "errors")
 _ROUNDING = 1e-3
 _OF_THE_KEY = re.compile(
     r"\bkeys?\b|api[-_ ]?key|credential|authenticat|authori[sz]|\btoken\b|permission|access", re.IGNORECASE
@@ -89,6 +93,8 @@ def read_reply(body: bytes) -> Reply | Fault:
     if value is None:
         return Fault("not_json", detail)
     match value:
+        case {"choices": [{"finish_reason": reason} as choice, *_]} if reason in _BROKEN_OFF:
+            return Fault("broken_off", detail, said=_said(choice))
         case {"choices": [{"message": {**message}} as choice, *_]}:
             pass
         case {"choices": [_, *_]}:
@@ -99,7 +105,7 @@ def read_reply(body: bytes) -> Reply | Fault:
             return Fault("no_choices", detail)
         case _:
             return Fault("wrong_type", detail, said=_said(value))
-    found = _read_message(message, finished=isinstance(choice.get("finish_reason"), str))
+    found = _read_message(message, choice.get("finish_reason"))
     if found is None:
         return Fault("wrong_type", detail)
     tokens, log_probs = _log_probs(choice)
@@ -158,57 +164,54 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, depth: int = 4) -> str:
     """The message in an error's body, and the parameters it names; never what it repeats of the request."""
-    match value:
-        case {"error": {"message": str(message), **rest}}:
-            named = rest.get("param")
-            return _text(message) + (f" ({_text(named)})" if named else "")
-        case {"error": str(message)} | {"message": str(message)} | {"detail": str(message)}:
-            return _text(message)
-        case {"detail": [{}, *_] as faults}:
-            return "; ".join(_said_of_field(fault) for fault in faults[:20])
-        case {"error": [{} as first, *_]} | [{} as first, *_]:
-            return _said(first)
-        case _:
-            return ""
-
-
-def _said_of_field(fault: Any) -> str:
-    if not isinstance(fault, dict):
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return "; ".join(filter(None, (_said_of(part, depth) for part in value[:20])))
+    if not isinstance(value, dict) or not depth:
         return ""
-    place = fault.get("loc")
-    where = ".".join(map(_text, place)) if isinstance(place, list) else ""
-    return f"{where}: {_text(fault.get('msg'))}"
+    known = {str(name).lower(): part for name, part in value.items()}
+    said = next(filter(None, (_said(known.get(name), depth - 1) for name in _MESSAGES)), "")
+    named = _text(known.get("param"))
+    return f"{said} ({named})" if said and named else said
 
 
-def _read_message(message: Mapping[str, Any], *, finished: bool) -> tuple[str, str] | None:
+def _said_of(fault: Any, depth: int) -> str:
+    """One of several faults; of a field, where it is and what is wrong with it."""
+    if isinstance(fault, dict) and isinstance(place := fault.get("loc"), list):
+        return f"{'.'.join(map(_text, place))}: {_text(fault.get('msg'))}"
+    return _said(fault, depth - 1) if depth else ""
+
+
+def _read_message(message: Mapping[str, Any], reason: Any) -> tuple[str, str] | None:
     """Content and reasoning; None where the message holds no answer.
 
-    An empty message of a server that says why it ended is an answer: an unparsed one.
+    An empty message of a server that says why it ended is an answer: an unparsed one. One without any
+    content is, unless the model is said to have come to its end.
     """
     content, inside = _read_content(message.get("content"))
     given = (message.get(name) for name in ("reasoning_content", "reasoning"))
     reasoning = next((text for text in given if isinstance(text, str) and text), inside or "")
     if content is None and isinstance(refusal := message.get("refusal"), str):
         content = refusal
-    if content is None and not reasoning and not (finished and _is_empty(message)):
+    is_empty = message.get("content") in (None, []) and ("content" in message or reason != "stop")
+    if content is None and not reasoning and not (isinstance(reason, str) and is_empty):
         return None
     return _text(content), _text(reasoning)
 
 
-def _is_empty(message: Mapping[str, Any]) -> bool:
-    return "content" in message and message["content"] in (None, [])
-
-
 def _read_content(content: Any) -> tuple[str | None, str | None]:
-    """Text and reasoning of a message's content: a text, or a list of parts."""
+    """Text and reasoning of a message's content: a text, a part, or a list of either."""
     if isinstance(content, str):
         return content, None
     texts: dict[bool, list[str]] = {False: [], True: []}
-    for part in content if isinstance(content, list) else []:
+    for part in content if isinstance(content, list) else [content]:
         match part:
-            case {"type": "text" | "output_text", "text": str(text)}:
+            case str(text):
+                texts[False].append(text)
+            case {"text": str(text)} if part.get("type") in ("text", "output_text", None):
                 texts[False].append(text)
             case {"type": "thinking" | "reasoning"}:
                 inside = part.get("thinking") or part.get("reasoning") or part.get("text")

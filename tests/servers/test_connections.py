@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from raw_server import RawServer, http, says
 
-from r1reward.servers.client import ServerClient
+from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.replies import Fault, Reply
 
 MakeClient = Callable[..., ServerClient]
@@ -50,7 +50,7 @@ def test_a_late_answer_is_not_taken_for_that_of_the_next(
 
     raw_server.answer = answer
     client = make_client(timeout_seconds=0.3, max_retries=0)
-    assert client.ask(body_of("slow"), about={}) == Fault("timeout", "APITimeoutError")
+    assert client.ask(body_of("slow"), about={}) == Fault("timeout", "TimeoutError")
     late.set()
     assert [client.ask(body_of(f"q{n}"), about={}) for n in range(5)] == [
         Reply(f"to q{n}", None, None) for n in range(5)
@@ -104,6 +104,29 @@ def test_what_is_no_answer_is_a_fault(
     client = make_client(max_retries=0)
     outcome = client.ask(body_of("q"), about={})
     assert isinstance(outcome, Fault) and outcome.kind == kind
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {"HTTP_PROXY": "gopher://user:hidden@127.0.0.1:1"},
+        {"ALL_PROXY": "socks://user:hidden@127.0.0.1:1"},
+        {"SSL_CERT_FILE": "/none/hidden"},
+    ],
+)
+def test_a_proxy_or_certificate_of_no_use_is_named_without_what_is_in_it(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, variable: dict[str, str]
+) -> None:
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ServerError, match="ALL_PROXY, HTTP_PROXY") as caught:
+        make_client()
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_connection_that_fails_says_why(make_client: MakeClient) -> None:
+    fault = make_client(base_url="http://127.0.0.1:9/v1", max_retries=0).ask(body_of("q"), about={})
+    assert isinstance(fault, Fault) and "Connection refused" in fault.message
 
 
 def test_an_error_that_never_ends_is_bounded_in_time(raw_server: RawServer, make_client: MakeClient) -> None:

@@ -37,6 +37,17 @@ def refuse(name: str, status: int, error: object) -> Callable[[dict[str, Any], d
         ("top_k", 404, {"error": {"message": "no endpoint supports top_k"}}),
         ("min_p", 501, {"detail": "min_p is not implemented"}),
         ("logprobs", 500, {"error": {"message": "log probabilities are not supported"}}),
+        ("top_p", 400, {"error": {"message": "`temperature` and `top_p` cannot both be specified"}}),
+        ("logprobs", 400, {"error": {"message": "logprobs is not supported, unlike temperature"}}),
+        ("top_k", 422, {"message": {"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs"}]}}),
+        ("top_k", 400, [{"error": {"code": 400, "message": 'Unknown name "top_k": Cannot find field.'}}]),
+        ("seed", 400, {"errors": [{"message": "seed is not supported", "code": 5006}], "success": False}),
+        ("seed", 400, {"errors": ["seed is not supported"]}),
+        ("seed", 400, {"error": {"error": {"message": "seed is not supported"}}}),
+        ("seed", 400, {"code": 1, "msg": "parameter seed is not supported"}),
+        ("seed", 400, {"error_code": 336003, "error_msg": "the parameter seed is not supported"}),
+        ("seed", 400, {"Message": "seed is not supported"}),
+        ("seed", 400, {"title": "Bad Request", "detail": "seed: unsupported"}),
     ],
 )
 def test_a_request_is_asked_again_without_what_is_refused_and_that_is_remembered(

@@ -37,8 +37,30 @@ def test_an_answer_that_is_cut_in_its_reasoning_is_unparsed_and_keeps_it(content
 def test_an_empty_message_is_an_answer_only_where_the_server_says_that_it_ended() -> None:
     assert read(None, finish_reason="length") == Reply("", None, None, cut=True)
     assert read(None, finish_reason="content_filter") == Reply("", None, None)
+    for reason in ("content_filter", "tool_calls"):
+        choice = {"finish_reason": reason, "message": {"role": "assistant", "tool_calls": [{}]}}
+        assert read_reply(json.dumps({"choices": [choice]}).encode()) == Reply("", None, None)
+    strange = {"finish_reason": "stop", "message": {"words": "<answer>1</answer>"}}
+    assert isinstance(read_reply(json.dumps({"choices": [strange]}).encode()), Fault)
     fault = read(None, finish_reason=None)
     assert isinstance(fault, Fault) and fault.kind == "wrong_type" and fault.retry
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+@pytest.mark.parametrize("text", ["", "<think>a", None])
+def test_an_answer_that_the_server_broke_off_is_asked_for_again(reason: str, text: str | None) -> None:
+    choice = {"finish_reason": reason, "error": {"code": 502, "message": "the provider is gone"}}
+    for message in ({}, {"message": {"role": "assistant", "content": text}}):
+        fault = read_reply(json.dumps({"choices": [{**choice, **message}]}).encode())
+        assert isinstance(fault, Fault) and fault.retry and "the provider is gone" in fault.message
+
+
+@pytest.mark.parametrize(
+    "content", [["<answer>", "1</answer>"], {"type": "text", "text": "<answer>1</answer>"},
+                [{"text": "<answer>1</answer>"}], [{"type": None, "text": "<answer>1</answer>"}]]
+)  # fmt: skip
+def test_parts_are_read_however_they_are_written(content: Any) -> None:
+    assert read(content) == Reply("<answer>1</answer>", None, None)
 
 
 def test_a_list_of_parts_is_read_in_order() -> None:
