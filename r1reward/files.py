@@ -195,6 +195,29 @@ def sha256_file(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def describe_tree(folder: Path) -> str:
+    """Changes with name, size and time of change of every file below a folder, links followed.
+
+    Two hundred thousand pictures take seconds this way; reading them would take as long as the build.
+    """
+    described = hashlib.sha256()
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(place, name)
+            if not os.path.isfile(path):
+                continue
+            stat = os.stat(path)
+            parts = (os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns)
+            described.update(repr(parts).encode("utf-8", "surrogateescape"))
+    return described.hexdigest()
+
+
 def _mend_tail(stream: Any) -> bytes:
     """Cut a half-written last line; returns the newline that a whole but unterminated one lacks."""
     size = stream.seek(0, os.SEEK_END)

@@ -10,7 +10,6 @@ Nothing of the size of the data is held in memory. A killed build goes on at the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -29,11 +28,13 @@ from r1reward.data.duplicates import remove_duplicates
 from r1reward.data.fingerprint import digest, fingerprint
 from r1reward.data.index import Index, remove_index
 from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
-from r1reward.data.quarantine import Quarantine
+from r1reward.data.quarantine import Quarantine, RefusedRow
 from r1reward.data.sources import OTHER_SOURCES, RELEASED_FOR_RL, SOURCES, Source
 from r1reward.data.sources.base import is_shortage
+from r1reward.data.sources.pictures import shown_size
 from r1reward.data.storage import iterate_pairs, write_rows
-from r1reward.files import read_json, sha256_file, sync, write_atomic, write_json
+from r1reward.files import describe_tree, read_json, sha256_file, sync, write_atomic, write_json
+from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
 
 WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety", *OTHER_SOURCES)
@@ -109,12 +110,13 @@ class _Build:
     sources: Mapping[str, Source]
     benchmark: BenchmarkPairs
     settings: Mapping[str, Any]
+    budget: Budget | None
 
     @cached_property
     def key(self) -> str:
         """Changes with files, pictures included, settings and code; not where everything is moved."""
         folders = sorted({source.spec.folder for source in self.sources.values()})
-        files = {folder: _describe_files(self.root / folder) for folder in folders}
+        files = {folder: describe_tree(self.root / folder) for folder in folders}
         places = [os.path.relpath(place, self.out) for place in (self.root, self.cache)]
         names = list(self.sources)
         parts = [_describe_code(), places, self.settings, names, files, self.benchmark.key]
@@ -132,6 +134,7 @@ def build_dataset(
     benchmark: Iterable[PreferencePair] = (),
     overlap: Literal["report", "remove"] = "report",
     near_duplicate: float = 0.9,
+    budget: Budget | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> BuiltData:
     """Build the preference data from `<root>/<source>` folders; the same seed gives the same file.
@@ -140,8 +143,9 @@ def build_dataset(
     `quarantine/<source>.jsonl`. Of the sources that are not taken whole `sampled_pairs` are drawn (all,
     if there are fewer). Embedded pictures go to `<cache>/<source>` (default: `out/pictures`). With
     `overlap` "remove" pairs that are in `benchmark` are left out. See `remove_duplicates` for
-    `near_duplicate`. `progress` is told every stage. A missing source is a FileNotFoundError, an index that
-    cannot be written (no space, no rights, in use) a RuntimeError; the same call then goes on.
+    `near_duplicate`. With a `budget` a pair whose picture cannot be shown in it is refused, as it would be
+    when it is to be learnt from. `progress` is told every stage. A missing source is a FileNotFoundError, an
+    index that cannot be written (no space, no rights, in use) a RuntimeError; the same call then goes on.
     """
     # Sources taken whole are read first: of two equal pairs the one that people judged stays.
     ordered = sorted(sources, key=lambda name: name not in WHOLE_SOURCES)
@@ -151,8 +155,10 @@ def build_dataset(
         Path(cache or Path(out) / "pictures"),
         {name: sources[name] for name in ordered},
         fingerprint_benchmark(benchmark),
-        {"sampled_pairs": sampled_pairs, "seed": seed, "overlap": overlap, "near_duplicate": near_duplicate},
-    )
+        {"sampled_pairs": sampled_pairs, "seed": seed, "overlap": overlap, "near_duplicate": near_duplicate,
+         "pixels": [budget.min_pixels, budget.max_pixels] if budget else None},
+        budget,
+    )  # fmt: skip
     finished = _finished(build)
     if finished:
         remove_index(build.out / INDEX)
@@ -216,6 +222,12 @@ def _read_source(build: _Build, index: Index, name: str) -> dict[str, Any]:
         for pair in _pairs_of(build, name, quarantine):
             try:
                 marks = fingerprint(pair)
+                if build.budget:
+                    for picture in (*pair.images, *pair.frames):
+                        shown_size(picture, build.budget, pair.origin)
+            except RefusedRow as fault:
+                quarantine.add("refused", name, fault.origin, fault.reason, fault.detail)
+                continue
             except (OSError, UnicodeError) as error:
                 if is_shortage(error):
                     raise
@@ -279,29 +291,6 @@ def _make_card(
         },
         "sources": sources,
     }
-
-
-def _describe_files(folder: Path) -> str:
-    """Changes with name, size and time of change of every file in a source's folder, pictures included.
-
-    Two hundred thousand pictures take seconds this way; reading them would take as long as the build.
-    """
-    described = hashlib.sha256()
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:  # a link that leads back
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        for name in sorted(files):
-            path = os.path.join(place, name)
-            if not os.path.isfile(path):
-                continue
-            stat = os.stat(path)
-            parts = (os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns)
-            described.update(repr(parts).encode("utf-8", "surrogateescape"))
-    return described.hexdigest()
 
 
 def _describe_code() -> str:

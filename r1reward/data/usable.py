@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from r1reward.data.cold_start import SFTExample, example_from_row, target_of
 from r1reward.data.items import Item, pair_of
 from r1reward.data.sifting import sift
+from r1reward.data.sources.pictures import shown_size
 from r1reward.data.storage import FIELDS, pair_from_row
-from r1reward.files import RefusedRow, scan_jsonl
-from r1reward.pictures import Budget, PictureFault, picture_size, short_name
+from r1reward.files import scan_jsonl
+from r1reward.pictures import Budget
 from r1reward.texts import is_unicode
 from r1reward.types import PreferencePair
 
@@ -65,15 +66,6 @@ def _check(row: Mapping[str, Any], item: Item, budget: Budget | None, *, origin:
     if not all(map(is_unicode, (pair.question, *pair.responses, answer))):
         raise ValueError("a text is not valid Unicode")
     if budget:
-        sizes = [_shown_size(path, budget, origin) for path in (*pair.images, *pair.frames)]
+        sizes = [shown_size(path, budget, origin) for path in (*pair.images, *pair.frames)]
         if len(set(sizes[len(pair.images) :])) > 1:
             raise ValueError("its frames have different sizes")
-
-
-def _shown_size(path: str, budget: Budget, origin: str) -> tuple[int, int]:
-    try:
-        size = picture_size(path)
-        budget.fit(*size)
-    except PictureFault as fault:
-        raise RefusedRow(origin, fault.reason, f"picture {short_name(path)} {fault}") from fault
-    return size

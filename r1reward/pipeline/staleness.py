@@ -1,7 +1,8 @@
 """When a notebook has to run again: its lock, compared part by part with the one in its manifest.
 
-The lock holds code cells, declared settings, seeds, modules, and hashes of inputs and of checkpoints that
-settings name by path. Times, outputs of cells, prose, git commits and how a server is reached are no part.
+The lock holds code cells, declared settings, seeds, modules, and hashes of inputs, and of checkpoints and
+data that settings name by path. Times, outputs of cells, prose, git commits and how a server is reached are
+no part.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1reward.config import load_profile
-from r1reward.files import read_json, sha256_file
+from r1reward.files import describe_tree, read_json, sha256_file
 from r1reward.pipeline.dag import Notebook, maker_of, read_notebooks, sources_of
 from r1reward.pipeline.hashing import HashCache, resolve
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_seeds
 from r1reward.settings import HOW_ASKED, Profile
 
-# Settings that may name a folder with a model of the user's own.
+# Settings that may name a folder of the user's own: with a model, or with data, which are too many to read.
 _CHECKPOINTS = ("model.base", "downstream.policy")
+_DATA = ("data.root", "downstream.root", "downstream.harness")
 # Drawing again what is already measured needs no new measurement.
 _DRAWING = "r1reward.report"
 
@@ -264,13 +266,16 @@ def _describe_cells(old: Sequence[str], new: Sequence[str]) -> str:
 
 
 def _checkpoints(context: Context, notebook: Notebook) -> dict[str, str]:
-    """Hashes of the models that declared settings name by their folder: another one may lie there later."""
+    """Hashes of what declared settings name by its folder: another model, other data may lie there later.
+
+    Of data names, sizes and times count, as in a build's key.
+    """
     found = {}
-    for name in _CHECKPOINTS:
+    for name in (*_CHECKPOINTS, *_DATA):
         section, _, field = name.partition(".")
         folder = Path(getattr(getattr(context.profile, section), field)).expanduser()
         if {name, section} & set(notebook.settings) and len(folder.parts) > 1 and folder.is_dir():
-            found[name] = context.hashes.tree(folder) or ""
+            found[name] = describe_tree(folder) if name in _DATA else context.hashes.tree(folder) or ""
     return found
 
 

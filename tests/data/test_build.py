@@ -23,6 +23,7 @@ from r1reward.data import fingerprint as fingerprint_module
 from r1reward.data.build import BuiltData
 from r1reward.data.sources import SOURCES as ALL_SOURCES
 from r1reward.files import read_jsonl
+from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
 
 # Forty rows each and none of them taken whole, so that counts are round.
@@ -244,6 +245,24 @@ def test_another_picture_of_the_same_name_and_size_makes_another_build(
     names = [Path(pair.images[0]) for pair in islice(SOURCES["povid"].read(own_world / "povid"), 2)]
     names[1].write_bytes(names[0].read_bytes())
     assert duplicates() == {"exact": 1}
+
+
+def test_a_picture_that_the_model_cannot_be_shown_is_refused(own_world: Path, tmp_path: Path) -> None:
+    """At the profile's pixels, not at any: the build of a larger budget keeps the pair."""
+    picture = Path(next(SOURCES["povid"].read(own_world / "povid")).images[0])
+    Image.new("RGB", (4000, 20)).save(picture)
+
+    def build(budget: Budget | None) -> dict[str, int]:
+        source = {"povid": SOURCES["povid"]}
+        out = tmp_path / "out"
+        return build_dataset(own_world, out, sampled_pairs=99, seed=0, sources=source, budget=budget).sources[
+            "povid"
+        ]["refused"]
+
+    assert build(Budget(784, 7056)) == {"picture too narrow": 1}
+    (line,) = read_jsonl(tmp_path / "out/quarantine/povid.jsonl")
+    assert line["origin"].endswith("row 1") and "4000 x 20" in line["detail"]
+    assert build(Budget(784, 501760)) == build(None) == {}
 
 
 def test_other_code_makes_another_build(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

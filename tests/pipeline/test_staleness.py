@@ -134,6 +134,25 @@ def test_another_checkpoint_at_the_same_path_is_noticed(checkout, declared):
     assert not can_resume(context, context.notebooks[1], compute_lock(context, context.notebooks[1]))
 
 
+@pytest.mark.parametrize("name", ["data.root", "downstream.root", "downstream.harness"])
+def test_other_data_at_the_same_path_are_noticed(checkout, name):
+    """A row file of another content, a picture that is there now: the notebook that declares the folder."""
+    section, _, field = name.partition(".")
+    table = checkout.root / "notebooks/pipeline.toml"
+    write_atomic(table, table.read_text().replace('["rl"]', f'["{section}"]'))
+    rows = write_atomic(checkout.root / "files/set/rows.jsonl", "one")
+    checkout.setting("[rl]", f'[{section}]\n{field} = "{checkout.root / "files"}"\n[rl]')
+    checkout.fake_finished_run()
+    for file, text in ((rows, "another"), (rows.with_name("a.png"), "new")):
+        context = checkout.context
+        assert {examine(context, notebook).state for notebook in context.notebooks} == {State.FRESH}
+        write_atomic(file, text)
+        context = checkout.context
+        assert examine(context, context.notebooks[1]).reasons == (f"the files of {name} changed",)
+        assert examine(context, context.notebooks[0]).state is State.FRESH
+        checkout.fake_finished_run()
+
+
 def test_how_a_server_is_reached_does_not_matter(checkout):
     table = checkout.root / "notebooks/pipeline.toml"
     write_atomic(table, table.read_text().replace('["rl"]', '["data"]'))

@@ -19,11 +19,13 @@ from r1reward.config import load_profile
 from r1reward.data.annotate import answers_folder, make_annotator
 from r1reward.data.annotate.openai import OpenAIAnnotator
 from r1reward.data.annotate.scripted import ScriptedAnnotator
+from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.downstream import agreement, policy
 from r1reward.downstream.questions import Question, write_questions
 from r1reward.files import read_jsonl
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.mini.world import find_sources
+from r1reward.pictures import Budget
 from r1reward.pipeline.overview import profiles
 from r1reward.settings.data import SourceName
 from r1reward.train import grid as grid_module
@@ -187,6 +189,7 @@ def sources_and_held_out_pairs_are_those_of_the_profile(studio: Studio) -> None:
         settings = studio.profile({"data.sources": named, "data.validation_pairs": count}).data
         run, built = SimpleNamespace(seed=0), Built()
         given = {"settings": settings, "run": run, "root": Path(), "data": studio.fresh(), "cache": Path()}
+        given |= {"ALL_SOURCES": ALL_SOURCES, "SOURCES": SOURCES, "budget": Budget(784, 7056)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("r1reward.data.build.build_dataset", built)
             patch.setattr("r1reward.bench.files.load_validation", lambda *_, **__: [])
@@ -195,7 +198,7 @@ def sources_and_held_out_pairs_are_those_of_the_profile(studio: Studio) -> None:
             exec("from r1reward.data.storage import write_pairs", names)
             exec(cell_of("01_data_construction", "hold_out("), names)
         assert set(read) <= set(built.asked["sources"]) and (named == () or len(built.asked["sources"]) == 1)
-        assert built.held_out == count
+        assert built.held_out == count and built.asked["budget"] == Budget(784, 7056)
 
 
 @effect("sentence")

@@ -71,6 +71,16 @@ def check_picture(picture: bytes | Path, origin: str) -> str:
         return pictures.check_picture(picture)
 
 
+def shown_size(path: str, budget: pictures.Budget, origin: str) -> tuple[int, int]:
+    """(width, height) of a picture; one that cannot be shown within the budget is refused."""
+    try:
+        size = pictures.picture_size(path)
+        budget.fit(*size)
+    except pictures.PictureFault as fault:
+        raise RefusedRow(origin, fault.reason, f"picture {pictures.short_name(path)} {fault}") from fault
+    return size
+
+
 @contextmanager
 def _refusing(origin: str) -> Iterator[None]:
     try:
