@@ -128,7 +128,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """
     with styled():
         figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+        # By these settings there is none; with a placeholder for one, "none", each file is drawn twice.
+        figure.set_layout_engine(None)
     for axes in figure.axes:
         left, bottom, width, height = (round(number, 4) for number in axes.get_position().bounds)
         axes.set_position((left, bottom, width, height))

@@ -12,7 +12,7 @@ from r1reward.report.extras import figure_base_model, figure_comparison
 from r1reward.report.figures import draw_curve, figure_1, figure_2, figure_4
 from r1reward.report.records import Records
 from r1reward.report.render import draw_figures, make_tables, render, write_table
-from r1reward.report.style import figure_bytes, new_figure, styled
+from r1reward.report.style import PlainFigure, figure_bytes, new_figure, save_figure, styled
 
 TABLES = (
     "table_01",
@@ -122,6 +122,15 @@ def test_a_curve_is_the_mean_over_seeds_of_the_summed_columns() -> None:
         assert not draw_curve(axes, frame, "reinforce_pp", ["z"])
     # Step 0: mean of 1.5 and 3.5; step 1: the second seed is not finite there.
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [2.5, 2.5]
+
+
+def test_a_figure_is_drawn_once_for_its_layout_and_once_for_each_file(tmp_path: Path, monkeypatch) -> None:
+    drawings, draw = [], PlainFigure.draw
+    monkeypatch.setattr(PlainFigure, "draw", lambda *given: drawings.append(given) or draw(*given))
+    figure = new_figure(3, 3)
+    figure.subplots().plot([1, 2])
+    assert len(save_figure(figure, tmp_path, "line")) == 3
+    assert len(drawings) == 1 + 3
 
 
 def test_a_collapse_is_drawn_and_named(run_root: Path, write_jsonl) -> None:
