@@ -161,6 +161,19 @@ def test_what_cannot_be_asked_costs_its_own_line(
         rank_with("good", questions, profile=profile, record=tmp_path / "none.jsonl")
 
 
+def test_a_response_that_is_rejected_in_one_pair_is_not_a_good_one() -> None:
+    """And a question of which no response is only preferred, or which has two, is not asked."""
+    compared = {"chain": "ab bc", "circle": "ab bc ca", "two": "ab", "fork": "ca cb"}
+    pairs = [
+        PreferencePair("p", "s", name, (better, worse), 1, meta={"question": name})
+        for name, all_pairs in compared.items()
+        for better, worse in all_pairs.split()
+    ]
+    pairs = [pair if index % 2 else pair.swapped() for index, pair in enumerate(pairs)]
+    found = {item.label: (responses, good) for item, responses, good in ranking_questions(pairs)}
+    assert found == {"chain": (["a", "b", "c"], [0]), "fork": (["a", "b", "c"], [2])}
+
+
 def test_part_of_a_benchmark_is_spread_over_it_and_keeps_questions_whole() -> None:
     pairs = [
         PreferencePair(

@@ -172,6 +172,14 @@ def test_rows_of_other_settings_are_not_reused(tmp_path: Path) -> None:
     assert swapped.asked == 2 and [annotation.attempts for annotation in annotations] == [2, 1, 1]
 
 
+def test_more_attempts_ask_again_about_what_was_never_right(tmp_path: Path) -> None:
+    path, many = tmp_path / "annotations.jsonl", [_pair(index) for index in range(3)]
+    assert not any(one.reached for one in annotate_pairs(Replay("2"), many, path=path, max_attempts=1))
+    again = Replay("21")
+    found = annotate_pairs(again, many, path=path, max_attempts=2)
+    assert all(one.reached and one.attempts == 2 for one in found) and again.asked == 2 * 3
+
+
 @pytest.mark.parametrize("tail", ["", '{"pair_id": "p'])
 def test_annotations_come_in_the_order_of_the_pairs_and_other_rows_stay(tmp_path: Path, tail: str) -> None:
     path = tmp_path / "annotations.jsonl"

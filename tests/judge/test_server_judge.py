@@ -101,8 +101,15 @@ def test_a_resumed_run_does_not_ask_again(server: JudgeServer, tmp_path: Path) -
     assert again(*range(22)) == [*first, *expected(20, 21)]
     assert server.asked() == Counter(["p-20", "p-21"])
     assert len(read_jsonl(tmp_path / "opinions.jsonl")) == 22
-    Asker(server, tmp_path, model="another")(0)
-    assert server.asked()["p-0"] == 1
+    changes: list[dict[str, Any]] = [
+        {"model": "another"},
+        {"temperature": 0.5},
+        {"seed": 4},
+        {"max_tokens": 8},
+    ]
+    for number, change in enumerate(changes, start=1):
+        Asker(server, tmp_path, **change)(0)
+        assert server.asked()["p-0"] == number, change
 
 
 @pytest.mark.parametrize("fault", ["500", "reset", "html", "10 MB"])
