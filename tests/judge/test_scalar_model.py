@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from r1reward.engines.base import PromptTooLongError
+from r1reward.engines.inputs import encode
+from r1reward.engines.log_probs import pad_responses
 from r1reward.judge.scalar_model import Kind, RewardHead, new_reward_model, score_request, score_responses
 from r1reward.types import PreferencePair
 
@@ -44,6 +46,25 @@ def test_a_new_head_follows_from_its_generator() -> None:
     assert torch.equal(first.hidden.weight, again.hidden.weight)
     assert torch.equal(first.output.weight, again.output.weight)
     assert not torch.equal(first.hidden.weight, other.hidden.weight)
+
+
+def test_a_score_is_read_at_the_last_token_of_the_critique() -> None:
+    """Every token changes it, the end token too; what stands beside it in the batch does not."""
+    pair = PreferencePair("p", "s", "what is red ?", ("red .", "blue ."), 1)
+    model, processor = new_reward_model("mini", kind="critique", seed=0)
+    end = processor.tokenizer.eos_token_id
+    critiques = [[40, 50, end], [41, 50, end], [40, 51, end], [40, 50, 51], [40, end], []]
+
+    def scores(chosen: list[list[int]]) -> list[float]:
+        ids, mask = pad_responses(chosen)
+        batch = encode(processor, [score_request(pair, 1, prompt="mini")] * len(chosen))
+        with torch.inference_mode():
+            return model(batch, responses=ids, mask=mask)[0].tolist()
+
+    together = scores(critiques)
+    assert len({round(score, 4) for score in together}) == len(critiques)
+    alone = [score for critique in critiques for score in scores([critique])]
+    assert together == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["scalar", "critique"])

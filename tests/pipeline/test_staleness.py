@@ -118,18 +118,26 @@ def test_settings_count_on_every_level(checkout, declared, section, change, reas
     assert examine(context, context.notebooks[1]).reasons == (f"setting {reason}",)
 
 
-@pytest.mark.parametrize("declared", ["model", "model.base"])
-def test_another_checkpoint_at_the_same_path_is_noticed(checkout, declared):
+@pytest.mark.parametrize(
+    ("declared", "section", "field"),
+    [
+        ("model", "model", "base"),
+        ("model.base", "model", "base"),
+        ("downstream", "downstream", "policy"),
+        ("downstream.policy", "downstream", "policy"),
+    ],
+)
+def test_another_checkpoint_at_the_same_path_is_noticed(checkout, declared, section, field):
     table = checkout.root / "notebooks/pipeline.toml"
     write_atomic(table, table.read_text().replace('["rl"]', f'["{declared}"]'))
     weights = write_atomic(checkout.root / "base/model.safetensors", "one")
-    checkout.setting("[rl]", f'[model]\nbase = "{weights.parent}"\n[rl]')
+    checkout.setting("[rl]", f'[{section}]\n{field} = "{weights.parent}"\n[rl]')
     checkout.fake_finished_run()
     context = checkout.context
     assert {examine(context, notebook).state for notebook in context.notebooks} == {State.FRESH}
     write_atomic(weights, "two")
     context = checkout.context
-    assert examine(context, context.notebooks[1]).reasons == ("the files of model.base changed",)
+    assert examine(context, context.notebooks[1]).reasons == (f"the files of {section}.{field} changed",)
     assert examine(context, context.notebooks[0]).state is State.FRESH
     assert not can_resume(context, context.notebooks[1], compute_lock(context, context.notebooks[1]))
 
