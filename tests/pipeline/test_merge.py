@@ -1,9 +1,11 @@
 import pytest
 
 from r1reward.files import read_json, write_json
+from r1reward.locks import BusyError
 from r1reward.pipeline.dag import find_notebook
 from r1reward.pipeline.merge import publish_notebooks
 from r1reward.pipeline.publish import NotPublishableError, publish
+from r1reward.pipeline.rendering import refresh_drawing
 from r1reward.pipeline.verify import verify
 
 
@@ -41,6 +43,17 @@ def test_records_that_the_new_run_lacks_are_gone(checkout):
     write_json(file, 1)
     publish_named(checkout, "02")
     assert not file.exists() and faults(checkout) == []
+
+
+def test_nothing_is_published_of_a_run_that_goes_on(checkout, other_process):
+    context = checkout.fake_finished_run()
+    refresh_drawing(context, render=checkout.render)
+    other_process.hold(context.folder / ".lock")
+    with pytest.raises(BusyError, match="in use by another process"):
+        publish_named(checkout, "02")
+    with pytest.raises(BusyError, match="in use by another process"):
+        publish(context)
+    assert not (checkout.root / "results/tiny").exists()
 
 
 def test_nothing_need_be_published_before(checkout):
