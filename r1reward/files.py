@@ -168,7 +168,7 @@ def _skip_line(stream: BinaryIO, part: bytes) -> None:
 
 def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_fields_once)
     except (ValueError, RecursionError) as error:
         return RefusedRow(origin, "not JSON", f"not JSON: {error}")
     if not isinstance(row, dict):
@@ -176,6 +176,17 @@ def _parse_line(line: bytes, origin: str) -> dict[str, Any] | RefusedRow:
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _is_deep(row):
         return RefusedRow(origin, TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
     return row
+
+
+def _fields_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; of a field that stands there twice nobody knows which one is meant."""
+    found = dict(fields)
+    if len(found) < len(fields):
+        names = [name for name, _ in fields]
+        raise ValueError(
+            f"the field {next(name for name in names if names.count(name) > 1)!r} is given twice"
+        )
+    return found
 
 
 def _is_deep(value: Any) -> bool:

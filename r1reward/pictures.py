@@ -40,6 +40,7 @@ _DATA_URI = re.compile(r"\s*data:[\w/+.*-]*(?:;\s*[\w-]+=[^;,]*)*;\s*base64,", r
 _FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?=/)", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _BASE64_OF_ADDRESSES = str.maketrans("-_", "+/", " \t\n\r\f\v")
+ADVICE_ON_ADDRESSES = "is an address: save the picture and name its file"
 # A longer name says no more.
 _SHOWN_NAME, _SHOWN_START = 400, 40
 # What every reader shows as it is shown here, if nothing about it is unusual.
@@ -169,6 +170,11 @@ def is_data_uri(name: str) -> bool:
     return _DATA_URI.match(name[:_SHOWN_NAME]) is not None
 
 
+def is_address(name: str) -> bool:
+    """Whether a name is that of a place in a network, where nothing is fetched from."""
+    return _ADDRESS.match(name) is not None and not _FILE_ADDRESS.match(name)
+
+
 def local_path(name: str) -> str:
     """The path in a `file:` address; any other name stays as it is."""
     match = _FILE_ADDRESS.match(name)
@@ -284,8 +290,7 @@ def picture_bytes(picture: str | Path | bytes) -> bytes:
     try:
         return _read_file(local_path(picture) if isinstance(picture, str) else picture)
     except FileNotFoundError as error:
-        is_web = _ADDRESS.match(str(picture)) and not _FILE_ADDRESS.match(str(picture))
-        detail = "is an address: save the picture and name its file" if is_web else "is missing"
+        detail = ADVICE_ON_ADDRESSES if is_address(str(picture)) else "is missing"
         raise PictureFault("picture not found", detail) from error
     except (OSError, ValueError) as error:
         if isinstance(error, PictureFault) or getattr(error, "errno", None) not in {*_FAULTS_OF_A_PATH, None}:

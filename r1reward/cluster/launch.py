@@ -196,7 +196,7 @@ def _choose(
 def _vision_tokens(folder: Path) -> list[int]:
     from transformers import AutoConfig  # noqa: PLC0415
 
-    return vision_token_ids(AutoConfig.from_pretrained(folder))
+    return vision_token_ids(AutoConfig.from_pretrained(folder, trust_remote_code=False))
 
 
 def _grouped(flags: Sequence[str]) -> list[str]:

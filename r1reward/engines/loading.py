@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -39,6 +38,8 @@ _SETTINGS = (
     "reward_head.json",
 )
 _ADAPTED = "base_model."
+# A text that no chat template has.
+_PROBE = "r1reward-probe"
 _SHOWN = 8
 
 
@@ -66,18 +67,21 @@ def model_folder(path: str | Path) -> str:
     # An id of the hub has at most one slash.
     is_path = isinstance(path, Path) or name.startswith(("/", ".", "~")) or name.count("/") > 1
     if (is_path or Path(name).exists()) and not (Path(name) / "config.json").is_file():
-        raise FileNotFoundError(f"there is no checkpoint in {name}")
+        alone = "; it holds adapters alone: merge them into their model first"
+        advice = alone if (Path(name) / "adapter_config.json").exists() else ""
+        raise FileNotFoundError(f"there is no checkpoint in {name}{advice}")
     return name
 
 
 def load_processor(path: str | Path, *, settings: ModelSettings | None = None) -> Any:
     """The processor of a checkpoint; `settings` set the smallest and largest picture area.
 
-    Raises CheckpointError for files that cannot be read.
+    Raises CheckpointError for files that cannot be read, and for a chat template that leaves something out.
     """
     folder = model_folder(path)
     with readable(folder):
-        processor: Any = AutoProcessor.from_pretrained(folder)
+        processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    _require_template(folder, processor)
     if settings is not None:
         for part in (processor.image_processor, processor.video_processor):
             part.size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
@@ -109,17 +113,21 @@ def load_model(
 
     Without `settings` weights are float32 and pictures as the checkpoint says. With `train` weights are
     float32 whatever the settings say and forwards compute in the settings' type, see `engines.precision`.
-    The device is the accelerator if there is one. Raises CheckpointError for files that cannot be read, and
-    for weights that are missing or that the model does not have.
+    The device is the accelerator if there is one. Raises CheckpointError for files that cannot be read, for
+    weights that are missing or that the model does not have, and where model and processor are not of one
+    kind.
     """
     disable_progress_bar()
     dtype = getattr(torch, (settings or ModelSettings()).dtype)
     kept = torch.float32 if train else dtype
-    model = _read_model(model_folder(path), dtype=kept)
+    folder = model_folder(path)
+    model = _read_model(folder, dtype=kept)
     model.to(device or default_device())  # type: ignore[arg-type]
     if dtype != kept:
         compute_in(model, dtype)
-    return speed_up(model), load_processor(path, settings=settings)
+    processor = load_processor(path, settings=settings)
+    _require_fit(folder, model, processor)
+    return speed_up(model), processor
 
 
 def require_whole(path: str | Path) -> None:
@@ -129,8 +137,11 @@ def require_whole(path: str | Path) -> None:
 
 
 def _read_model(folder: str, **options: Any) -> Any:
+    _require_shards(Path(folder))
+    # Without an answer about foreign code transformers asks at the terminal.
+    options = {"output_loading_info": True, "trust_remote_code": False, **options}
     with readable(folder):
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, **options)
     model, found = loaded
     _require_weights(folder, found)
     return model
@@ -213,7 +224,9 @@ def readable(folder: str | Path) -> Iterator[None]:
     """Turn what libraries raise while they read a checkpoint into a CheckpointError that names the file."""
     try:
         yield
-    except (SafetensorError, UnpicklingError, EOFError, OSError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # each wrong value of a config shows as another one
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise CheckpointError(f"{_broken_file(Path(folder)) or folder} cannot be read: {reason}") from error
 
@@ -235,6 +248,51 @@ def _broken_file(folder: Path) -> Path | None:
         except (SafetensorError, OSError):
             return file
     return None
+
+
+def _require_shards(folder: Path) -> None:
+    """The weights that an index names lie in its folder: others would be no part of what identifies it."""
+    for index in sorted(folder.glob("*.index.json")):
+        try:
+            names = sorted(set(read_json(index)["weight_map"].values()))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index} is no index of weights") from error
+        for name in names:
+            if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
+                raise CheckpointError(f"{index} names the weights {name!r}, which are not in its folder")
+
+
+def _require_template(folder: str, processor: Any) -> None:
+    """What a chat template leaves out nobody would miss: a judge answers without it."""
+    content = [{"type": "image", "image": ""}, {"type": "text", "text": _PROBE}]
+    turn = {"role": "user", "content": content}
+    try:
+        prompt = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # templates are programs
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"the chat template of {folder} cannot be used: {reason}") from error
+    marks = {"pictures": processor.image_token, "the text": _PROBE}
+    if wrong := [what for what, mark in marks.items() if prompt.count(mark) != 1]:
+        raise CheckpointError(f"the chat template of {folder} does not show {' and '.join(wrong)} once")
+
+
+def _require_fit(folder: str, model: Any, processor: Any) -> None:
+    """A tokenizer or picture processor of another model gives other tokens than the model has learnt."""
+    config, tokenizer, pictures = model.config, processor.tokenizer, processor.image_processor
+    rows = model.get_input_embeddings().num_embeddings
+    if (most := max(tokenizer.get_vocab().values(), default=0)) >= rows:
+        raise CheckpointError(f"the tokenizer of {folder} has the token {most}, its model only {rows} tokens")
+    vision = config.vision_config
+    same = {
+        "token of pictures": (tokenizer.convert_tokens_to_ids(processor.image_token), config.image_token_id),
+        "size of a patch": (pictures.patch_size, vision.patch_size),
+        "merging of patches": (pictures.merge_size, vision.spatial_merge_size),
+    }
+    for what, (here, there) in same.items():
+        if here != there:
+            raise CheckpointError(f"the {what} in {folder} is {here} to its processor, {there} to its model")
 
 
 def _require_weights(folder: str, found: Mapping[str, Any]) -> None:

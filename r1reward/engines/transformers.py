@@ -215,13 +215,17 @@ class TransformersEngine:
             # Just below the total, so that rounding cannot choose a token of probability 0.
             threshold = draws[:, None] * cumulative[:, -1:] * (1 - 1e-12)
             token = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-        return token, everything.gather(1, token[:, None])[:, 0]
+        log_prob = everything.gather(1, token[:, None])[:, 0]
+        if not bool(torch.isfinite(log_prob).all()):
+            raise NonFiniteError("the model's token probabilities are not finite", {"logits": logits})
+        return token, log_prob
 
     def _stop_ids(self) -> list[int]:
         """Tokens that end an answer: those of the checkpoint's generation config and the tokenizer's."""
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         ids = configured if isinstance(configured, list) else [configured]
-        return sorted({token for token in (*ids, self.processor.tokenizer.eos_token_id) if token is not None})
+        known = (*ids, self.processor.tokenizer.eos_token_id)
+        return sorted({token for token in known if isinstance(token, int)})
 
     def _completions(self, tokens: list[list[int]], log_probs: list[list[float]]) -> list[Completion]:
         stops, tokenizer = set(self._stop_ids()), self.processor.tokenizer

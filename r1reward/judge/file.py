@@ -63,6 +63,8 @@ def judge_file(
              "both_orders": both_orders}  # fmt: skip
     ask = partial(judge.compare_all, votes=votes, both_orders=both_orders)
     rows = list(read_rows(path, root=Path(root) if root else None))
+    if not rows:
+        raise ValueError(f"{path} holds no rows")
     with exclusive(out):
         done = _open(out, asked, {row.key for row in rows}, path)
         lines = _judge_all(ask, rows, done, out=out, progress=progress)

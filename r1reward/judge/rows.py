@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from r1reward.files import RefusedRow, scan_jsonl
-from r1reward.pictures import PictureFault, is_data_uri, local_path, picture_bytes, short_name
+from r1reward.pictures import (
+    ADVICE_ON_ADDRESSES,
+    PictureFault,
+    is_address,
+    is_data_uri,
+    local_path,
+    picture_bytes,
+    short_name,
+)
 from r1reward.texts import is_unicode
 from r1reward.types import Comparison
 
@@ -33,7 +42,7 @@ class AskedRow:
     number: int
     asked: Comparison | RefusedRow
     key: str = ""
-    identifier: str | int | None = None
+    identifier: str | float | None = None
 
     @property
     def place(self) -> int:
@@ -51,7 +60,7 @@ def read_rows(path: Path, *, root: Path | None = None) -> Iterator[AskedRow]:
     for origin, row in scan_jsonl(path):
         number = int(origin.rpartition(" ")[2])
         identifier = row.get("id") if isinstance(row, dict) else None
-        identifier = identifier if isinstance(identifier, str | int) else None
+        identifier = identifier if _is_identifier(identifier) else None
         try:
             if isinstance(row, RefusedRow):
                 raise row
@@ -69,11 +78,17 @@ def read_comparison(row: Mapping[str, Any], path: Path, *, origin: str, root: Pa
     if unknown := sorted(set(row) - set(FIELDS)):
         detail = f"there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}"
         raise RefusedRow(origin, "unknown field", detail)
-    if not isinstance(row.get("id"), str | int | None) or not is_unicode(str(row.get("id"))):
+    if not _is_identifier(row.get("id")):
         raise RefusedRow(origin, "field 'id' is neither a text nor a number")
     question, first, second = (_text(row, name, origin) for name in TEXTS)
     images, frames = (_pictures(row, name, path, origin=origin, root=root) for name in PICTURES)
     return Comparison(question, (first, second), images, frames, label=origin)
+
+
+def _is_identifier(value: object) -> TypeGuard[str | float | None]:
+    """A text, a number (a table with gaps writes 3 as 3.0) or nothing."""
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value is None or is_number or (isinstance(value, str) and is_unicode(value))
 
 
 def digest_of(comparison: Comparison) -> str:
@@ -112,6 +127,8 @@ def _picture(name: str, path: Path, *, origin: str, root: Path) -> str:
         return name
     if "\0" in name or not is_unicode(name):
         raise RefusedRow(origin, f"{short_name(name)!r} is no path of a picture")
+    if is_address(name):
+        raise RefusedRow(origin, "picture not found", f"picture {short_name(name)} {ADVICE_ON_ADDRESSES}")
     picture = str(path.parent / local_path(name))
     if not Path(os.path.realpath(picture)).is_relative_to(os.path.realpath(root)):
         allowed = "--root FOLDER allows those below another folder"

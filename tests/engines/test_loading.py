@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from r1reward.config import load_profile
 from r1reward.engines import identify
+from r1reward.engines.base import NonFiniteError, Sampling
 from r1reward.engines.loading import (
     CheckpointError,
     checkpoint_hash,
@@ -21,9 +22,10 @@ from r1reward.engines.loading import (
     write_picture_budget,
 )
 from r1reward.engines.transformers import TransformersEngine
-from r1reward.files import read_json, sha256_file
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.judge.scalar_model import load_reward_model, new_reward_model
 from r1reward.settings import ModelSettings
+from r1reward.types import Request
 
 
 def test_hash_follows_the_weights(tmp_path: Path) -> None:
@@ -103,6 +105,95 @@ def test_a_truncated_file_is_named(tiny: tuple[Any, Any], tmp_path: Path, name: 
     with pytest.raises(CheckpointError) as error:
         load_model(tmp_path)
     assert str(error.value).startswith(f"{file} cannot be read: ") and "\n" not in str(error.value)
+
+
+def rewrite(file: str, **values: Any) -> Callable[[Path], None]:
+    return lambda folder: write_json(folder / file, {**read_json(folder / file), **values}) and None
+
+
+def template(text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / "chat_template.jinja").write_text(text) and None
+
+
+def index(*names: str) -> Callable[[Path], None]:
+    weight_map = dict(zip("abc", names, strict=False))
+    return lambda folder: write_json(folder / "x.index.json", {"weight_map": weight_map}) and None
+
+
+def of_pictures(**values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        known = read_json(folder / "processor_config.json")
+        rewrite("processor_config.json", image_processor={**known["image_processor"], **values})(folder)
+
+    return change
+
+
+SHOWS = "{% for part in messages[0].content %}{{ part.text if part.type == 'text' else '<|image_pad|>' }}"
+FOREIGN = {"AutoConfig": "code.C", "AutoModelForImageTextToText": "code.M"}
+UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "template without pictures": (template("{{ messages[0].content[-1].text }}"), "does not show pictures"),
+    "template without text": (template("<|image_pad|>"), "does not show the text"),
+    "template that repeats": (template(SHOWS + "{% endfor %}" + SHOWS + "{% endfor %}"), "pictures and the"),
+    "template for texts": (template("{{ 'say ' + messages[0].content }}"), "template .* cannot be used"),
+    "template that breaks off": (template("{% for"), "template .* cannot be used"),
+    "template that reaches out": (template("{{ ''.__class__.__mro__ }}"), "template .* cannot be used"),
+    "template without end": (template("{% for a in range(10**9) %}x{% endfor %}"), "cannot be used"),
+    "another token of pictures": (rewrite("config.json", image_token_id=3), "token of pictures .* 3 to its"),
+    "no tokenizer": (
+        lambda folder: [*map(Path.unlink, folder.glob("tokenizer*"))] and None,
+        "token of pictures",
+    ),
+    "another patch": (of_pictures(patch_size=16), "size of a patch .* is 16 to its processor, 14 to"),
+    "another merging": (of_pictures(merge_size=1), "merging of patches .* is 1 to its processor, 2 to"),
+    "a shard that is not there": (index("model.safetensors", "b.safetensors"), "'b.safetensors', which are"),
+    "a shard elsewhere": (index("../model.safetensors"), "'../model.safetensors', which are not in its"),
+    "an index that is none": (lambda folder: write_json(folder / "x.index.json", []) and None, "no index"),
+    "a config of another kind": (lambda folder: write_json(folder / "config.json", []) and None, "cannot"),
+    "a type that is none": (rewrite("config.json", dtype="float99"), "cannot be read"),
+    "foreign code": (rewrite("config.json", model_type="none-such", auto_map=FOREIGN), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_what_does_not_fit_together_is_found_before_anything_is_judged(
+    tiny: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    save_model(*tiny, tmp_path)
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asks whether to run foreign code"))
+    UNFIT[kind][0](tmp_path)
+    with pytest.raises(CheckpointError, match=UNFIT[kind][1]) as error:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(
+    tiny: tuple[Any, Any], tmp_path: Path
+) -> None:
+    save_model(*tiny, tmp_path)
+    tokenizer = tiny[1].tokenizer.__class__.from_pretrained(tmp_path)
+    tokenizer.add_tokens([f"new{number}" for number in range(tiny[0].config.get_text_config().vocab_size)])
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="its model only"):
+        load_model(tmp_path)
+
+
+def test_adapters_alone_are_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="merge them into their model"):
+        load_model(tmp_path)
+
+
+def test_weights_that_are_not_numbers_judge_nothing(tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    save_model(*tiny, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    engine = TransformersEngine.from_pretrained(tmp_path)
+    for temperature in (0.0, 1.0):
+        with pytest.raises(NonFiniteError, match="not finite"):
+            engine.generate([Request("say yes .")], Sampling(2, temperature))
 
 
 def test_a_truncated_head_of_a_reward_model_is_named(tiny: tuple[Any, Any], tmp_path: Path) -> None:

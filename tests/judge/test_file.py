@@ -115,17 +115,27 @@ def test_bad_rows_cost_themselves(stub: R1Reward, tmp_path: Path) -> None:
     found = [
         bom + json.dumps(GOOD).encode(), {"image": "gone.png"}, bad, {"question": "\ud800"}, deep,
         b"[1]", b"\xff\xfe", {"id": [1]}, {"images": [3]}, {"question": 5}, {"images": ["a.png\0"]},
-        {"question": "x" * 1_000_001}, {"id": 7},
+        {"question": "x" * 1_000_001}, b'{"id": 1, "response_1": "a", "response_1": "b"}',
+        {"images": ["https://example.org/a.png"]}, {"id": float("nan")}, {"id": "\ud800"}, {"id": 7.0},
+        {"id": 7},
     ]  # fmt: skip
     path, out = write(tmp_path / "pairs.jsonl", *found), tmp_path / "out.jsonl"
-    assert judge_file(stub, path, out) == {"judged": 2, "unparsed": 0, "failed": 11}
+    assert judge_file(stub, path, out) == {"judged": 3, "unparsed": 0, "failed": 15}
     lines = read_jsonl(out)
-    assert [line["row"] for line in lines] == list(range(1, 14))
-    assert [line["row"] for line in lines if "verdict" in line] == [1, 13]
-    for line in lines[1:-1]:
+    assert [line["row"] for line in lines] == list(range(1, 19))
+    assert [line["row"] for line in lines if "verdict" in line] == [1, 17, 18]
+    for line in lines[1:-2]:
         assert line["error"].startswith(f"{path}, row {line['row']}: ")
     assert "no field 'image'; the fields are id, question" in lines[1]["error"]
-    assert "valid Unicode" in lines[3]["error"] and lines[-1]["id"] == 7
+    assert "valid Unicode" in lines[3]["error"] and [line["id"] for line in lines[-2:]] == [7.0, 7]
+    assert "'response_1' is given twice" in lines[12]["error"] and "save the picture" in lines[13]["error"]
+
+
+def test_a_file_without_rows_is_said(stub: R1Reward, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text("\n \n")
+    with pytest.raises(ValueError, match=r"pairs\.jsonl holds no rows"):
+        judge_file(stub, tmp_path / "pairs.jsonl", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_frames_of_two_sizes_and_a_shape_that_cannot_be_shown_are_rows(
