@@ -22,6 +22,7 @@ from r1reward.settings import Profile
 VARIABLE = "R1REWARD_DATA"
 TEXT_FILE = "r1_reward/vl_reward_bench_data.jsonl"
 PICTURES = "images"
+TEMPERATURE, SEED = 1.0, 0
 
 
 def find_real_file() -> tuple[Path, list[Path]] | None:
@@ -41,7 +42,8 @@ def run_real_file(
 ) -> dict[str, Any]:
     """Judge the first `bench.real_rows` rows in both orders and return a labelled outcome.
 
-    Prompts of thousands of tokens are let through, in smaller batches; answers are cut after 16 tokens.
+    Prompts of thousands of tokens are let through, in smaller batches; answers are sampled and cut after 16
+    tokens.
     """
     text, photographs = source
     pairs = load_benchmark(text, stand_in_pictures=list(photographs))[: profile.bench.real_rows]
@@ -50,7 +52,7 @@ def run_real_file(
         load_engine(checkpoint, profile.model_copy(update={"engine": settings})),
         pairs,
         prompt=prompt,
-        sampling=Sampling(max_new_tokens=16),
+        sampling=Sampling(max_new_tokens=16, temperature=TEMPERATURE, seed=SEED),
         work=work,
         record=work / "record.jsonl",
         progress=Progress(f"real file, {prompt} prompt"),
@@ -59,6 +61,7 @@ def run_real_file(
     return {
         "label": f"{outcome.pictures}: the score means nothing",
         "prompt": prompt,
+        "decoding": f"sampled, temperature {TEMPERATURE:g}, seed {SEED}",
         "rows": len(pairs),
         "group_sizes": scores.group_sizes,
         "overall": scores.overall,

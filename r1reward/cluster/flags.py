@@ -14,6 +14,7 @@ ESTIMATORS: dict[Algorithm, str] = {
     "grpo": "group_norm",
 }
 ADAM_BETAS = ("0.9", "0.95")
+REDUCTIONS = {"token": "token-mean", "response": "seq-mean-token-mean"}
 SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr"}
 Flags = dict[str, str | tuple[str, ...] | bool]
 
@@ -45,6 +46,7 @@ def rl_flags(
         "actor.lr_warmup_ratio": str(rl.warmup_ratio),
         "actor.max_norm": str(rl.max_grad_norm),
         "actor.eps_clip": str(rl.clip_eps),
+        "actor.loss_agg_mode": REDUCTIONS[rl.loss_reduction],
         "actor.gradient_checkpointing_enable": cluster.gradient_checkpointing,
         "actor.freeze_visual_encoder": cluster.freeze_vision,
         "ref.num_nodes": str(cluster.nodes),
@@ -109,8 +111,6 @@ def _check(profile: Profile) -> None:
         raise ValueError(f"OpenRLHF has no {rl.algorithm}: rl.algorithm is one of {', '.join(ESTIMATORS)}")
     if rl.algorithm == "grpo" and rl.samples_per_prompt == 1:
         raise ValueError("grpo compares answers to one prompt: rl.samples_per_prompt must be above 1")
-    if rl.loss_reduction != "token":
-        raise ValueError('the loss is a mean over tokens here: rl.loss_reduction must be "token"')
     if profile.model.lora.rank:
         raise ValueError("model.lora is for one card: set model.lora.rank to 0")
     samples, actors = rl.rollout_batch_size * rl.samples_per_prompt, cluster.nodes * cluster.gpus_per_node

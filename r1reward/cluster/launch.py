@@ -65,7 +65,8 @@ def prepare(
     prompts = out / "prompts.jsonl"
     _check_judge(profile)
     budget = Budget(profile.model.min_pixels, profile.model.max_pixels)
-    chosen, passes = _choose(usable_pairs(pairs, budget), profile, pairs)
+    usable = usable_pairs(pairs, budget)
+    chosen, passes = _choose(usable.kept, profile, pairs)
     most = max(len(pair.images) + len(pair.frames) for pair in chosen)
     flags = rl_flags(
         profile,
@@ -97,6 +98,7 @@ def prepare(
         "flags": flags,
         "environment": environment,
         "pairs": sha256_file(pairs),
+        **({"left_out": usable.left_out} if usable.left_out else {}),
         "start": checkpoint_hash(start),
         "judge": _judge_hash(profile, judges or out),
     }

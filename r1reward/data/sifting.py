@@ -49,11 +49,15 @@ def sift(rows: Iterable[Row], parse: Callable[[int, dict[str, Any], str], T]) ->
                 raise row
             kept.append(parse(here, row, origin))
         except ValueError as error:
-            fault = error if isinstance(error, RefusedRow) else RefusedRow(origin, str(error))
+            fault = error if isinstance(error, RefusedRow) else _named(origin, str(error))
             if not fault.rows:
                 raise fault from error
             faults.append(fault)
     return Sifted(kept, _counted(faults, number, nothing_left=not kept))
+
+
+def _named(origin: str, message: str) -> RefusedRow:
+    return RefusedRow(origin, message.partition(": ")[0], message)
 
 
 def _counted(faults: list[RefusedRow], total: int, *, nothing_left: bool) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from r1reward.data.cold_start import SFTExample, example_from_row, target_of
 from r1reward.data.items import Item, pair_of
-from r1reward.data.sifting import sift
+from r1reward.data.sifting import Sifted, sift
 from r1reward.data.sources.pictures import shown_size
 from r1reward.data.storage import FIELDS, pair_from_row
 from r1reward.files import scan_jsonl
@@ -24,21 +24,19 @@ from r1reward.types import PreferencePair
 T = TypeVar("T", PreferencePair, SFTExample)
 
 
-def usable_pairs(path: str | Path, budget: Budget | None = None) -> list[PreferencePair]:
+def usable_pairs(path: str | Path, budget: Budget | None = None) -> Sifted[PreferencePair]:
     """The pairs of a file of `write_pairs`; with a budget their pictures must be such as can be shown in it.
 
-    Raises ValueError where rows are faulty and none is left.
+    Raises ValueError where rows are faulty and none is left. What was left out belongs into the run's record.
     """
     return _usable(Path(path), pair_from_row, budget)
 
 
-def usable_examples(path: str | Path, budget: Budget | None = None) -> list[SFTExample]:
-    """`usable_pairs` for a file of `write_sft`."""
-    return _usable(Path(path), example_from_row, budget)
+def usable_targets(path: str | Path, budget: Budget | None = None) -> Sifted[SFTExample]:
+    """`usable_pairs` for a file of `write_sft`, with answers as the cold start teaches them.
 
-
-def usable_targets(path: str | Path, budget: Budget | None = None) -> list[SFTExample]:
-    """`usable_examples` with answers as the cold start teaches them; a row without a target is faulty."""
+    A row whose answer is no target is faulty.
+    """
     return _usable(Path(path), _target_from_row, budget)
 
 
@@ -49,13 +47,13 @@ def _target_from_row(row: Mapping[str, Any], folder: Path) -> SFTExample:
     raise ValueError("the answer is no target: write <think>reasoning</think><answer>1</answer>, or 2")
 
 
-def _usable(path: Path, parse: Callable[[Mapping[str, Any], Path], T], budget: Budget | None) -> list[T]:
+def _usable(path: Path, parse: Callable[[Mapping[str, Any], Path], T], budget: Budget | None) -> Sifted[T]:
     def read(_: int, row: Mapping[str, Any], origin: str) -> T:
         item = parse(row, path.parent)
         _check(row, item, budget, origin=origin)
         return item
 
-    return sift(scan_jsonl(path), read).kept
+    return sift(scan_jsonl(path), read)
 
 
 def _check(row: Mapping[str, Any], item: Item, budget: Budget | None, *, origin: str) -> None:

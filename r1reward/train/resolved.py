@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from r1reward.algo.losses import default_pre_clip
@@ -25,8 +26,11 @@ def advantage_limit(settings: RLSettings) -> float | None:
     return None if settings.advantage_limit == "off" else settings.advantage_limit
 
 
-def used(learner: Learner, num_items: int) -> dict[str, Any]:
-    """What a run was made with, for its record: defaults as values, "off" where a part is off."""
+def used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[str, Any]:
+    """What a run was made with, for its record: defaults as values, "off" where a part is off.
+
+    `left_out` are the faulty rows of its file by their reasons; the record has them if there are any.
+    """
     settings = learner.settings
     bound, limit = pre_clip_bound(settings), advantage_limit(settings)
     return {
@@ -36,4 +40,5 @@ def used(learner: Learner, num_items: int) -> dict[str, Any]:
         **learner.task.used(),
         "items": num_items,
         "seed": learner.seed,
+        **({"left_out": dict(left_out)} if left_out else {}),
     }

@@ -17,7 +17,8 @@ from torch.nn.functional import logsigmoid
 
 from r1reward.data.cold_start import SFTExample
 from r1reward.data.critiques import split_critiques
-from r1reward.data.usable import usable_examples, usable_pairs
+from r1reward.data.sifting import Sifted
+from r1reward.data.usable import usable_pairs, usable_targets
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses
@@ -64,7 +65,7 @@ def train_reward_model(
     out, record = Path(out), Path(record or out)
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
     read = _read_examples(Path(examples_path), kind, budget)
-    examples = choose_examples(read, settings.max_examples, seed)
+    examples = choose_examples(read.kept, settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {
@@ -92,6 +93,7 @@ def train_reward_model(
             processor, model_settings.prompt, kind=kind, max_prompt_tokens=max_prompt_tokens
         ),
         options={"batch_size": settings.batch_size, "critique_weight": settings.critique_weight},
+        left_out=read.left_out,
         out=out,
         record=record,
         settings=settings,
@@ -114,13 +116,14 @@ def _new_model(
     return model, processor
 
 
-def _read_examples(path: Path, kind: Kind, budget: Budget) -> list[SFTExample]:
+def _read_examples(path: Path, kind: Kind, budget: Budget) -> Sifted[SFTExample]:
     if kind == "scalar":
-        return [SFTExample(pair, "") for pair in usable_pairs(path, budget)]
-    examples = usable_examples(path, budget)
-    whole = sum(not split_critiques(example.completion).split for example in examples)
+        pairs = usable_pairs(path, budget)
+        return Sifted([SFTExample(pair, "") for pair in pairs.kept], pairs.left_out)
+    examples = usable_targets(path, budget)
+    whole = sum(not split_critiques(example.completion).split for example in examples.kept)
     if whole:
-        _LOG.warning("%d of %d reasonings do not split into two critiques", whole, len(examples))
+        _LOG.warning("%d of %d reasonings do not split into two critiques", whole, len(examples.kept))
     return examples
 
 

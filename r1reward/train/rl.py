@@ -9,7 +9,7 @@ step, so a run that was killed goes on from its last checkpoint to the same weig
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,14 +96,15 @@ def train_rl(
     same call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
     pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
-    if not pairs:
+    if not pairs.kept:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
     task = JudgeTask(judge or ScriptedConsistencyJudge(), settings=settings, prompt=model_settings.prompt)
     return train_policy(
         task,
         model_path,
-        pairs,
+        pairs.kept,
         items_hash=sha256_file(pairs_path),
+        left_out=pairs.left_out,
         out=out,
         settings=settings,
         model_settings=model_settings,
@@ -121,6 +122,7 @@ def train_policy(
     items: Sequence[Any],
     *,
     items_hash: str,
+    left_out: Mapping[str, int] | None = None,
     out: str | Path,
     settings: RLSettings,
     model_settings: ModelSettings,
@@ -132,7 +134,8 @@ def train_policy(
 ) -> RLResult:
     """`train_rl` for any task; `items_hash` changes with the items.
 
-    Raises BusyError while another process trains in `out`.
+    `left_out` counts the faulty rows of the items' file by their reasons, for the record. Raises
+    BusyError while another process trains in `out`.
     """
     out, record = Path(out), Path(record or out)
     if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
@@ -168,11 +171,20 @@ def train_policy(
                 settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet
             ) as monitor,
         ):
-            return _run(learner, items, out, record, monitor, start)
+            return _run(
+                learner, items, out=out, record=record, monitor=monitor, start=start, left_out=left_out or {}
+            )
 
 
 def _run(
-    learner: Learner, items: Sequence[Any], out: Path, record: Path, monitor: Monitor, start: int
+    learner: Learner,
+    items: Sequence[Any],
+    *,
+    out: Path,
+    record: Path,
+    monitor: Monitor,
+    start: int,
+    left_out: Mapping[str, int],
 ) -> RLResult:
     rows = record / "metrics.jsonl"
     settings = learner.settings
@@ -205,7 +217,7 @@ def _run(
     )
     status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
     checkpoint.write_status(
-        out, record, status=status, step=step, reason=reason, used=used(learner, len(items))
+        out, record, status=status, step=step, reason=reason, used=used(learner, len(items), left_out)
     )
     return RLResult(status, step, model, reason)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from r1reward.data.sifting import Sifted
 from r1reward.data.usable import usable_targets
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import files_hash, weights_hash
@@ -69,8 +70,8 @@ def train_sft(
         return model, processor
 
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
-    found = read(examples_path) if read else usable_targets(examples_path, budget)
-    examples = choose_examples(found, settings.max_examples, seed)
+    found = Sifted(list(read(examples_path))) if read else usable_targets(examples_path, budget)
+    examples = choose_examples(found.kept, settings.max_examples, seed)
     if not examples:
         raise ValueError(f"{examples_path} holds no examples to learn from")
     key = {
@@ -94,6 +95,7 @@ def train_sft(
         seed=seed,
         resume=resume,
         quiet=quiet,
+        left_out=found.left_out,
         cluster=cluster,
     )
 

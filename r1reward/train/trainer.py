@@ -65,6 +65,7 @@ def run_trainer(
     resume: bool,
     quiet: bool,
     options: Mapping[str, Any] | None = None,
+    left_out: Mapping[str, int] | None = None,
     cluster: ClusterSettings | None = None,
 ) -> Path:
     """Train on examples, or go on from the last checkpoint in `out`; returns `out/model`.
@@ -76,6 +77,7 @@ def run_trainer(
         load: model and processor of a checkpoint, or of the start for None.
         make_collator: takes the processor; the collator turns examples into the trainer's inputs.
         options: further arguments of `trainer_class`.
+        left_out: faulty rows of the examples' file by their reasons, for the record.
         cluster: how DeepSpeed shards the model over the processes; one process without it.
 
     Raises BusyError while another process trains in `out`.
@@ -108,7 +110,8 @@ def run_trainer(
             for noisy in (ProgressCallback, PrinterCallback):
                 trainer.remove_callback(noisy)
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-        trainer.save(out, record)
+        used = {"examples": len(examples), **({"left_out": dict(left_out)} if left_out else {})}
+        trainer.save(out, record, used=used)
     return out / "model"
 
 
@@ -157,13 +160,13 @@ class CheckpointedTrainer(Trainer):
         self._loss_shifts_labels = False
         self.sums: defaultdict[str, float] = defaultdict(float)
 
-    def save(self, out: Path, record: Path) -> None:
-        """Write `out/model` and the run's status; every process of the run has to call this."""
+    def save(self, out: Path, record: Path, *, used: Mapping[str, Any]) -> None:
+        """Write `out/model` and the run's status with what was `used`; every process has to call this."""
         weights = self.gathered_weights()
         if self.args.process_index == 0:
             write = partial(save_trained, self.model, self.processor, weights=weights)
             checkpoint.write_folder(out / "model", write)
-            checkpoint.write_status(out, record, status="finished", step=self.state.global_step)
+            checkpoint.write_status(out, record, status="finished", step=self.state.global_step, used=used)
         self.accelerator.wait_for_everyone()
 
     def gathered_weights(self) -> dict[str, Any] | None:

@@ -42,4 +42,5 @@ def test_the_file_is_asked_about_by_the_prompt_that_is_named(
     assert found["label"].startswith(STAND_IN)
     ((checkpoint, used),) = loaded
     assert checkpoint == "judge" and used.engine.max_prompt_tokens == 16_384 and used.engine.batch_size == 8
-    assert {sampling.max_new_tokens for _, sampling in judge.asked} == {16}
+    ((limit, temperature),) = {(one.max_new_tokens, one.temperature) for _, one in judge.asked}
+    assert limit == 16 and found["decoding"].startswith(f"sampled, temperature {temperature:g}, seed ")

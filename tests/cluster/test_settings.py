@@ -53,6 +53,7 @@ def test_every_flag_has_its_value() -> None:
         "actor.lr_warmup_ratio": "0.06",
         "actor.max_norm": "0.7",
         "actor.eps_clip": "0.25",
+        "actor.loss_agg_mode": "token-mean",
         "actor.gradient_checkpointing_enable": "",
         "actor.freeze_visual_encoder": "",
         "ref.num_nodes": "2",
@@ -110,6 +111,7 @@ CHANGES: dict[str, dict[str, tuple[Any, str, str | None]]] = {
         "inner_epochs": (2, "train.max_epochs", "2"),
         "temperature": (0.5, "rollout.temperature", "0.5"),
         "clip_eps": (0.1, "actor.eps_clip", "0.1"),
+        "loss_reduction": ("response", "actor.loss_agg_mode", "seq-mean-token-mean"),
         "kl_coef": (0.2, "algo.kl.init_coef", "0.2"),
         "max_grad_norm": (0.4, "actor.max_norm", "0.4"),
         "warmup_ratio": (0.5, "actor.lr_warmup_ratio", "0.5"),
@@ -140,7 +142,6 @@ TOGETHER = {"nodes": {"engines": 4}, "gpus_per_node": {"engines": 4}, "tensor_pa
 BY_HOOK = {"pre_clip", "advantage_limit"}
 BY_REWARD = {"consistency_weight", "external_consistency", "contradicted_reward"}
 BY_LENGTH = {"epochs", "max_steps"}
-REFUSED = {"loss_reduction"}
 NOT_FOLLOWED = {"collapse_patience"}  # docs/cluster.md, "Differences that remain"
 
 
@@ -151,11 +152,6 @@ def test_a_setting_reaches_its_flag(section: str, name: str) -> None:
     value, flag, said = CHANGES[section][name]
     assert flags_of({}).get(flag) != said
     assert flags_of({section: {**TOGETHER.get(name, {}), name: value}}).get(flag) == said
-
-
-def test_a_loss_over_responses_is_refused() -> None:
-    with pytest.raises(ValueError, match="loss_reduction"):
-        flags_of({"rl": {"loss_reduction": "response"}})
 
 
 def test_groups_that_are_not_normalised_are_dr_grpo() -> None:
@@ -169,5 +165,5 @@ def test_groups_that_are_not_normalised_are_dr_grpo() -> None:
 def test_every_setting_is_followed() -> None:
     """A new setting has to reach a worker, or be named among those that do not."""
     assert set(ClusterSettings.model_fields) == set(CHANGES["cluster"])
-    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | REFUSED | {"normalize_groups"}
+    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | {"normalize_groups"}
     assert set(RLSettings.model_fields) == set(CHANGES["rl"]) | others

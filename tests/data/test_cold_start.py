@@ -156,7 +156,7 @@ def test_answers_that_are_no_targets_are_left_out_and_counted_in_the_card(
 
     raw = [SFTExample(pair, answer) for pair, answer in zip(pairs, ANSWERS, strict=True)]
     file = write_sft(tmp_path / "sft.jsonl", raw)
-    assert [example.completion for example in usable_targets(file)] == wanted
+    assert [example.completion for example in usable_targets(file).kept] == wanted
     assert f"9 of 12 rows are faulty and left out, the first: {file}, row 4: the answer is no" in caplog.text
     write_sft(file, raw[3:4])
     with pytest.raises(

@@ -12,8 +12,9 @@ from PIL import Image
 
 from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.items import pair_of
+from r1reward.data.sifting import Sifted
 from r1reward.data.storage import pair_to_row, read_pairs, write_pairs
-from r1reward.data.usable import usable_examples, usable_pairs, usable_targets
+from r1reward.data.usable import usable_pairs, usable_targets
 from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
 
@@ -47,9 +48,11 @@ def test_each_faulty_row_is_left_out_and_counted(
     lines = [json.dumps(row), *map(json.dumps, faulty), "{", json.dumps({**row, "pair_id": "q"})]
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(lines))
-    assert [found.pair_id for found in usable_pairs(path, BUDGET)] == ["p", "q"]
+    assert [found.pair_id for found in usable_pairs(path, BUDGET).kept] == ["p", "q"]
     assert "11 of 13 rows are faulty and left out, the first: " in caplog.text
     assert f"{path}, row 2: there is no field 'image'" in caplog.text
+    counted = usable_pairs(path, BUDGET).left_out
+    assert sum(counted.values()) == 11 and counted.items() >= {"picture too narrow": 2, "not JSON": 1}.items()
     path.write_text("\n".join(lines[1:-1]))
     with pytest.raises(ValueError, match=rf"all 11 rows are faulty, the first: {path}, row 1"):
         usable_pairs(path, BUDGET)
@@ -60,31 +63,34 @@ def test_sound_files_are_read_as_they_are(
 ) -> None:
     pairs = [replace(pair, pair_id=str(number), preferred=1 + number % 2) for number in range(5)]
     path = write_pairs(tmp_path / "pairs.jsonl", pairs)
-    assert usable_pairs(path, BUDGET) == read_pairs(path) == pairs
-    examples = [SFTExample(one, f"<answer>{number}</answer>") for number, one in enumerate(pairs)]
+    assert usable_pairs(path, BUDGET).kept == read_pairs(path) == pairs
+    examples = [
+        SFTExample(one, f"<think>{number}</think><answer>1</answer>") for number, one in enumerate(pairs)
+    ]
     path = write_sft(tmp_path / "sft.jsonl", examples)
-    assert usable_examples(path, BUDGET) == examples and usable_pairs(path, BUDGET) == pairs
+    assert usable_targets(path, BUDGET) == Sifted(examples) and usable_pairs(path, BUDGET).kept == pairs
     assert not caplog.text
-    assert usable_pairs(write_pairs(tmp_path / "empty.jsonl", []), BUDGET) == []
+    assert usable_pairs(write_pairs(tmp_path / "empty.jsonl", []), BUDGET) == Sifted([])
 
 
-@pytest.mark.parametrize("read", [usable_pairs, usable_examples, usable_targets])
+@pytest.mark.parametrize("read", [usable_pairs, usable_targets])
 def test_a_picture_outside_the_budget_costs_its_row_whoever_reads(
-    read: Callable[..., list[Any]], pair: PreferencePair, tmp_path: Path
+    read: Callable[..., Sifted[Any]], pair: PreferencePair, tmp_path: Path
 ) -> None:
     long = replace(pair, pair_id="long", images=(*pair.images, str(tmp_path / "long.png")))
     examples = [SFTExample(one, "<think>t</think><answer>1</answer>") for one in (pair, long)]
     path = write_sft(tmp_path / "sft.jsonl", examples)
-    assert [pair_of(item).pair_id for item in read(path, BUDGET)] == ["p"]
-    assert len(read(path)) == 2, "without a budget nobody asks"
+    assert [pair_of(item).pair_id for item in read(path, BUDGET).kept] == ["p"]
+    assert len(read(path).kept) == 2, "without a budget nobody asks"
 
 
 def test_an_example_needs_its_answer(pair: PreferencePair, tmp_path: Path) -> None:
     row = pair_to_row(pair, tmp_path)
     path = tmp_path / "sft.jsonl"
-    answers = [{}, {"completion": 3}, {"completion": "\udc00"}, {"completion": "<answer>1</answer>"}]
+    right = "<think>so</think><answer>1</answer>"
+    answers = [{}, {"completion": 3}, {"completion": "\udc00"}, {"completion": right}]
     path.write_text("\n".join(json.dumps({**row, **answer}) for answer in answers))
-    assert [example.completion for example in usable_examples(path)] == ["<answer>1</answer>"]
+    assert [example.completion for example in usable_targets(path).kept] == [right]
 
 
 def test_damaged_bytes_cost_the_rows_they_are_in(pair: PreferencePair, tmp_path: Path) -> None:
@@ -95,5 +101,5 @@ def test_damaged_bytes_cost_the_rows_they_are_in(pair: PreferencePair, tmp_path:
         place = rng.randrange(len(lines[hit]))
         lines[hit] = lines[hit][:place] + bytes([rng.choice([0, 34, 123, 255])]) + lines[hit][place + 1 :]
         path.write_bytes(b"\n".join(lines))
-        found = [one.pair_id for one in usable_pairs(path, BUDGET)]
+        found = [one.pair_id for one in usable_pairs(path, BUDGET).kept]
         assert len(found) >= 29 and len({str(n) for n in range(30) if n != hit} & set(found)) == 29

@@ -1,5 +1,6 @@
 """Reward models with a head: the loss, what is learnt, resuming, and what a saved folder scores."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -204,3 +205,18 @@ def test_pairs_without_examples_are_refused(world: World, tmp_path: Path) -> Non
     # A critique cannot be learnt from pairs alone.
     with pytest.raises(ValueError, match="completion"):
         train(world, world.pairs, tmp_path, "critique")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_left_out_are_in_the_record(
+    world: World, examples: Path, tmp_path: Path, kind: Kind
+) -> None:
+    """An answer outside the format is no critique to learn; the scalar model reads no answers."""
+    lines = examples.read_text().splitlines()[:6]
+    lines[1] = json.dumps(json.loads(lines[1]) | {"completion": "<answer>1</answer>"})
+    path = examples.with_name("faulty.jsonl")
+    path.write_text("\n".join([*lines, "{"]))
+    train(world, path, tmp_path, kind, epochs=0.01)
+    counts = {"not JSON": 1} | ({"the answer is no target": 1} if kind == "critique" else {})
+    used = {"examples": 7 - len(counts), "left_out": counts}
+    assert read_json(tmp_path / "record/status.json")["used"] == used

@@ -422,18 +422,26 @@ def test_a_faulty_row_costs_that_row(
     path = world.pairs.with_name("faulty.jsonl")
     path.write_text("\n".join([lines[0], json.dumps(thin), "{", *lines[1:]]))
     trained: list[Any] = []
-    monkeypatch.setattr(rl, "train_policy", lambda task, start, pairs, **_: trained.extend(pairs))
-    narrow = MODEL.model_copy(update={"max_pixels": 7056})
+    choose = rl.choose_prompts
+
+    def watched(items: Sequence[PreferencePair], learner: Learner, step: int) -> Any:
+        trained.append(items)
+        return choose(items, learner, step)
+
+    monkeypatch.setattr(rl, "choose_prompts", watched)
     rl.train_rl(
         world.model,
         path,
         out=tmp_path,
-        settings=RL,
-        model_settings=narrow,
+        settings=RL.model_copy(update={"max_steps": 1}),
+        model_settings=MODEL.model_copy(update={"max_pixels": 7056}),
         engine_settings=ENGINE,
         seed=1,
+        quiet=True,
     )
-    assert trained == read_pairs(world.pairs)
+    assert trained == [read_pairs(world.pairs)]
+    used = read_json(tmp_path / "status.json")["used"]
+    assert used["items"] == 16 and used["left_out"] == {"picture too narrow": 1, "not JSON": 1}
     assert "2 of 18 rows are faulty" in caplog.text and "row 2: picture" in caplog.text
 
 

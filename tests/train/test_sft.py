@@ -63,6 +63,7 @@ def test_training_lowers_the_loss_and_saves_what_the_auto_classes_load(world: Wo
     assert (status["status"], status["step"]) == ("finished", 16)
     assert status["weights"] == weights_hash(tmp_path / "work/model") != status["run"]["start"]
     assert status["run"]["sft"]["learning_rate"] == SFT.learning_rate
+    assert status["used"] == {"examples": len(read_sft(world.examples))}
     assert AutoModelForImageTextToText.from_pretrained(folder).config.model_type == "qwen2_5_vl"
     assert AutoProcessor.from_pretrained(folder).tokenizer.eos_token == "<|im_end|>"
     pickles = [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pth", ".bin", ".pkl")]
