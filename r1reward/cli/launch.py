@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from r1reward.cli.command import Commands, add_command
 
@@ -30,17 +31,15 @@ def _add_launch(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dry-run", action="store_true", help="write everything and print what would run")
 
 
+def _common(options: argparse.Namespace) -> dict[str, Any]:
+    return {"start": options.start, "out": options.out, "seed": options.seed}
+
+
 def _launch_sft(options: argparse.Namespace) -> int:
     from r1reward.cluster.sft import command, launch
     from r1reward.config import load_profile
 
-    words = command(
-        load_profile(options.profile),
-        start=options.start,
-        examples=options.data,
-        out=options.out,
-        seed=options.seed,
-    )
+    words = command(load_profile(options.profile), examples=options.data, **_common(options))
     print(" ".join(words))
     if not options.dry_run:
         launch(words)
@@ -52,14 +51,8 @@ def _launch_rl(options: argparse.Namespace) -> int:
     from r1reward.cluster.launch import prepare, run
     from r1reward.config import load_profile
 
-    launch = prepare(
-        load_profile(options.profile),
-        start=options.start,
-        pairs=options.data,
-        out=options.out,
-        seed=options.seed,
-        judges=options.judges,
-    )
+    profile = load_profile(options.profile)
+    launch = prepare(profile, pairs=options.data, judges=options.judges, **_common(options))
     print(launch.command())
     if not options.dry_run:
         print(f"the trained model is in {run(launch, address=options.address)}")

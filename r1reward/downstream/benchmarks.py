@@ -13,12 +13,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from r1reward.data.sifting import Sifted, sift
 from r1reward.data.sources.base import RefusedRow
 from r1reward.data.sources.pictures import Pictures
 from r1reward.downstream.questions import LETTERS, Question, Style, with_options
 from r1reward.downstream.readers import read_first_letter, read_option, read_yes_or_no
+from r1reward.files import Row as FileRow
+from r1reward.texts import is_unicode
 
 # What stands for the picture of another row is its index, which is shorter than any picture.
 SHORTEST_PICTURE = 64
@@ -70,37 +73,62 @@ class Benchmark:
         return self.points is None
 
 
-def read_rows(path: Path, *, style: Style, cache: Path) -> Iterator[Row]:
+def read_rows(path: Path, *, style: Style, cache: Path) -> Sifted[Row]:
     """The rows of a benchmark in VLMEvalKit's form: tab-separated, pictures in base64.
 
-    A row may give the index of another row in place of its picture. Raises ValueError for a faulty row,
-    with file and row.
+    A row may give the index of another row in place of its picture. Faulty rows are left out, see `sift`; so
+    is one that names no unit of its benchmark, by which the file is called.
     """
-    csv.field_size_limit(sys.maxsize)
+    units = BENCHMARKS[path.stem].units
     pictures: dict[str, str] = {}
-    with path.open(encoding="utf-8", newline="") as stream, Pictures(path.parent, cache=cache) as store:
+    with Pictures(path.parent, cache=cache) as store:
+
+        def parse(_: int, fields: dict[str, Any], origin: str) -> Row:
+            picture = _picture(fields, pictures, store, origin)
+            row = _row(fields, picture, path.stem, style=style, origin=origin)
+            try:
+                units(row.fields)
+            except KeyError as error:
+                raise RefusedRow(origin, f"field {error} is missing") from error
+            return row
+
+        return sift(_scan(path), parse)
+
+
+def _scan(path: Path) -> Iterator[FileRow]:
+    """The rows of a file by the names of its columns; one with bytes that are not UTF-8 is refused."""
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         for number, fields in enumerate(csv.DictReader(stream, delimiter="\t"), start=1):
             origin = f"{path}, row {number}"
-            missing = [name for name in ("index", "image", "question") if not fields.get(name)]
-            if missing:
-                raise RefusedRow(origin, f"field '{missing[0]}' is missing")
-            image = fields.pop("image")
-            if len(image) >= SHORTEST_PICTURE:
-                pictures[fields["index"]] = store.picture(f"data:;base64,{image}", origin)
-            found = pictures.get(fields["index"]) or pictures.get(image)
-            if found is None:
-                raise RefusedRow(origin, "no picture", f"image {image!r} is no row before this one")
             values = {name: value or "" for name, value in fields.items() if name}
-            try:
-                options = _options(values)
-            except ValueError as error:
-                raise RefusedRow(origin, str(error)) from error
-            if options and not values.get("answer"):
-                raise RefusedRow(origin, "field 'answer' is missing")
-            question = Question(
-                _text(values, options, style), (found,), values.get("answer", ""), path.stem, origin
-            )
-            yield Row(question, options, values, style)
+            if all(map(is_unicode, values.values())):
+                yield origin, values
+            else:
+                yield origin, RefusedRow(origin, "not UTF-8")
+
+
+def _picture(fields: Mapping[str, str], known: dict[str, str], store: Pictures, origin: str) -> str:
+    """Path of a row's picture, which later rows may name by the row's index."""
+    missing = [name for name in ("index", "image", "question") if not fields.get(name)]
+    if missing:
+        raise RefusedRow(origin, f"field '{missing[0]}' is missing")
+    image = fields["image"]
+    if len(image) >= SHORTEST_PICTURE:
+        known[fields["index"]] = store.picture(f"data:;base64,{image}", origin)
+    found = known.get(fields["index"]) or known.get(image)
+    if found is None:
+        raise RefusedRow(origin, "no picture", f"image {image!r} is no row before this one")
+    return found
+
+
+def _row(fields: Mapping[str, str], picture: str, name: str, *, style: Style, origin: str) -> Row:
+    values = {key: value for key, value in fields.items() if key != "image"}
+    options = _options(values)
+    if options and not values.get("answer"):
+        raise RefusedRow(origin, "field 'answer' is missing")
+    question = Question(_text(values, options, style), (picture,), values.get("answer", ""), name, origin)
+    return Row(question, options, values, style)
 
 
 def _options(fields: Mapping[str, str]) -> dict[str, str]:

@@ -43,7 +43,8 @@ def evaluate_policy(
 
     Args:
         work: gets the answers' texts; those of the same model to the same file are not asked for again.
-        record: gets a line for each row and draw, in `<benchmark>.jsonl`.
+        record: gets a line for each row and draw, in `<benchmark>.jsonl`; each says what faulty rows of the
+            file are left out, if any, and is marked where its row could not be asked.
         temperature, draws, seed: `draws` answers are drawn to each row, greedy ones at temperature 0.
         judge: scores open questions; without one their benchmarks are left out.
     """
@@ -54,7 +55,8 @@ def evaluate_policy(
         path = folder / f"{benchmark.name}.tsv"
         if not path.is_file() or (benchmark.open and judge is None):
             continue
-        rows = list(read_rows(path, style=style_of(profile), cache=work / "pictures"))
+        found = read_rows(path, style=style_of(profile), cache=work / "pictures")
+        rows, left_out = found.kept, {"left_out": found.summary} if found.summary else {}
         kept = work / f"{benchmark.name}.json"
         drawn = f"temperature {temperature:g}, seed {seed}, draws {draws}"
         key = {"model": identify(checkpoint, profile), "file": sha256_file(path), "decoding": drawn}
@@ -64,7 +66,7 @@ def evaluate_policy(
             answers = _answer(engine, rows, sampling, Progress(benchmark.name))
             write_json(kept, {**key, "answers": answers})
         lines = [
-            {**line, "draw": draw}
+            {**line, "draw": draw, **left_out}
             for draw, texts in enumerate(zip(*answers, strict=True))
             for line in score_answers(benchmark, rows, texts, judge=judge)
         ]

@@ -61,9 +61,19 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     printed[MATH_VISTA] = "not printed"
     printed.insert(1, "decoding", "")
     rows = [_row(records, policy, title) | {"decoding": decoding} for policy, title, decoding in _ROWS]
-    notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, _DAGGER_NOTE]
+    notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, *_left_out_notes(records), _DAGGER_NOTE]
     caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
     return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
+
+
+def _left_out_notes(records: Records) -> list[str]:
+    """What faulty rows of the benchmarks' files are missing, by the columns they would count in."""
+    lines = [line for policy, *_ in _ROWS for run in records.downstream(policy).values() for line in run]
+    found = {(" and ".join(line["units"]), line["left_out"]) for line in lines if "left_out" in line}
+    return [
+        f"{' and '.join(DOWNSTREAM_COLUMNS[name] for name in columns.split(' and '))}: {said}."
+        for columns, said in sorted(found)
+    ]
 
 
 def row_titles() -> dict[str, str]:

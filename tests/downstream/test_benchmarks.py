@@ -7,11 +7,18 @@ import sys
 import pytest
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
+from r1reward.config import load_profile
+from r1reward.downstream import evaluate
 from r1reward.downstream.benchmarks import BENCHMARKS, read_rows
 from r1reward.downstream.evaluate import score_answers
 from r1reward.downstream.readers import read_first_letter, read_option
 from r1reward.downstream.scripted import ScriptedOpenJudge, claim_share, find_open_judge
+from r1reward.engines.base import EngineError
+from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
+from r1reward.report.records import Records
+from r1reward.report.render import PAPER_TABLES
+from r1reward.types import Completion
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def world(tmp_path_factory):
 
 
 def rows_of(world, name, tmp_path):
-    return list(read_rows(world / f"{name}.tsv", style="mini", cache=tmp_path))
+    return read_rows(world / f"{name}.tsv", style="mini", cache=tmp_path).kept
 
 
 def right_answer(row):
@@ -123,9 +130,9 @@ def test_mme_realworld_is_asked_in_its_own_layout(tmp_path, world):
     path = tmp_path / "MME-RealWorld-Lite.tsv"
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t")
-        writer.writerow(["index", "image", "question", "multi-choice options", "answer", "hint"])
-        writer.writerow(["7", image, "Which car is it?", str(listed), "B", "no part of it"])
-    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path)
+        writer.writerow(["index", "image", "question", "multi-choice options", "answer", "hint", "category"])
+        writer.writerow(["7", image, "Which car is it?", str(listed), "B", "no part of it", "Reasoning/x"])
+    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path).kept
     assert row.question.text == (
         'Which car is it? The choices are listed below:\n(A) Bob\'s car\n(B) a "red" one\n(C) 3\n'
         "(D) none, ['(E)']\n(E) I cannot tell\nSelect the best answer to the above multiple-choice question "
@@ -141,7 +148,7 @@ def test_options_that_are_no_list_of_letters_are_a_fault_of_the_row(tmp_path, li
     picture = base64.b64encode(b"x" * 99).decode()
     path.write_text(f"index\timage\tquestion\tmulti-choice options\n1\t{picture}\twhat ?\t{listed}\n")
     with pytest.raises(ValueError, match=r"MME-RealWorld-Lite.tsv, row 1"):
-        list(read_rows(path, style="mini", cache=tmp_path))
+        read_rows(path, style="mini", cache=tmp_path)
 
 
 def test_a_hint_is_part_of_the_question(tmp_path, world):
@@ -149,12 +156,12 @@ def test_a_hint_is_part_of_the_question(tmp_path, world):
         image = next(csv.DictReader(stream, delimiter="\t"))["image"]
     path = tmp_path / "MMStar.tsv"
     path.write_text(f"index\timage\tquestion\thint\tA\tB\tanswer\n1\t{image}\twhich ?\tlook\tx\ty\tA\n")
-    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path)
+    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path).kept
     end = "Please select the correct answer from the options above. \n"
     assert row.question.text == f"Hint: look\nQuestion: which ?\nOptions:\nA. x\nB. y\n{end}"
     path.write_text(path.read_text().replace("\ty\tA\n", "\ty\t\n"))
     with pytest.raises(ValueError, match=r"row 1.*'answer' is missing"):
-        list(read_rows(path, style="vlmevalkit", cache=tmp_path))
+        read_rows(path, style="vlmevalkit", cache=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +176,7 @@ def test_a_faulty_row_is_named(tmp_path, row, fault):
     path = tmp_path / "MMStar.tsv"
     path.write_text(f"index\timage\tquestion\n{row}\n")
     with pytest.raises(ValueError, match=f"MMStar.tsv, row 1.*{fault}"):
-        list(read_rows(path, style="mini", cache=tmp_path))
+        read_rows(path, style="mini", cache=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -201,3 +208,48 @@ def test_open_questions_need_a_judge(world, tmp_path):
     with pytest.raises(ValueError, match="WildVision has open questions"):
         score_answers(BENCHMARKS["WildVision"], rows, ["x"] * len(rows))
     assert find_open_judge(tmp_path) is None
+
+
+def test_a_row_without_a_unit_is_a_faulty_row(tmp_path, world, caplog):
+    """The column of categories is missing, or one names no part of MME-RealWorld-Lite."""
+    with (world / "MMStar.tsv").open() as stream:
+        image = next(csv.DictReader(stream, delimiter="\t"))["image"]
+    path = tmp_path / "MME-RealWorld-Lite.tsv"
+    rows = [f"{index}\t{image}\twhich ?\tA\tx\ty" for index in (1, 2)]
+    head = "index\timage\tquestion\tanswer\tA\tB"
+    path.write_text(f"{head}\tcategory\n{rows[0]}\tPerception/x\n{rows[1]}\tTaste\n")
+    (row,) = read_rows(path, style="vlmevalkit", cache=tmp_path).kept
+    assert row.fields["index"] == "1" and "row 2: category 'Taste'" in caplog.text
+    path.write_text("\n".join([head, *rows]))
+    with pytest.raises(ValueError, match="row 1: field 'category' is missing"):
+        read_rows(path, style="vlmevalkit", cache=tmp_path)
+
+
+def test_a_faulty_row_costs_itself_and_the_table_says_so(world, tmp_path, monkeypatch, caplog):
+    """From the file to the note below Table 11; a row that cannot be asked is worth nothing."""
+    lines = (world / "MMStar.tsv").read_bytes().splitlines(keepends=True)
+    count = len(lines) - 1
+    lines[1] = lines[1].rpartition(b"\t")[0].replace(b"\t", b"\t\xff", 2) + b"\tx\n"
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    (folder / "MMStar.tsv").write_bytes(b"".join(lines))
+
+    class Engine:
+        def generate(self, requests, sampling, *, progress=None):
+            if any(request.origin.endswith("row 3") for request in requests):
+                raise EngineError("a picture of 4000 x 20")
+            return [(Completion("A", (1,), (0.0,), "stop"),) * sampling.samples for _ in requests]
+
+    monkeypatch.setattr(evaluate, "load_engine", lambda *_: Engine())
+    monkeypatch.setattr(evaluate, "identify", lambda *_: "policy")
+    run = tmp_path / "run"
+    record = run / "records/downstream/start/seed_0"
+    asked = {"profile": load_profile("smoke"), "work": tmp_path / "work", "record": record}
+    evaluate.evaluate_policy("policy", folder, **asked)
+    found = read_jsonl(record / "MMStar.jsonl")
+    said = f"1 of {count} rows left out: not UTF-8 1"
+    assert len(found) == count - 1 and {line["left_out"] for line in found} == {said}
+    (silent,) = [line for line in found if "not_asked" in line]
+    assert silent["points"] == 0.0 and "MMStar.tsv, row 1: not UTF-8" in caplog.text
+    notes = PAPER_TABLES["table_11"](Records.of_run(run)).attrs["notes"]
+    assert f"MMStar: {said}." in notes
