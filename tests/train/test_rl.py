@@ -4,7 +4,6 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,16 +13,15 @@ from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
 from PIL import Image
 from safetensors.torch import load_file
 
-from r1reward.algo import reduce_loss
 from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
-from r1reward.engines.log_probs import PolicyOutput, policy_forward
+from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import collapse, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, count_steps, learning_rate, make_learner
-from r1reward.types import Completion, PreferencePair, Verdict
+from r1reward.types import PreferencePair
 
 GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
 UPDATE_GOLDEN = "R1REWARD_UPDATE_GOLDEN"
@@ -179,124 +177,6 @@ def uneven(trajectories: Sequence[Any]) -> list[Any]:
         shorter = replace(said, token_ids=said.token_ids[:length], log_probs=said.log_probs[:length])
         cut.append(replace(one, completion=shorter))
     return cut
-
-
-def test_a_loss_over_responses_weighs_short_ones_as_much_as_long_ones() -> None:
-    """Responses of 1 and 3 tokens, advantages 1 and -2: over tokens (-1 + 6) / 4, over responses 1 / 2."""
-    mask = torch.tensor([[1, 0, 0], [1, 1, 1]], dtype=torch.bool)
-    per_token = torch.tensor([[-1.0, 9.0, 9.0], [2.0, 2.0, 2.0]])
-    chunks: Any = [SimpleNamespace(mask=mask[:1]), SimpleNamespace(mask=mask[1:])]
-    for reduction, expected in (("token", 5 / 4), ("response", 1 / 2)):
-        number = rl._denominator(chunks, RL.model_copy(update={"loss_reduction": reduction}))
-        parts = [
-            reduce_loss(per_token[i : i + 1], mask[i : i + 1], how=reduction, denominator=number)  # type: ignore
-            for i in range(2)
-        ]
-        assert float(sum(parts)) == pytest.approx(expected)
-
-
-def answer(text: str, tokens: int = 3) -> Completion:
-    return Completion(text, tuple(range(tokens)), (0.0,) * tokens, "stop")
-
-
-RIGHT = "<think>response 1 is better .</think><answer>1</answer>"
-RIGHT_ODD = "<think>response 2 is better .</think><answer>1</answer>"
-RIGHT_SILENT = "<think>hm .</think><answer>1</answer>"
-WRONG = "<think>response 2 is better .</think><answer>2</answer>"
-BROKEN = "<answer>1</answer> <think>response 1 is better ."
-UNPARSED = "no idea"
-ANSWERS = [RIGHT, RIGHT_ODD, RIGHT_SILENT, WRONG, BROKEN, UNPARSED]
-
-
-class CountingJudge(ScriptedConsistencyJudge):
-    """Remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Verdict] = []
-
-    def judge(self, reasonings: Sequence[str], verdicts: Sequence[Verdict]) -> list[bool | None]:
-        self.asked += verdicts
-        return super().judge(reasonings, verdicts)
-
-
-@pytest.mark.parametrize(
-    ("external", "contradicted", "rewards", "asked"),
-    [
-        (False, 0.0, [2.0, 1.5, 1.5, 0.5, 1.5, 0.0], 4),
-        (True, 0.0, [2.0, 1.5, 1.5, 1.0, 1.5, 0.0], 6),
-        (False, -1.0, [2.0, 1.0, 1.5, 0.5, 1.5, 0.0], 4),
-    ],
-)
-def test_rewards_by_hand(external: bool, contradicted: float, rewards: list[float], asked: int) -> None:
-    judge = CountingJudge()
-    pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
-    answers = [(answer(text),) for text in ANSWERS]
-    settings = RLSettings(external_consistency=external, contradicted_reward=contradicted)
-    task = rl.JudgeTask(judge, settings=settings, prompt="mini")
-    trajectories = task.score([pair] * len(ANSWERS), answers)
-    assert [trajectory.reward for trajectory in trajectories] == rewards
-    assert len(judge.asked) == asked
-    assert trajectories[2].consistency is None
-
-
-def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None = None) -> rl.Chunk:
-    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    zeros = torch.zeros(mask.shape)
-    old = PolicyOutput(zeros, zeros)
-    return rl.Chunk(rows, {}, mask.long(), mask, old, reference)
-
-
-def trajectories_of(rewards: list[float]) -> list[Any]:
-    pair = PreferencePair("p", "test", "q", ("a", "b"), 1)
-    return [rl.Trajectory(pair, answer(""), r) for r in rewards]
-
-
-def test_advantages_are_standardised_over_the_tokens_of_the_rollout() -> None:
-    """Reward 1 on three tokens and 0 on one: mean 3/4, deviation sqrt(3)/4."""
-    chunks = [chunk_of([1], [1]), chunk_of([0], [3])]
-    settings = RLSettings(algorithm="reinforce_pp")
-    z = rl.advantages(chunks, trajectories_of([1.0, 0.0]), samples=1, settings=settings)
-    assert z.tolist() == pytest.approx([-(3**0.5), *[3**-0.5] * 3], rel=1e-6)
-    assert chunks[0].advantages.tolist() == [[pytest.approx(-(3**0.5))]]
-    assert chunks[1].advantages.tolist() == [pytest.approx([3**-0.5] * 3)]
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "limit", "filtered"),
-    [
-        ("stable_reinforce", "default", True),
-        ("reinforce_pp", "default", False),
-        ("stable_reinforce", "off", False),
-        ("reinforce_pp", 3.0, True),
-    ],
-)
-def test_the_filter_zeroes_a_lone_failure(algorithm: Any, limit: Any, filtered: bool) -> None:
-    """One wrong answer of 20: z = -sqrt(19) = -4.36."""
-    chunks = [chunk_of(list(range(20)), [1] * 20)]
-    settings = RLSettings(algorithm=algorithm, advantage_limit=limit)
-    z = rl.advantages(chunks, trajectories_of([0.0] + [1.0] * 19), samples=1, settings=settings)
-    assert float(z.min()) == pytest.approx(-(19**0.5), rel=1e-5)
-    assert float(chunks[0].advantages[0, 0]) == pytest.approx(0.0 if filtered else -(19**0.5), rel=1e-5)
-    assert float(chunks[0].advantages[1, 0]) == pytest.approx(19**-0.5, rel=1e-5)
-
-
-def test_grpo_compares_the_samples_of_a_prompt() -> None:
-    chunks = [chunk_of([3, 0], [1, 2]), chunk_of([1, 2], [1, 1])]
-    settings = RLSettings(algorithm="grpo", samples_per_prompt=2)
-    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
-    assert chunks[0].advantages.tolist() == [[0.0, 0.0], [pytest.approx(1.0), pytest.approx(1.0)]]
-    assert chunks[1].advantages.tolist() == [[pytest.approx(-1.0)], [0.0]]
-    settings = settings.model_copy(update={"normalize_groups": False})
-    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
-    assert chunks[0].advantages.tolist() == [[0.0, 0.0], [0.5, 0.5]]
-
-
-def test_the_kl_penalty_is_a_reward_to_go() -> None:
-    """KL 0.2, 0.0, 0.4 at coefficient 0.5 leaves rewards of 0.7, 0.8, 0.8 to standardise."""
-    chunk = chunk_of([0], [3], reference=torch.tensor([[-0.2, 0.0, -0.4]]))
-    settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
-    z = rl.advantages([chunk], trajectories_of([1.0]), samples=1, settings=settings)
-    assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
 
 
 @pytest.mark.usefixtures("easy_reward")
