@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -44,6 +46,8 @@ class OpenAIEngine:
         sleep: Callable[[float], Any] | None = None,
     ) -> None:
         self.settings, self._budget = settings, budget
+        # What was answered, and paid, in calls that then failed: whoever asks for it again gets it.
+        self._kept: dict[str, Completion] = {}
         self._client = ServerClient(settings, section=section, log=log, sleep=sleep)
 
     def generate(
@@ -51,11 +55,13 @@ class OpenAIEngine:
     ) -> list[tuple[Completion, ...]]:
         """See `Engine.generate`. A request that the server refuses is an EngineError.
 
+        What was answered before it is kept for the next call that asks for it.
+
         A server that cannot be asked, or that still fails after all repetitions, is a ServerError.
         """
         self._client.resume()
         wanted = [(index, sample) for index in range(len(requests)) for sample in range(sampling.samples)]
-        done: dict[tuple[int, int], Completion] = {}
+        done: dict[tuple[int, int], tuple[str, Completion]] = {}
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             asked = {
                 pool.submit(self._answer, requests[index], sampling, index, sample): (index, sample)
@@ -71,14 +77,19 @@ class OpenAIEngine:
                 self._client.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
+        for key, _ in done.values():
+            self._kept.pop(key, None)
         samples = range(sampling.samples)
-        return [tuple(done[index, sample] for sample in samples) for index in range(len(requests))]
+        return [tuple(done[index, sample][1] for sample in samples) for index in range(len(requests))]
 
     def _turn(self, request: Request) -> list[dict[str, Any]]:
         pictures = [*request.images, *request.frames]
         return user_turn(request.text, pictures, origin=request.origin, budget=self._budget)
 
-    def _answer(self, request: Request, sampling: Sampling, index: int, sample: int) -> Completion:
+    def _answer(
+        self, request: Request, sampling: Sampling, index: int, sample: int
+    ) -> tuple[str, Completion]:
+        """The answer, and the hash of what was asked."""
         body = chat_body(
             self.settings.model,
             self._turn(request),
@@ -87,9 +98,13 @@ class OpenAIEngine:
             seed=sampling.seed_of(request.place_or(index), sample) >> 1,
             log_probs=True,
         )
+        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        if known := self._kept.get(key):
+            return key, known
         outcome = self._client.ask(body, about={"origin": request.origin, "sample": sample})
         if isinstance(outcome, Reply):
-            return _completion(outcome, sampling.max_new_tokens)
+            self._kept[key] = _completion(outcome, sampling.max_new_tokens)
+            return key, self._kept[key]
         if outcome.fatal:
             raise ServerError(self._client.advice(outcome))
         what = f"{request.origin or repr(request.text[:60])}: {outcome.message}"

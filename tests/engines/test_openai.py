@@ -15,6 +15,7 @@ from PIL import Image
 from r1reward.config import load_profile
 from r1reward.engines import load_engine
 from r1reward.engines.base import EngineError, PictureError, Sampling
+from r1reward.engines.forgiving import ForgivingEngine, errors_of
 from r1reward.engines.inputs import fetch_pictures, load_picture
 from r1reward.engines.loading import load_processor
 from r1reward.engines.openai import OpenAIEngine
@@ -173,6 +174,18 @@ def test_faults_are_repeated_and_then_named(server: Server) -> None:
     with pytest.raises(EngineError):
         engine.generate([Request("q")], Sampling(4))
     assert engine.generate([Request("q")], Sampling(4)), "a failed call does not stop the next one"
+
+
+def test_what_was_paid_in_a_call_that_failed_is_not_asked_again(server: Server) -> None:
+    """One of eight questions is refused: the others' answers are had for one request each."""
+    engine = make_engine(server, concurrency=1)
+    requests = [Request(f"q{number}", ("gone.png",) if number == 5 else ()) for number in range(8)]
+    found = ForgivingEngine(engine).generate(requests, SAMPLING)
+    assert [bool(errors_of(answers)) for answers in found] == [number == 5 for number in range(8)]
+    asked = [json.dumps(body) for body in server.bodies]
+    assert len(asked) == len(set(asked)) == 14
+    engine.generate(requests[:1], SAMPLING)
+    assert len(server.bodies) == 16, "what was handed out is not kept"
 
 
 def test_the_profile_chooses_the_engine(server: Server, tmp_path) -> None:
