@@ -1,6 +1,9 @@
-from r1reward.files import append_jsonl
+from types import SimpleNamespace
+
+from r1reward.files import append_jsonl, read_jsonl
 from r1reward.settings import SFTSettings
 from r1reward.train.control import continued_settings, run_seconds
+from r1reward.train.trainer import Recorder
 
 
 def test_the_control_gets_the_time_of_the_rl_run(tmp_path):
@@ -19,3 +22,15 @@ def test_the_control_gets_the_time_of_the_rl_run(tmp_path):
     assert control.epochs == 2.0
     assert control.max_examples is None
     assert control.learning_rate == settings.learning_rate
+
+
+def test_the_pace_of_a_cold_start_counts_the_time_before_a_kill(tmp_path):
+    """Its updates count from the start of the run, and so do the seconds that the control is matched by."""
+    file, shown = tmp_path / "metrics.jsonl", []
+    append_jsonl(file, {"step": 8, "loss": 1.0, "seconds": 500.0, "cpu_seconds": 400.0})
+    recorder = Recorder(file, SimpleNamespace(show=shown.append))
+    recorder.on_train_begin(None, None, None)
+    recorder.on_log(None, SimpleNamespace(global_step=9), None, logs={"loss": 0.5, "epoch": 2.0})
+    row = read_jsonl(file)[-1]
+    assert (row["step"], row["loss"], shown) == (9, 0.5, [row])
+    assert row["seconds"] >= 500.0 and row["cpu_seconds"] >= 400.0
