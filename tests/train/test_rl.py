@@ -392,3 +392,24 @@ def test_a_run_whose_answers_fall_apart_is_stopped(
     assert (result.status, result.steps) == ("collapsed", 1)
     assert "cut off" in result.reason and not (tmp_path / "collapse").exists()
     assert train(world, tmp_path, collapse_patience=1) == result
+
+
+@pytest.mark.usefixtures("easy_reward")
+def test_a_resumed_run_remembers_how_its_answers_fell_apart(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps running, with a kill between them."""
+    monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", -1.0)
+    take_step = rl.take_step
+
+    def killed(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:
+        if step == 2:
+            raise KeyboardInterrupt
+        return take_step(learner, items, step)
+
+    monkeypatch.setattr(rl, "take_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(world, tmp_path, collapse_patience=2, save_steps=1)
+    monkeypatch.setattr(rl, "take_step", take_step)
+    result = train(world, tmp_path, collapse_patience=2, save_steps=1)
+    assert (result.status, result.steps) == ("collapsed", 2)
