@@ -9,7 +9,7 @@ import pytest
 
 from r1reward.judge.voting import decide
 from r1reward.report.records import Records
-from r1reward.report.scaling import figure_3, table_12
+from r1reward.report.scaling import figure_3, table_12, voting_rows
 from r1reward.report.voting import (
     Pool,
     any_right,
@@ -103,6 +103,14 @@ def test_early_stopping_takes_what_was_said_three_times(pool: Pool) -> None:
     assert 3 < drawn[0, 0, 0] < 5 and drawn[0, 1, 0] == 5
     assert accuracy[0, 1, 0] == 0.5, "two votes for each, one abstains"
     assert accuracy[0, 3].tolist() == [0, 1], "nothing was said; one answer has a verdict"
+
+
+def test_a_way_to_vote_costs_the_answers_that_it_drew(pool: Pool) -> None:
+    cost = {name: answers for name, (_, answers) in voting_rows(pool).items()}
+    drawn = float(early_stopping(pool)[1].mean())
+    assert 3 < drawn < 5 and cost.pop("Early Stopping") == pytest.approx(drawn)
+    asked = {"One sampled answer": 1, "Voting@5": 5, "Confidence-Weighted": 5, "Voting@4, half exchanged": 4}
+    assert cost == asked
 
 
 def test_seeds_must_be_about_the_same_pairs(tmp_path: Path) -> None:
