@@ -38,14 +38,14 @@ def load_profile(
     profile is then called `mini+released`. `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
     Raises ProfileError for an unknown file, key or value, and for a name that is taken or is no name.
     """
-    text, suffix = str(name), ""
+    text, suffix = str(name), None
     if "+" in Path(name).name and Path(name).suffix != ".toml":
         text, _, suffix = text.rpartition("+")
-    preset = suffix or preset
+    preset = preset if suffix is None else suffix
     path = _profile_path(text, PROFILE_FOLDER)
     layers = _read_profile(path)
     _check_name(path, layers[-1][1])
-    if preset:
+    if preset is not None:
         layers.append(_read_layer(_profile_path(preset, PROFILE_FOLDER / "presets")))
     if overrides:
         layers.append(("overrides", dict(overrides)))
@@ -53,7 +53,7 @@ def load_profile(
     merged = Profile(name="defaults", sentence="-").model_dump(exclude={"name", "sentence"})
     for _, values in layers:
         merged = _lay_over(merged, values)
-    if preset:
+    if preset is not None:
         merged["name"] = f"{merged.get('name', text)}+{preset}"
     try:
         return Profile.model_validate(merged)

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from r1reward.data.storage import write_pairs
 from r1reward.engines import loading
 from r1reward.files import write_atomic, write_json
 from r1reward.pipeline import staleness
-from r1reward.pipeline.places import RUNS_VARIABLE, find_places
+from r1reward.pipeline.places import ROOT_VARIABLE, RUNS_VARIABLE, find_places
 from r1reward.settings import ModelSettings
 from r1reward.train import pretrain
 from r1reward.types import PreferencePair
@@ -171,9 +172,89 @@ def test_a_picture_budget_keeps_what_is_not_given(tmp_path, monkeypatch):
     assert asked == {tmp_path: ModelSettings(max_pixels=12544)}
 
 
-def test_verify_of_nothing_published_fails(capsys):
-    assert cli.main(["verify", "--profile", "never_published"]) == 1
-    assert "nothing is published" in capsys.readouterr().out
+@pytest.mark.parametrize("command", ["verify", "figures", "page"])
+def test_nothing_published_is_one_line(command, capsys):
+    assert cli.main([command, "--profile", "never_published"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing is published for never_published" in said and "mini" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["verify", "status"])
+def test_a_mistyped_checkout_is_not_replaced_by_another(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    assert cli.main([command]) == 2
+    assert f"{ROOT_VARIABLE}: {tmp_path} is no checkout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["judge", "--model", "m", "--seed", "-1"],
+        ["judge", "--model", "m", "--seed", str(2**31)],
+        ["judge", "--model", "m", "--votes", "0"],
+        ["mini", "build-base", "--seed", "-1"],
+        ["launch", "sft", "--start", "s", "--data", "d", "--out", "o", "--seed", "1.5"],
+        ["launch", "rl", "--start", "s", "--data", "d", "--out", "o", "--seed", "-1"],
+    ],
+)
+def test_seeds_and_counts_are_refused_before_anything_runs(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2 and f"{arguments[-1]} is not a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--min-pixels", "0"], "min_pixels Input should be greater than or equal to 784"),
+        (["--max-pixels", "-5"], "max_pixels Input should be greater than or equal to 784"),
+        (["--min-pixels", "9000", "--max-pixels", "1000"], "min_pixels = 9000 is above max_pixels = 1000"),
+    ],
+)
+def test_a_budget_that_is_none_is_one_line(given, said, tmp_path, capsys):
+    assert cli.main(["data", "picture-budget", "--model", str(tmp_path), *given]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1 and "pydantic" not in shown
+
+
+def test_a_file_without_pairs_is_said(tmp_path, capsys):
+    empty = write_atomic(tmp_path / "pairs.jsonl", "\n\n")
+    out = tmp_path / "out"
+    assert cli.main(["data", "export", "--pairs", str(empty), "--out", str(out), "--format", "trl"]) == 2
+    assert f"{empty} holds no row" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize("name", ["tabel_05", "table5", "Table_05", "tab_05:wo_filter"])
+def test_a_mistyped_table_is_suggested(name, empty_runs, capsys):
+    assert cli.main(["why", name]) == 2
+    assert "did you mean table_05?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("profile", ["own.toml", "own.toml+released"])
+def test_a_file_of_a_profile_is_found_from_any_folder(profile, empty_runs, tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text('extends = "smoke"\nname = "own"\n')
+    monkeypatch.chdir(tmp_path)
+    context = cli.pipeline.make_context_of(cli.make_parser().parse_args(["run", "--profile", profile]))
+    assert context.parameters.profile == str(tmp_path / profile)
+
+
+RUN = "import sys; from r1reward.cli import main; sys.exit(main(['status', '--profile', 'smoke']))"
+
+
+def test_output_without_a_place_is_no_traceback(empty_runs):
+    """Standard output that is closed, on a full disk, or in a coding without the signs that are shown."""
+    shell = {"closed": ">&-", "full": ">/dev/full"}
+    for name, to in shell.items():
+        command = f"exec {sys.executable} -c {shlex.quote(RUN)} {to}"
+        done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+        assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, name
+        assert done.returncode == (0 if name == "closed" else 2), name
+    code = "from r1reward import cli; cli.pipeline._status = lambda options: print('\u2192') or 0; "
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code + RUN], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u2192\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["data", "check", "--root", "nowhere"]])

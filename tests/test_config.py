@@ -177,6 +177,51 @@ def test_bounds_that_leave_nothing_to_learn_are_refused(setting, value):
         assert getattr(load_profile("mini", overrides={"rl": {setting: fine}}).rl, setting) == fine
 
 
+WRONG = {bool: ("no", 0, "true"), int: (True, "3", 3.0), float: (True, "1e-6"), str: (1, True)}
+
+
+def test_values_of_another_type_are_refused_in_every_setting():
+    """Each setting in turn; `true` as a learning rate of 1.0 would train, and nobody would notice."""
+    kinds = [(path, kind) for path, kind in setting_types(Profile) if kind in WRONG]
+    assert {kind for _, kind in kinds} == set(WRONG) and len(kinds) > 100
+    for path, kind in kinds:
+        for value in WRONG[kind]:
+            overrides = value
+            for key in reversed(path):
+                overrides = {key: overrides}
+            with pytest.raises(ProfileError, match=r"overrides: "):
+                load_profile("mini", overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seeds": 10**6}, "seeds: Input should be less than or equal to 1000"),
+        ({"model": {"base": ""}}, "model.base: "),
+        ({"model": {"min_pixels": 2000, "max_pixels": 1000}}, "min_pixels = 2000 is above max_pixels = 1000"),
+        ({"data": {"sources": ["rlaif_v", "rlaif_v"]}}, "names a data set twice"),
+        ({"downstream": {"policy": ""}}, "downstream.policy: "),
+        ({"downstream": {"right_answers": [5, 2]}}, "two counts, the smaller one first"),
+        ({"downstream": {"right_answers": [-1, 2]}}, "two counts, the smaller one first"),
+        ({"downstream": {"layers": []}}, "different layers, counted from 0"),
+        ({"downstream": {"layers": [-1]}}, "different layers, counted from 0"),
+        ({"downstream": {"layers": [1, 1]}}, "different layers, counted from 0"),
+        ({"rl": {"algorithm": "grpo", "samples_per_prompt": 1}}, "samples_per_prompt must be above 1"),
+        ({"downstream": {"rl": {"samples_per_prompt": 1}}}, "samples_per_prompt must be above 1"),
+        ({"rl": {"rollout_batch_size": 1}}, "nothing to compare it with"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_when_they_are_read(settings, said):
+    with pytest.raises(ProfileError) as caught:
+        load_profile("mini", overrides=settings)
+    assert said in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_a_plus_without_a_preset_is_refused():
+    with pytest.raises(ProfileError, match="known here: released"):
+        load_profile("mini+")
+
+
 def test_unknown_profile_and_broken_toml(tmp_path):
     with pytest.raises(ProfileError, match=r"there is no profile .*known here: .*mini"):
         load_profile("minni")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,21 +18,39 @@ CLOSED_PIPE = 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status. What a user can cause is one message, not a traceback."""
     options = make_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a model may write what a terminal cannot show
     try:
         status = options.command(options)
-        sys.stdout.flush()
+        _flush()
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it can", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `| head` has seen enough; what is still buffered has no reader
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `| head` has seen enough
+        _drop_output()
         return CLOSED_PIPE
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if options.traceback:
             raise
         print(f"r1reward: {_explain(error)}", file=sys.stderr)
+        try:
+            _flush()
+        except OSError:
+            _drop_output()
         return 2
     return status
+
+
+def _flush() -> None:
+    """Write what is buffered; there is no stream where the caller closed it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Forget what is still buffered: it has no reader, or no room."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception) -> str:

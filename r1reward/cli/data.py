@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,17 +82,27 @@ def _export(options: argparse.Namespace) -> int:
     from r1reward.data.items import iterate_items
 
     items = iterate_items(options.pairs.resolve())
+    first = next(items, None)
+    if first is None:
+        raise ValueError(f"{options.pairs} holds no row: there is nothing to export")
+    items = chain([first], items)
     folder = export_items(items, options.out.resolve(), form=options.format, prompt=options.prompt)
     print(f"wrote {folder}")
     return 0
 
 
 def _picture_budget(options: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
     from r1reward.engines.loading import write_picture_budget
     from r1reward.settings import ModelSettings
 
     given = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
-    settings = ModelSettings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        settings = ModelSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = (f"{' '.join(map(str, fault['loc']))} {fault['msg']}".strip() for fault in error.errors())
+        raise ValueError("; ".join(faults)) from error
     write_picture_budget(options.model, settings)
     print(f"pictures have {settings.min_pixels} to {settings.max_pixels} pixels in {options.model}")
     return 0

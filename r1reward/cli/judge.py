@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from r1reward.cli.command import Commands, add_command
+from r1reward.cli.command import Commands, add_command, natural, positive
 
 STATUS = (
     "Exit status: 0 where every pair has a verdict, 1 where one has none or could not be judged, "
@@ -25,9 +25,9 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")
     command.add_argument("--engine", choices=("transformers", "vllm", "openai"), help="not the profile's")
     command.add_argument("--base-url", help="address of a server; implies --engine openai")
-    command.add_argument("--votes", type=int, default=1, help="answers of which the majority decides (1)")
+    command.add_argument("--votes", type=positive, default=1, help="answers whose majority decides (1)")
     command.add_argument("--both-orders", action="store_true", help="ask with the responses exchanged, too")
-    command.add_argument("--seed", type=int, default=0, help="seed of the votes (0)")
+    command.add_argument("--seed", type=natural, default=0, help="seed of the votes (0)")
     one = command.add_argument_group("one pair")
     one.add_argument("--image", action="append", default=[], help="a picture; may be given several times")
     one.add_argument("--question")
@@ -46,10 +46,14 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
 def _judge(options: argparse.Namespace) -> int:
     from r1reward.judge.file import check_places
     from r1reward.judge.r1_reward import R1Reward
+    from r1reward.pictures import PictureFault, check_picture, short_name
 
-    one = [options.question, options.response_1, options.response_2]
-    if not (options.file and options.out) and (options.file or options.out or None in one):
-        raise ValueError("give --question, --response-1 and --response-2, or --file and --out")
+    _check_what(options)
+    for picture in options.image:
+        try:
+            check_picture(picture)
+        except PictureFault as fault:
+            raise ValueError(f"{short_name(picture)} {fault}") from fault
     server = {"engine": {"openai": {"base_url": options.base_url}}} if options.base_url else None
     engine = options.engine or ("openai" if server else None)
     if server and engine != "openai":
@@ -61,6 +65,19 @@ def _judge(options: argparse.Namespace) -> int:
     )
     asked = {"votes": options.votes, "both_orders": options.both_orders}
     return _judge_file(judge, options, asked) if options.file else _judge_one(judge, options, asked)
+
+
+def _check_what(options: argparse.Namespace) -> None:
+    """Refuse what belongs neither to one pair nor to a file, and what belongs to both."""
+    one = [options.question, options.response_1, options.response_2]
+    many = [options.file, options.out]
+    of_one = [*one, options.image or None]
+    of_many = [*many, options.root]
+    complete = None not in one if of_many == [None] * 3 else None not in many and of_one == [None] * 4
+    if not complete:
+        raise ValueError(
+            "give --question, --response-1 and --response-2 (and --image), or --file and --out (and --root)"
+        )
 
 
 def _judge_file(judge: Any, options: argparse.Namespace, asked: dict[str, Any]) -> int:

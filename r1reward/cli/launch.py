@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from r1reward.cli.command import Commands, add_command
+from r1reward.cli.command import Commands, add_command, natural
 
 
 def add_commands(commands: Commands) -> None:
@@ -27,7 +27,7 @@ def _add_launch(command: argparse.ArgumentParser) -> None:
     command.add_argument("--start", required=True, help="folder of the checkpoint to start from")
     command.add_argument("--data", type=Path, required=True, help="sft.jsonl or rl.jsonl of notebook 01")
     command.add_argument("--out", type=Path, required=True, help="folder of the run, seen by all machines")
-    command.add_argument("--seed", type=int, default=0, help="of the order of examples, or of rollouts (0)")
+    command.add_argument("--seed", type=natural, default=0, help="of the order of examples, of rollouts (0)")
     command.add_argument("--dry-run", action="store_true", help="write everything and print what would run")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from r1reward.cli.command import Commands, add_command, positive
+from r1reward.cli.command import Commands, add_command, natural, positive
 
 
 def add_commands(commands: Commands) -> None:
@@ -15,7 +15,7 @@ def add_commands(commands: Commands) -> None:
         mini, "build-base", action=_build_base, text="train the shipped base checkpoint again"
     )
     build.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
-    build.add_argument("--seed", type=int, default=0, help="seed of weights and lessons (0)")
+    build.add_argument("--seed", type=natural, default=0, help="seed of weights and lessons (0)")
     build.add_argument("--steps", type=positive, help="updates; fewer than all for a trial")
 
 

@@ -75,8 +75,9 @@ def make_context_of(options: argparse.Namespace) -> Context:
     from r1reward.pipeline.places import find_places
     from r1reward.pipeline.staleness import make_context, make_parameters
 
-    is_file = options.profile.endswith(".toml")
-    profile = str(Path(options.profile).resolve()) if is_file else options.profile
+    name, plus, preset = options.profile.rpartition("+")
+    file, rest = (name, plus + preset) if name.endswith(".toml") else (options.profile, "")
+    profile = f"{Path(file).resolve()}{rest}" if file.endswith(".toml") else options.profile
     profile = f"{profile}+{options.preset}" if options.preset else profile
     out = str(Path(options.out).resolve()) if options.out else ""
     parameters = make_parameters(profile=profile, seed=options.seed, seeds=options.seeds, out=out)
@@ -114,7 +115,7 @@ def _why(options: argparse.Namespace) -> int:
     from r1reward.pipeline.staleness import examine_all
 
     context = make_context_of(options)
-    if options.name.startswith("table_"):
+    if ":" in options.name or options.name.lower().startswith("tab"):
         return _why_row(context, options.name)
     name = find_notebook(options.name, context.notebooks).name
     standing = examine_all(context).get(name)
@@ -174,7 +175,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     places = find_places()
     faults = 0
-    for profile in [options.profile] if options.profile else published_profiles(places):
+    for profile in published_profiles(places, options.profile):
         found = verify(places, profile)
         faults += len(found)
         print("\n".join([f"{profile}: {'as committed' if not found else 'NOT as committed'}", *found]))
@@ -186,7 +187,7 @@ def _figures(options: argparse.Namespace) -> int:
     from r1reward.pipeline.verify import published_profiles, redraw_published
 
     places = find_places()
-    for profile in [options.profile] if options.profile else published_profiles(places):
+    for profile in published_profiles(places, options.profile):
         for folder in redraw_published(places, profile):
             print(f"drew {folder}")
     return 0
@@ -198,7 +199,7 @@ def _page(options: argparse.Namespace) -> int:
     from r1reward.report.page import PAGE
 
     places = find_places()
-    for profile in [options.profile] if options.profile else published_profiles(places):
+    for profile in published_profiles(places, options.profile):
         redraw_published(places, profile)
         print(places.results(profile) / PAGE)
     return 0

@@ -109,8 +109,6 @@ def _check(profile: Profile) -> None:
     rl, cluster = profile.rl, profile.cluster
     if rl.algorithm not in ESTIMATORS:
         raise ValueError(f"OpenRLHF has no {rl.algorithm}: rl.algorithm is one of {', '.join(ESTIMATORS)}")
-    if rl.algorithm == "grpo" and rl.samples_per_prompt == 1:
-        raise ValueError("grpo compares answers to one prompt: rl.samples_per_prompt must be above 1")
     if profile.model.lora.rank:
         raise ValueError("model.lora is for one card: set model.lora.rank to 0")
     samples, actors = rl.rollout_batch_size * rl.samples_per_prompt, cluster.nodes * cluster.gpus_per_node

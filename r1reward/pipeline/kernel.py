@@ -17,6 +17,9 @@ from jupyter_client.manager import AsyncKernelManager
 from r1reward.pipeline.notebook import RUNNER_VARIABLE
 from r1reward.pipeline.places import ROOT_VARIABLE, RUNS_VARIABLE, Places
 
+# The system bounds paths of sockets: 107 characters, 103 on macOS, less "/socket-5".
+LONGEST_FOLDER = 90
+
 
 class LocalKernelManager(AsyncKernelManager):
     """Starts ipykernel with this interpreter; `environment` is added to that of the process."""
@@ -25,7 +28,7 @@ class LocalKernelManager(AsyncKernelManager):
 
     def __init__(self, **settings: Any) -> None:
         self._sockets = TemporaryDirectory(prefix="r1reward-kernel-", ignore_cleanup_errors=True)
-        super().__init__(**{**settings, "transport": "ipc", "ip": f"{self._sockets.name}/socket"})
+        super().__init__(**{**settings, **_sockets_in(self._sockets.name)})
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -38,6 +41,11 @@ class LocalKernelManager(AsyncKernelManager):
         await super()._async_start_kernel(**settings)
 
     start_kernel = _async_start_kernel  # type: ignore[assignment]
+
+
+def _sockets_in(folder: str) -> dict[str, str]:
+    """Where a kernel listens: in a folder of its own, or at ports where that lies too deep."""
+    return {"transport": "ipc", "ip": f"{folder}/socket"} if len(folder) <= LONGEST_FOLDER else {}
 
 
 def kernel_manager_for(places: Places) -> type[LocalKernelManager]:

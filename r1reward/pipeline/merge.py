@@ -6,15 +6,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from r1reward.files import read_json
 from r1reward.locks import acquire, release
-from r1reward.pipeline.dag import Notebook
+from r1reward.pipeline.dag import Notebook, maker_of
 from r1reward.pipeline.hashing import resolve
 from r1reward.pipeline.publish import NotPublishableError, install
 from r1reward.pipeline.rendering import Render, draw
-from r1reward.pipeline.staleness import Context, State, examine
+from r1reward.pipeline.staleness import Context, State, examine, input_digest
 from r1reward.pipeline.verify import redraw
+from r1reward.report.manifests import read_manifests
 
 # What a training leaves among the records: its settings, the hash of its start and that of its weights.
 TRAINED = "status.json"
@@ -26,7 +28,8 @@ def publish_notebooks(
     """Replace what the notebooks measured in results/<profile>, and draw everything again.
 
     Returns the folders of results and figures. Raises NotPublishableError where a notebook is not finished
-    and fresh, or where what is published has other seeds, or other weights by the same name.
+    and fresh, or where what is published and stays has other seeds, has read other outputs of the notebooks,
+    or has other weights by the same name.
     """
     lock = context.folder / ".lock"
     acquire(lock, what=f"the run folder {context.folder}")
@@ -34,6 +37,7 @@ def publish_notebooks(
         faults = [
             *_unfinished(context, notebooks),
             *_other_seeds(context, notebooks),
+            *_other_inputs(context, notebooks),
             *_other_weights(context, notebooks),
         ]
         if faults:
@@ -55,11 +59,34 @@ def _unfinished(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str
 def _other_seeds(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
     """Published notebooks that ran with other seeds than this run."""
     seeds = context.parameters.seed_list(context.profile)
-    published = context.places.results(context.profile.name) / "manifests"
-    for file in sorted(published.glob("[0-9]*.json")):
-        others = read_json(file).get("seeds", seeds)
-        if others != seeds and file.stem not in {notebook.name for notebook in notebooks}:
-            yield f"{file.stem} is published with seeds {others}, this run has {seeds}"
+    for name, manifest in _published_beside(context, notebooks):
+        others = manifest.get("seeds", seeds)
+        if others != seeds:
+            yield (
+                f"{name} is published with seeds {others}, this run has {seeds}: publish the whole run, "
+                f"or take the seeds that are published (--seed {others[0]} --seeds {len(others)})"
+            )
+
+
+def _other_inputs(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
+    """Published notebooks that read what the chosen ones write, but have read something else than this."""
+    for name, manifest in _published_beside(context, notebooks):
+        for path, digest in ((manifest.get("lock") or {}).get("inputs") or {}).items():
+            maker = maker_of(path, notebooks)
+            if maker and digest != input_digest(context, path):
+                yield (
+                    f"{name} is published with another {path} than {maker.name} wrote here: publish it too "
+                    f"({context.command(name)}), or the whole run"
+                )
+
+
+def _published_beside(
+    context: Context, notebooks: Sequence[Notebook]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Manifests of what is published and stays, by notebook."""
+    chosen = {notebook.name for notebook in notebooks}
+    published = read_manifests(context.places.results(context.profile.name), keys=())
+    return ((name, manifest) for name, manifest in published.items() if name not in chosen)
 
 
 def _other_weights(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:

@@ -49,14 +49,16 @@ def find_places(root: str | Path | None = None) -> Places:
     """The folders of this checkout.
 
     R1REWARD_ROOT names another checkout and R1REWARD_RUNS another folder for the runs. Raises
-    FileNotFoundError where no notebooks lie.
+    FileNotFoundError where no notebooks lie; where one is named, no other checkout takes its place.
     """
-    candidates = [root or os.environ.get(ROOT_VARIABLE), PACKAGE_FOLDER.parent, Path.cwd()]
-    for candidate in filter(None, candidates):
+    named = root or os.environ.get(ROOT_VARIABLE)
+    for candidate in [named] if named else [PACKAGE_FOLDER.parent, Path.cwd()]:
         folder = Path(candidate).resolve()
         if (folder / "notebooks" / "pipeline.toml").is_file():
             runs = os.environ.get(RUNS_VARIABLE)
             return Places(folder, Path(runs).resolve() if runs else folder / "runs")
+    if named:
+        raise FileNotFoundError(f"{ROOT_VARIABLE}: {named} is no checkout, it has no notebooks/pipeline.toml")
     raise FileNotFoundError(
         f"no notebooks/pipeline.toml here; run the command in a checkout or set {ROOT_VARIABLE} to one"
     )

@@ -39,8 +39,8 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     profile: str = Field(min_length=1, description="Name of a profile, name+preset, or path of a TOML file.")
-    seed: int = Field(default=0, ge=0, description="First seed.")
-    seeds: int = Field(default=0, ge=0, description="How many seeds; 0 takes the profile's number.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="First seed.")
+    seeds: int = Field(default=0, ge=0, le=1000, description="How many seeds; 0 takes the profile's number.")
     out: str = Field(default="", description="Folder of the runs; empty means runs/.")
 
     def options(self) -> str:
@@ -127,10 +127,15 @@ class Context:
 
 
 def make_context(places: Places, parameters: Parameters) -> Context:
-    """Everything that the pipeline needs to know about one run."""
+    """Everything that the pipeline needs to know about one run.
+
+    Raises ParameterError where its folder would be the one of the published results.
+    """
     profile = parameters.load()
-    runs = Path(parameters.out).resolve() if parameters.out else places.runs
-    return Context(places, read_notebooks(places), parameters, profile, runs / profile.name)
+    folder = (Path(parameters.out).resolve() if parameters.out else places.runs) / profile.name
+    if folder in (places.results(profile.name), places.figures(profile.name)):
+        raise ParameterError(f"{folder} is for what is published: take another folder for the runs (--out)")
+    return Context(places, read_notebooks(places), parameters, profile, folder)
 
 
 def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
@@ -141,12 +146,21 @@ def compute_lock(context: Context, notebook: Notebook) -> dict[str, Any]:
         "cells": [hashlib.sha256(cell.encode()).hexdigest() for cell in cells],
         "settings": _declared_settings(context.profile, notebook.settings),
         "seeds": context.parameters.seed_list(context.profile) if uses_seeds(tree) else [],
-        "inputs": {path: _input_digest(context, path) for path in notebook.inputs},
+        "inputs": {path: input_digest(context, path) for path in notebook.inputs},
         "checkpoints": _checkpoints(context, notebook),
         "modules": {name: sha256_file(file) for name, file in sorted(imported_files(tree).items())},
     }
     context.hashes.save()
     return lock
+
+
+def input_digest(context: Context, declared: str) -> str | None:
+    """Hash of what lies at a declared path, names included; None where nothing does."""
+    digests = [
+        f"{path.relative_to(context.folder).as_posix()}\0{context.hashes.tree(path)}"
+        for path in resolve(context.folder, declared)
+    ]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else None
 
 
 def output_hashes(context: Context, notebook: Notebook) -> dict[str, str]:
@@ -295,14 +309,6 @@ def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, Mapping):
         return [] if name.rpartition(".")[2] in HOW_ASKED else [(name, value)]
     return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
-
-
-def _input_digest(context: Context, declared: str) -> str | None:
-    digests = [
-        f"{path.relative_to(context.folder).as_posix()}\0{context.hashes.tree(path)}"
-        for path in resolve(context.folder, declared)
-    ]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else None
 
 
 def _read_state(file: Path, *, keys: Sequence[str]) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from r1reward.files import read_json, sha256_file, write_atomic
+from r1reward.files import sha256_file, write_atomic
 from r1reward.pipeline.aside import move_aside
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
 from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
+from r1reward.report.manifests import read_manifests
 from r1reward.report.page import take_apart
 
 # Two machines may round the grey of an edge differently, by a few of 255 levels. What differs by more is ink
@@ -28,26 +29,45 @@ _SVG_NOISE = (
     re.compile(r"Matplotlib v[\d.]+, https?://matplotlib\.org/?"),
     re.compile(r"<!--.*?-->", re.DOTALL),
 )
-_PDF_OBJECT = re.compile(rb"\d+ 0 obj\n(.*?)\nendobj", re.DOTALL)
+_PDF_OBJECT = re.compile(rb"(\d+) 0 obj\n(.*?)\nendobj", re.DOTALL)
+_PDF_TRAILER = re.compile(rb"trailer\n.*?\nstartxref", re.DOTALL)
 _PDF_NOISE = re.compile(rb"/Length \d+( 0 R)?|/(CreationDate|ModDate|Producer|Creator) \([^)]*\)")
 DIFFERENT = "differs from what is drawn from the records"
 
 
-def published_profiles(places: Places) -> list[str]:
-    """Profiles that have committed results."""
-    return sorted(file.parent.name for file in (places.root / "results").glob("*/manifests"))
+class ChangedRecordsError(ValueError):
+    """Records that cannot be drawn; `why` is the first error, the message says what changed in them."""
+
+    def __init__(self, why: str, results: Path, faults: list[str]) -> None:
+        super().__init__("\n".join([f"{results} cannot be drawn: {why}", *faults]))
+        self.why = why
+
+
+def published_profiles(places: Places, named: str = "") -> list[str]:
+    """Profiles that have committed results, or the `named` one. Raises FileNotFoundError without any."""
+    results = places.root / "results"
+    found = sorted(folder.parent.name for folder in results.glob("*/manifests"))
+    if named and named not in found:
+        raise FileNotFoundError(f"nothing is published for {named} in {results}; {_known(found)}")
+    if not found:
+        raise FileNotFoundError(f"nothing is published in {results}")
+    return [named] if named else found
+
+
+def _known(profiles: list[str]) -> str:
+    return f"there are results of {', '.join(profiles)}" if profiles else "there are results of no profile"
 
 
 def verify(places: Places, profile: str, *, render: Render = draw) -> list[str]:
     """Faults of a profile's committed results, each as a sentence; empty when all is well."""
     results, figures = places.results(profile), places.figures(profile)
-    if not (results / "manifests").is_dir():
-        return [f"{results} holds no manifests: nothing is published for {profile}"]
     faults = check_records(results)
     with tempfile.TemporaryDirectory() as temporary:
-        drawn = redraw(results, Path(temporary) / profile, render=render)
-        faults += compare_drawn(results, figures, drawn=drawn)
-    return faults
+        try:
+            drawn = redraw(results, Path(temporary) / profile, render=render)
+        except ChangedRecordsError as error:
+            return [*faults, f"{results} cannot be drawn: {error.why}"]
+        return faults + compare_drawn(results, figures, drawn=drawn)
 
 
 def compare_drawn(results: Path, figures: Path, *, drawn: Path) -> list[str]:
@@ -84,10 +104,19 @@ def _keep_strays(runs: Path, target: Path, old: Path) -> None:
 
 
 def redraw(results: Path, target: Path, *, render: Render) -> Path:
-    """Draw the records of a results folder into the new folder `target`."""
+    """Draw the records of a results folder into the new folder `target`.
+
+    Raises ChangedRecordsError where they cannot be drawn and are not those that the notebooks wrote.
+    """
     for name in ("records", "manifests"):
-        shutil.copytree(results / name, target / name)
-    render(target)
+        if (results / name).is_dir():
+            shutil.copytree(results / name, target / name)
+    try:
+        render(target)
+    except Exception as error:  # whatever a changed record can raise where it is read
+        if faults := check_records(target):
+            raise ChangedRecordsError(f"{type(error).__name__}: {error}", results, faults) from error
+        raise
     for name in ("tables", "figures"):
         (target / name).mkdir(exist_ok=True)
     return target
@@ -95,12 +124,10 @@ def redraw(results: Path, target: Path, *, render: Render) -> Path:
 
 def check_records(results: Path) -> list[str]:
     """Differences between the records and the hashes in the manifests beside them."""
-    files = sorted((results / "manifests").glob("[0-9]*.json"))
-    manifests = {file.stem: read_json(file)["outputs"] for file in files}
     promised = {
         path: (digest, name)
-        for name, outputs in manifests.items()
-        for path, digest in outputs.items()
+        for name, manifest in read_manifests(results, keys=("outputs",)).items()
+        for path, digest in manifest["outputs"].items()
         if path.startswith("records/")
     }
     present = {f"records/{name}": file for name, file in walk(results / "records")}
@@ -159,20 +186,21 @@ def _compare_pdf(old: bytes, new: bytes) -> str:
 
 
 def pdf_objects(content: bytes) -> list[bytes]:
-    """The objects of a PDF by matplotlib: streams unpacked, without dates, makers and lengths.
+    """The numbered objects and the trailer of a PDF by matplotlib.
 
-    Raises ValueError for a file without objects, zlib.error for a stream that cannot be unpacked.
+    Streams are unpacked, dates, makers and lengths left out. Raises ValueError for a file without objects,
+    zlib.error for a stream that cannot be unpacked.
     """
     found = []
-    for body in _PDF_OBJECT.findall(content):
+    for number, body in _PDF_OBJECT.findall(content):
         about, is_stream, packed = body.partition(b"\nstream\n")
         if b"/FlateDecode" in about:
             packed = zlib.decompressobj().decompress(packed)
         if not body.isdigit():
-            found.append(_PDF_NOISE.sub(b"", about) + is_stream + packed)
+            found.append(number + b" " + _PDF_NOISE.sub(b"", about) + is_stream + packed)
     if not found:
         raise ValueError("no PDF")
-    return found
+    return found + _PDF_TRAILER.findall(content)
 
 
 def _parts(page: bytes) -> tuple[str, list[str]]:

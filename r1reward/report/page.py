@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from r1reward.files import read_json
 from r1reward.report.layout import fold, title
+from r1reward.report.manifests import read_manifests
 
 PAGE = "index.html"
+# What the page shows of a manifest.
+_SHOWN = ("finished", "seeds", "device", "wall_seconds", "git")
 _STYLE = """
 :root { --ink: #1f2328; --quiet: #59636e; --line: #d0d7de; --measured: #e8f1fa; --scripted: #fdf3e1; }
 * { box-sizing: border-box; }
@@ -105,7 +107,7 @@ def take_apart(page: str) -> tuple[str, list[bytes]]:
 
 
 def _head(profile: str, root: Path) -> str:
-    manifests = _read_manifests(root)
+    manifests = read_manifests(root, keys=_SHOWN)
     finished = max((manifest["finished"][:10] for manifest in manifests.values()), default="never")
     seeds = sorted({seed for manifest in manifests.values() for seed in manifest["seeds"]})
     legend = "".join(
@@ -196,15 +198,9 @@ def _cell(value: object) -> str:
     return f'<td class="{kind}">{html.escape(text)}</td>' if kind else f"<td>{html.escape(text)}</td>"
 
 
-def _read_manifests(root: Path) -> dict[str, dict[str, Any]]:
-    """Of finished notebooks; one that was cut short leaves another kind of file beside them."""
-    files = sorted((root / "manifests").glob("[0-9]*.json"))
-    return {path.stem: read_json(path) for path in files if not path.name.endswith(".attempt.json")}
-
-
 def _manifests(root: Path) -> str:
     rows = ""
-    for name, manifest in _read_manifests(root).items():
+    for name, manifest in read_manifests(root, keys=_SHOWN).items():
         device = manifest["device"]
         machine = ", ".join(
             [f"{device['cores']} cores {device['processor']}", *device.get("accelerators", [])]

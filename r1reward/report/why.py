@@ -14,6 +14,7 @@ from r1reward.report.ablations import ABLATIONS
 from r1reward.report.annotators import ARMS, model_of
 from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.downstream import row_titles
+from r1reward.report.manifests import read_manifests
 from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, same_as
 
 
@@ -143,9 +144,9 @@ def _about_grid(about: Mapping[str, Any]) -> list[str]:
 
 def _about_manifest(root: Path, names: list[str], *, options: str) -> list[str]:
     """Commit, machine and command of the notebook that wrote these records."""
-    for file in sorted((root / "manifests").glob("[0-9]*.json")):
-        manifest = read_json(file)
-        if "outputs" not in manifest or not set(names) & set(manifest["outputs"]):
+    keys = ("notebook", "outputs", "git", "seeds", "device")
+    for manifest in read_manifests(root, keys=keys).values():
+        if not set(names) & set(manifest["outputs"]):
             continue
         git, seeds = manifest["git"], manifest["seeds"]
         profile = manifest.get("profile", root.resolve().name)

@@ -99,7 +99,7 @@ class Profile(Settings):
         description="Name of the profile, a file name; results and figures are filed under it.",
     )
     sentence: str = Field(description="What this profile is for.")
-    seeds: int = Field(default=1, ge=1, description="Independent repetitions of every training run.")
+    seeds: int = Field(default=1, ge=1, le=1000, description="Independent repetitions of every training run.")
     processes: int = Field(
         default=1, ge=0, description="Runs side by side, each with one thread; 0 is one a core, 1 none."
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 _RANDOM_CHARACTERS = 20
 
@@ -66,15 +66,23 @@ class UndeclaredSettingError(RuntimeError):
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys and numbers that are not finite are refused.
+    """Base of all settings: unknown keys, values of another type and numbers that are not finite are refused.
 
-    Values are frozen and not repeated in errors.
+    A whole number stands for a float, a list for a tuple, and nothing else for anything: `true` is no number
+    and "no" is not false. Values are frozen and not repeated in errors.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     _reader: str = PrivateAttr(default="")
     _path: str = PrivateAttr(default="")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_list_is_a_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
     def only(self, declared: Collection[str], *, reader: str, path: str = "") -> Self:
         """A view with the declared settings alone; reading another one raises UndeclaredSettingError.

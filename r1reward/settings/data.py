@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from r1reward.settings.base import Address, KeyVariable, ModelName, ServerSettings, Settings
 
@@ -90,3 +90,10 @@ class DataSettings(Settings):
         le=1,
         description="Misreading rate of the scripted annotator per unit of difficulty.",
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _each_source_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a data set twice")
+        return value

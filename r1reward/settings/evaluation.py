@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from r1reward.settings.base import Settings
 from r1reward.settings.model import EngineName
@@ -62,7 +62,9 @@ class DownstreamSettings(Settings):
     """A policy that learns from R1-Reward's comparisons alone (paper C.9, Table 11)."""
 
     policy: str = Field(
-        default="Qwen/Qwen2.5-VL-3B-Instruct", description="The model that is trained; 'mini' is made here."
+        default="Qwen/Qwen2.5-VL-3B-Instruct",
+        min_length=1,
+        description="The model that is trained; 'mini' is made here.",
     )
     root: str = Field(
         default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
@@ -101,3 +103,17 @@ class DownstreamSettings(Settings):
     draws: int = Field(
         default=4, ge=1, description="Answers sampled to each question of a benchmark, beside the greedy one."
     )
+
+    @field_validator("right_answers")
+    @classmethod
+    def _a_range_of_counts(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 0 <= value[0] <= value[1]:
+            raise ValueError("must be two counts, the smaller one first")
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_of_a_model(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 0 or len(set(value)) < len(value):
+            raise ValueError("must be different layers, counted from 0")
+        return value

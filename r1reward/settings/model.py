@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1reward.settings.base import ConnectionSettings, Settings
 
@@ -22,7 +22,9 @@ class ModelSettings(Settings):
     """Which model is trained and how it sees pictures."""
 
     base: str = Field(
-        default="mini", description="Checkpoint folder or hub id; 'mini' is the shipped tiny Qwen2.5-VL."
+        default="mini",
+        min_length=1,
+        description="Checkpoint folder or hub id; 'mini' is the shipped tiny Qwen2.5-VL.",
     )
     prompt: Literal["mini", "paper", "reworded", "mini_fenced", "paper_fenced"] = Field(
         default="mini",
@@ -37,6 +39,12 @@ class ModelSettings(Settings):
         default="float32", description="Floating point type of the weights."
     )
     lora: LoraSettings = Field(default=LoraSettings(), description="Adapters that are trained, for one card.")
+
+    @model_validator(mode="after")
+    def _some_area_is_allowed(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels = {self.min_pixels} is above max_pixels = {self.max_pixels}")
+        return self
 
 
 class EngineServerSettings(ConnectionSettings):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from r1reward.settings.base import Address, KeyVariable, ModelName, ServerSettings, Settings
 from r1reward.settings.data import AnnotatorSettings
@@ -132,6 +132,17 @@ class RLSettings(Settings):
         if isinstance(value, float) and value <= smallest:
             raise ValueError(f"must be above {smallest}")
         return value
+
+    @model_validator(mode="after")
+    def _answers_are_compared(self) -> Self:
+        """An advantage is a difference from other answers: of the group in GRPO, else of the rollout."""
+        if self.algorithm == "grpo" and self.samples_per_prompt == 1:
+            raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
+        if self.rollout_batch_size * self.samples_per_prompt == 1:
+            raise ValueError(
+                "a rollout of one answer has nothing to compare it with: raise rollout_batch_size"
+            )
+        return self
 
 
 class JudgeSettings(Settings):

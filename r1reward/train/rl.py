@@ -138,8 +138,6 @@ def train_policy(
     BusyError while another process trains in `out`.
     """
     out, record = Path(out), Path(record or out)
-    if settings.algorithm == "grpo" and settings.samples_per_prompt == 1:
-        raise ValueError("grpo compares answers to one prompt: samples_per_prompt must be above 1")
     key = {
         "rl": settings.model_dump(mode="json"),
         "model": model_settings.model_dump(mode="json"),

@@ -94,7 +94,6 @@ def test_algorithms_have_their_estimators() -> None:
     ("changes", "message"),
     [
         ({"rl": {"algorithm": "reinforce"}}, "OpenRLHF has no reinforce"),
-        ({"rl": {"algorithm": "grpo"}}, "samples_per_prompt must be above 1"),
         ({"rl": {"micro_batch_size": 3}}, "train_batch_size 8 is no multiple of rl.micro_batch_size 3 x 2"),
         ({"rl": {"rollout_batch_size": 12}}, "12 samples a rollout are no multiple"),
         ({"cluster": {"engines": 1}}, "1 of the engines must be 2 of the actors"),

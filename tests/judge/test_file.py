@@ -13,7 +13,7 @@ from PIL import Image
 
 from r1reward.cli import main
 from r1reward.engines.base import Engine, EngineError, Sampling
-from r1reward.files import append_jsonl, read_jsonl
+from r1reward.files import append_jsonl, read_jsonl, write_atomic
 from r1reward.judge import file as module
 from r1reward.judge.file import judge_file
 from r1reward.judge.r1_reward import R1Reward
@@ -328,6 +328,7 @@ def test_one_row_that_breaks_the_engine_is_judged_alone(stub: R1Reward, tmp_path
 def test_the_command(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["judge", "--model", "mini", "--profile", "mini"]
     one = ["--question", "what ?", "--response-1", "red .", "--response-2", "blue ."]
+    empty = write_atomic(tmp_path / "empty.jsonl", "")
     status = main([*common, *one, "--image", str(tmp_path / "a.png"), "--votes", "2"])
     said = capsys.readouterr().out
     assert "2 votes" in said and status == ("unparsed" in said)
@@ -337,6 +338,11 @@ def test_the_command(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("--question", "what ?"): "give --question",
         ("--file", str(rows)): "give --question",
         ("--out", "o", *one): "give --question",
+        ("--root", "o", *one): "give --question",
+        ("--file", str(rows), "--out", "o", "--image", "a.png"): "give --question",
+        ("--file", str(rows), "--out", "o", "--question", "what ?"): "give --question",
+        ("--file", str(empty), "--out", str(tmp_path / "o")): "holds no rows",
+        ("--image", str(tmp_path / "none.png"), *one): "none.png is missing",
         ("--file", str(tmp_path), "--out", str(tmp_path / "o")): "is a folder",
         ("--file", str(rows), "--out", str(tmp_path)): "is not a file",
         ("--file", str(rows), "--out", str(rows / "o")): "cannot be opened",

@@ -6,6 +6,7 @@ from r1reward.pipeline.dag import find_notebook
 from r1reward.pipeline.merge import publish_notebooks
 from r1reward.pipeline.publish import NotPublishableError, publish
 from r1reward.pipeline.rendering import refresh_drawing
+from r1reward.pipeline.staleness import compute_lock, output_hashes
 from r1reward.pipeline.verify import verify
 
 
@@ -77,8 +78,24 @@ def test_other_seeds_are_refused(checkout):
     publish(context)
     file = checkout.root / "results/tiny/manifests/01_make.json"
     write_json(file, read_json(file) | {"seeds": [0, 1, 2]})
-    with pytest.raises(NotPublishableError, match=r"01_make is published with seeds \[0, 1, 2\]"):
+    with pytest.raises(NotPublishableError, match=r"01_make .* seeds \[0, 1, 2\].*--seed 0 --seeds 3"):
         publish_named(checkout, "02")
+
+
+def test_what_is_published_from_other_outputs_is_not_mixed_with_these(checkout):
+    context = checkout.fake_finished_run()
+    publish(context)
+    publish_named(checkout, "01")
+    write_json(context.folder / "work/made/number.txt", 9)
+    for notebook in context.notebooks:
+        manifest = read_json(context.manifest_file(notebook))
+        manifest["outputs"] = output_hashes(checkout.context, notebook)
+        manifest["lock"] = compute_lock(checkout.context, notebook)
+        write_json(context.manifest_file(notebook), manifest)
+    with pytest.raises(NotPublishableError, match=r"02_use is published with another work/made than 01_make"):
+        publish_named(checkout, "01")
+    publish_named(checkout, "01", "02")
+    assert faults(checkout) == []
 
 
 def test_other_weights_by_the_same_name_are_refused(checkout):

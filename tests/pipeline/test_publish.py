@@ -10,6 +10,7 @@ from r1reward.pipeline import publish as publishing
 from r1reward.pipeline import runner
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import NotPublishableError, keep_grid_runs, publish, replace_folder
+from r1reward.pipeline.staleness import ParameterError, make_context
 from r1reward.pipeline.verify import compare_files, published_profiles, redraw_published, verify
 
 
@@ -165,9 +166,53 @@ def test_redrawing_mends_tables_and_figures(published):
 
 
 def test_nothing_published_is_a_fault(checkout):
-    assert (
-        "nothing is published for tiny" in verify(checkout.context.places, "tiny", render=checkout.render)[0]
-    )
+    places = checkout.context.places
+    for named, said in (("tiny", "nothing is published for tiny"), ("", "nothing is published in")):
+        with pytest.raises(FileNotFoundError, match=said):
+            published_profiles(places, named)
+    publish(checkout.fake_finished_run())
+    with pytest.raises(FileNotFoundError, match="there are results of tiny"):
+        published_profiles(places, "../tiny")
+
+
+@pytest.mark.parametrize("damage", ["{}", "[1]", '{"outputs": 1', ""])
+def test_a_damaged_published_manifest_is_named(published, damage):
+    checkout, faults = published
+    file = write_atomic(checkout.root / "results/tiny/manifests/01_make.json", damage)
+    with pytest.raises(ValueError, match=str(file)):
+        faults()
+
+
+def test_records_that_cannot_be_drawn_are_listed(published):
+    """The report may fail with any error on a record that was edited: what changed is said before that."""
+    checkout, _ = published
+    (checkout.root / "results/tiny/records/made.json").unlink()
+
+    def render(root):
+        raise KeyError("made")
+
+    places = checkout.context.places
+    missing = "records/made.json: missing, although 01_make wrote it"
+    *found, last = verify(places, "tiny", render=render)
+    assert found == [missing] and "cannot be drawn: KeyError: 'made'" in last
+    with pytest.raises(ValueError, match=missing):
+        redraw_published(places, "tiny", render=render)
+    publish(checkout.fake_finished_run())
+    with pytest.raises(KeyError):
+        verify(places, "tiny", render=render)
+
+
+@pytest.mark.parametrize("folder", ["results", "figures"])
+def test_a_run_does_not_lie_where_it_is_published(published, folder):
+    checkout, _ = published
+    places = Places(checkout.root, checkout.root / folder)
+    parameters = checkout.context.parameters
+    with pytest.raises(ParameterError, match="for what is published: take another folder"):
+        make_context(places, parameters)
+    with pytest.raises(ParameterError, match="for what is published: take another folder"):
+        make_context(
+            checkout.context.places, parameters.model_copy(update={"out": str(checkout.root / folder)})
+        )
 
 
 def test_an_unfinished_or_stale_run_is_not_published(checkout):

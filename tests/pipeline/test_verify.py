@@ -174,3 +174,16 @@ def test_missing_and_surplus_files_are_named(repository: Path, drawn: Path, tmp_
 def test_a_page_of_a_pdf_is_read(repository: Path) -> None:
     objects = pdf_objects(committed(repository, "figures/figure_1.pdf").read_bytes())
     assert sum(b"BT\n/F1" in one for one in objects) == 1, "the page's text is unpacked"
+
+
+def test_exchanged_objects_of_a_pdf_are_found(repository: Path, tmp_path: Path) -> None:
+    """Two glyphs of a font change places when their numbers do, and the trailer names the page."""
+    file = committed(repository, "figures/figure_1.pdf")
+    content = file.read_bytes()
+    numbers = [found[1] for found in re.finditer(rb"\n(\d+) 0 obj\n<< /Length", content)][:2]
+    one, other = (b"\n%s 0 obj\n" % number for number in numbers)
+    planted = tmp_path / file.name
+    planted.write_bytes(content.replace(one, b"@@@").replace(other, one).replace(b"@@@", other))
+    assert compare_files(planted, file) != ""
+    planted.write_bytes(content.replace(b"/Root 1 0 R", b"/Root 2 0 R"))
+    assert compare_files(planted, file) != ""

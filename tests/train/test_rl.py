@@ -244,11 +244,6 @@ def test_stable_reinforce_without_its_parts_is_reinforce_pp(world: World, tmp_pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_grpo_needs_more_than_one_sample(world: World, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="samples_per_prompt"):
-        train(world, tmp_path, algorithm="grpo")
-
-
 @pytest.mark.usefixtures("easy_reward")
 def test_a_loss_that_is_not_finite_stops_the_run(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
