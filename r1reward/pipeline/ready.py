@@ -46,12 +46,12 @@ def missing_inputs(context: Context, notebook: Notebook) -> list[str]:
 
 
 def say_missing(context: Context, paths: Sequence[str]) -> str:
-    """Which inputs are missing, and the commands that make them."""
+    """Which inputs are missing, and the commands that make them, each at the end of its line."""
     makers: dict[str, list[str]] = {}
     for path in paths:
         maker = maker_of(path, context.notebooks)
         makers.setdefault(maker.name if maker else "", []).append(path)
-    return " ".join(
+    return "\n".join(
         f"{_named(context, found)} missing. "
         + (f"{maker} makes {_it(found)}: {context.command(maker)}" if maker else "No notebook makes it.")
         for maker, found in makers.items()
