@@ -16,14 +16,16 @@ from typing import Any
 
 # The tags of the judge's own answers; some tokenizers have them as added tokens.
 TAGS = frozenset({"<think>", "</think>", "<answer>", "</answer>"})
-# Where the tokenizer is not known: the control tokens of Qwen, Llama, Mistral, Gemma, DeepSeek and InternVL,
-# and the placeholders of LLaMA-Factory, LLaVA and ms-swift. The bar may be DeepSeek's, which is a wide one.
+# Where the tokenizer is not known: the control tokens of Qwen, Llama, Mistral, Gemma, DeepSeek, InternVL,
+# SmolVLM and MiniCPM, and the placeholders of LLaMA-Factory, LLaVA and ms-swift. The bar may be DeepSeek's,
+# which is a wide one.
 _NAMES = (
     "tool_call", "tool_response", "tools?", "image", "video", "audio", "img", "ref", "ref-object", "box",
     "bbox", "quad", "s", "bos", "eos", "pad", "unk", "mask", "cls", "sep", "start_of_turn", "end_of_turn",
     "start_of_image", "end_of_image", "image_soft_token", "image_placeholder", "img_context", "sop", "eop",
     "eod", "file_sep", "repo_name", "fim_(?:prefix|middle|suffix|pad)", "im_(?:start|end|patch)",
-    "im_(?:start|end|patch)_token", "vi_start", "vi_end", "(?:image|vision)_pad",
+    "im_(?:start|end|patch)_token", "vi_start", "vi_end", "(?:image|vision)_pad", "end_of_utterance",
+    "fake_token_around_image", "global-img", r"row_\d+_col_\d+", "image_newline", "slice", "im_id",
 )  # fmt: skip
 _BRACKETED = (
     "inst", "img", "img_break", "img_end", "tool_calls", "tool_results", "tool_content", "available_tools",

@@ -20,7 +20,8 @@ QWEN_ADDED = (
     "<|box_start|>",
 )
 OTHERS = ("[INST]", "<s>", "</s>", "<start_of_turn>", "<\uff5cUser\uff5c>", "<IMG_CONTEXT>", "<image>",
-          "<|eot_id|>", "<<SYS>>", "[IMG]")  # fmt: skip
+          "<|eot_id|>", "<<SYS>>", "[IMG]", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>",
+          "<row_1_col_2>", "<slice>", "<image_newline>")  # fmt: skip
 TAGS = "<think> a </think><answer>1</answer>"
 PIECES = [
     *QWEN_TOKENS,
@@ -58,7 +59,7 @@ def test_no_text_gives_a_token_of_control(tokenizer, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [TAGS, "    four spaces", "a < b > c |x|", "<b>bold</b> [1] [x]", "<|x y|>", "1 << 2", "List<String>",
-     "<p>", "[a](b)", "<imagery>", "if (a<s) { b>c }"],
+     "<p>", "[a](b)", "<imagery>", "<row_a>", "<slices>", "if (a<s) { b>c }"],
 )  # fmt: skip
 def test_other_text_stays_as_it_is(tokenizer, text: str) -> None:
     assert plain_text(text) == text

@@ -96,6 +96,11 @@ def test_hub_rows_become_pairs_in_the_files_order(tmp_path: Path) -> None:
     assert Path(second.images[0]).read_bytes() == _png(77) and "pictures" not in second.meta
 
 
+def test_a_column_of_bytes_holds_pictures_too(tmp_path: Path) -> None:
+    (pair,) = load_benchmark(_write_hub(tmp_path, [_hub_row(image=_png(77))]))
+    assert Path(pair.images[0]).read_bytes() == _png(77)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

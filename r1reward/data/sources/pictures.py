@@ -107,8 +107,9 @@ def store_picture(data: Any, cache: Path, origin: str) -> str:
 
 
 def embedded_picture(row: Mapping[str, Any], origin: str) -> tuple[Any, str]:
-    """(bytes, original name) of a row's `image` in the hub's form {bytes, path}."""
-    image = mapping(row.get("image"), origin)
+    """(bytes, original name) of a row's `image`: in the hub's form {bytes, path}, or the bytes alone."""
+    held = row.get("image")
+    image = {"bytes": held} if isinstance(held, bytes) else mapping(held, origin)
     name = image.get("path") or row.get("image_path") or ""
     return image.get("bytes"), str(name)
 
