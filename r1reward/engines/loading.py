@@ -273,7 +273,7 @@ def _require_template(folder: str, processor: Any) -> None:
     except Exception as error:  # templates are programs
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(f"the chat template of {folder} cannot be used: {reason}") from error
-    marks = {"pictures": processor.image_token, "the text": _PROBE}
+    marks = {"pictures": getattr(processor, "image_token", ""), "the text": _PROBE}
     if wrong := [what for what, mark in marks.items() if prompt.count(mark) != 1]:
         raise CheckpointError(f"the chat template of {folder} does not show {' and '.join(wrong)} once")
 
@@ -284,12 +284,16 @@ def _require_fit(folder: str, model: Any, processor: Any) -> None:
     rows = model.get_input_embeddings().num_embeddings
     if (most := max(tokenizer.get_vocab().values(), default=0)) >= rows:
         raise CheckpointError(f"the tokenizer of {folder} has the token {most}, its model only {rows} tokens")
-    vision = config.vision_config
-    same = {
-        "token of pictures": (tokenizer.convert_tokens_to_ids(processor.image_token), config.image_token_id),
-        "size of a patch": (pictures.patch_size, vision.patch_size),
-        "merging of patches": (pictures.merge_size, vision.spatial_merge_size),
-    }
+    token = tokenizer.convert_tokens_to_ids(processor.image_token)
+    try:
+        vision = config.vision_config
+        same = {
+            "token of pictures": (token, config.image_token_id),
+            "size of a patch": (pictures.patch_size, vision.patch_size),
+            "merging of patches": (pictures.merge_size, vision.spatial_merge_size),
+        }
+    except AttributeError as error:
+        raise CheckpointError(f"{folder} is no model of the Qwen-VL family: {error}") from error
     for what, (here, there) in same.items():
         if here != there:
             raise CheckpointError(f"the {what} in {folder} is {here} to its processor, {there} to its model")
