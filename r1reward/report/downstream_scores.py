@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
-from r1reward.report.paper import paper_table
+from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records
-from r1reward.report.scores import BOOTSTRAP_SEED
-from r1reward.stats import Interval, paired_bootstrap
+from r1reward.report.scores import paired_interval
+from r1reward.stats import Interval
 
 # Records of the policy before and after, by how it answered.
 POLICIES = {"greedy": ("start", "trained"), "sampled": ("start_sampled", "trained_sampled")}
@@ -112,14 +112,10 @@ def differences(records: Records, *, mode: str = "greedy", confidence: float = 0
 
 def paper_gains() -> dict[str, float]:
     """The paper's gain in each column of its Table 11, in points."""
-    before, after = (
-        next(row for row in paper_table(11).to_dict("records") if row["model"] == model)
-        for model in ("Qwen-2.5-VL-3B", "Ours")
-    )
-    return {name: float(after[name]) - float(before[name]) for name in DOWNSTREAM_COLUMNS}
+    of, minus = {"model": "Ours"}, {"model": "Qwen-2.5-VL-3B"}
+    return {name: paper_difference(11, of, minus, columns=[name]) for name in DOWNSTREAM_COLUMNS}
 
 
 def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:
     start, trained = (resampled(columns) for columns in zip(*pairs, strict=True))
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    return paired_bootstrap(start, trained, rng=rng, confidence=confidence)
+    return paired_interval(start, trained, confidence=confidence)

@@ -1,35 +1,62 @@
-"""What decides the claims about training: differences, trends and collapses, each with its interval."""
+"""What decides the claims, by name (`MEASURES`): differences, trends, collapses, votes and gains.
+
+A measure takes the records and its arguments in `claims.toml`; it is None without records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, VL
 from r1reward.report.ablations import cell_title
-from r1reward.report.claims import IDENTICAL_NOTE, Measured
+from r1reward.report.downstream_scores import POLICIES, differences, read_columns
+from r1reward.report.reasoning import ratings_matrix
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
-from r1reward.report.scores import compare, paired_values
+from r1reward.report.scores import bootstrap, compare, paired_interval, paired_values
+from r1reward.report.voting import Pool, Values, any_right, early_stopping, majority, weighted_majority
 from r1reward.stats import Interval, exact_interval, t_interval
 
+IDENTICAL_NOTE = "the same runs as its reference: the part that tells them apart never acted"
 # At a ratio of 1 the loss is minus the mean advantage, and that is 0 once advantages are standardised.
 LOSS_NOTE = (
     "not comparable: close to the sampling policy the loss is minus the mean advantage, which is 0 by "
     "construction until the filter takes negative advantages out"
 )
-Measure = Callable[[Records], Measured | None]
+# Ten columns are looked at, so each interval is as wide as a one-in-ten share of the error asks for.
+COLUMN_CONFIDENCE = 1 - 0.05 / len(DOWNSTREAM_COLUMNS)
+OPEN_NOTE = "with two columns that a script scored"
+MOST_VOTES = 15  # the largest k of Figure 3
 
 
-def difference(model: str, minus: str, *, mode: str = "greedy") -> Measure:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity with its interval and the number of seeds; `note` says what a reader has to know.
+
+    `interval` is None where there is nothing to compare, which the note explains.
+    """
+
+    interval: Interval | None
+    seeds: int
+    note: str = ""
+
+
+MEASURES: dict[str, Callable[..., Measured | None]] = {}
+
+
+def measure(function: Callable[..., Measured | None]) -> Callable[..., Measured | None]:
+    """Put a function among those that `claims.toml` may name."""
+    MEASURES[function.__name__] = function
+    return function
+
+
+@measure
+def difference(records: Records, *, model: str, minus: str, mode: str = "greedy") -> Measured | None:
     """Accuracy of one model minus another's, in points."""
-    return partial(_difference, model=model, minus=minus, mode=mode)
-
-
-def _difference(records: Records, *, model: str, minus: str, mode: str) -> Measured | None:
     values = paired_values(records, minus, model, mode=mode)
     if values is None:
         return None
@@ -42,115 +69,198 @@ def _difference(records: Records, *, model: str, minus: str, mode: str) -> Measu
         if one == model
         else f"the runs are those of {MODEL_NAMES[one]}, as the part that tells the two apart never acted"
     )
-    found = compare(records, minus, model, mode)
-    assert found is not None
-    return Measured(Interval(100 * found.estimate, 100 * found.low, 100 * found.high), seeds, note)
+    interval = compare(records, minus, model, mode)
+    assert interval is not None
+    return Measured(_in_points(interval), seeds, note)
 
 
-def change(variant: str, column: str, *, last: int = 5) -> Measure:
+@measure
+def change(records: Records, *, variant: str, column: str, last: int = 5) -> Measured | None:
     """Relative change of a training metric from the first steps of RL to the last, in percent."""
-    return partial(_change, variant=variant, column=column, last=last)
-
-
-def _change(records: Records, *, variant: str, column: str, last: int) -> Measured | None:
     series = _series(records, variant, column)
     if series is None:
         return None
-    relative = 100 * (series[:, -last:].mean(axis=1) / series[:, :last].mean(axis=1) - 1)
-    return _over_seeds(relative)
+    return _over_seeds(100 * (series[:, -last:].mean(axis=1) / series[:, :last].mean(axis=1) - 1))
 
 
+@measure
 def loss_spread(records: Records) -> Measured | None:
     """How much the policy losses vary over the steps, which compares nothing: see LOSS_NOTE."""
-    found = {name: _series(records, name, "policy_loss") for name in (REFERENCE, "reinforce_pp")}
-    one, other = found.values()
-    if one is None or other is None:
+    losses = {name: _series(records, name, "policy_loss") for name in (REFERENCE, "reinforce_pp")}
+    there = {name: series for name, series in losses.items() if series is not None}
+    if len(there) < len(losses):
         return None
-    spreads = ", ".join(
-        f"{MODEL_NAMES[name]} {series.std(axis=1).mean():.3f}"
-        for name, series in found.items()
-        if series is not None
-    )
-    return Measured(None, min(len(one), len(other)), f"{spreads}; {LOSS_NOTE}")
+    spreads = (f"{MODEL_NAMES[name]} {series.std(axis=1).mean():.3f}" for name, series in there.items())
+    return Measured(None, min(map(len, there.values())), f"{', '.join(spreads)}; {LOSS_NOTE}")
 
 
-def contradictions(variant: str, minus: str, *, last: int = 10) -> Measure:
+@measure
+def contradictions(records: Records, *, variant: str, minus: str, last: int = 10) -> Measured | None:
     """Share of contradicted right answers in the last steps, one variant minus another, in points."""
-    return partial(_contradictions, variant=variant, minus=minus, last=last)
-
-
-def _contradictions(records: Records, *, variant: str, minus: str, last: int) -> Measured | None:
-    frames = [records.training(name) for name in (variant, minus)]
-    if any(frame is None or "contradicted_share" not in frame for frame in frames):
-        return None
-    ends = [
-        {seed: run["contradicted_share"].iloc[-last:].mean() for seed, run in frame.groupby("seed")}
-        for frame in frames
-        if frame is not None
-    ]
+    ends = []
+    for frame in (records.training(variant), records.training(minus)):
+        if frame is None or "contradicted_share" not in frame:
+            return None
+        runs = frame.groupby("seed")
+        ends.append({seed: run["contradicted_share"].iloc[-last:].mean() for seed, run in runs})
     seeds = [seed for seed in ends[0] if seed in ends[1]]
     return _over_seeds(np.array([100 * (ends[0][seed] - ends[1][seed]) for seed in seeds])) if seeds else None
 
 
-def collapses(variant: str) -> Measure:
+@measure
+def collapses(records: Records, *, variant: str) -> Measured | None:
     """Share of the fresh seeds on which a variant collapsed in the stress setting, with an exact interval.
 
     Nothing to compare where no cell separates the algorithms: the setting was searched for collapses.
     """
-    return partial(_collapses, variant=variant)
-
-
-def _collapses(records: Records, *, variant: str) -> Measured | None:
-    found = records.stress()
-    if found is None:
+    stress = records.stress()
+    if stress is None:
         return None
-    ended = found["fresh"][variant]["collapsed"]
-    if not found["separates"]:
-        return Measured(None, len(ended), _about_stress(found))
-    low, high = exact_interval(sum(ended), len(ended))
-    return Measured(Interval(fmean(ended), low, high), len(ended), _about_stress(found))
+    ended = stress["fresh"][variant]["collapsed"]
+    return _share(ended if stress["separates"] else [], len(ended), stress)
 
 
-def held_where(other: str) -> Measure:
+@measure
+def holds_where(records: Records, *, other: str) -> Measured | None:
     """Of the fresh seeds on which `other` collapsed under stress, the share on which StableReinforce held."""
-    return partial(_held_where, other=other)
-
-
-def _held_where(records: Records, *, other: str) -> Measured | None:
-    found = records.stress()
-    if found is None:
+    stress = records.stress()
+    if stress is None:
         return None
-    fresh = found["fresh"]
-    pairs = zip(fresh[other]["collapsed"], fresh[REFERENCE]["collapsed"], strict=True)
-    held = [not ours for theirs, ours in pairs if theirs]
-    if not held:
-        return Measured(None, len(fresh[other]["collapsed"]), _about_stress(found))
-    low, high = exact_interval(sum(held), len(held))
-    return Measured(Interval(fmean(held), low, high), len(held), _about_stress(found))
+    theirs, ours = (stress["fresh"][name]["collapsed"] for name in (other, REFERENCE))
+    held = [not mine for collapsed, mine in zip(theirs, ours, strict=True) if collapsed]
+    return _share(held, len(held) or len(theirs), stress)
 
 
+@measure
 def lasts_longer(records: Records) -> Measured | None:
     """Steps that StableReinforce lasts beyond Reinforce++ in the stress setting, on the same fresh seeds."""
-    found = records.stress()
-    if found is None or not records.stress_runs(found["chosen"], REFERENCE):
+    stress = records.stress()
+    if stress is None or not records.stress_runs(stress["chosen"], REFERENCE):
         return None
     ours, theirs = (
-        [*records.stress_steps(found["chosen"], name).values()][-found["fresh_seeds"] :]
+        [*records.stress_steps(stress["chosen"], name).values()][-stress["fresh_seeds"] :]
         for name in (REFERENCE, "reinforce_pp")
     )
     measured = _over_seeds(np.subtract(ours, theirs))
-    return replace(measured, note=f"{measured.note}; {_about_stress(found)}")
+    return replace(measured, note=f"{measured.note}; {_about_stress(stress)}")
 
 
-def _about_stress(found: Mapping[str, Any]) -> str:
+@measure
+def voting_gain(records: Records) -> Measured | None:
+    """Vote@15 minus one sampled answer, in points."""
+    return _of_pool(records, lambda pool: 100 * (_most_votes(pool) - majority(pool, 1)))
+
+
+@measure
+def voting_gain_over_greedy(records: Records) -> Measured | None:
+    """Vote@15 minus one greedy answer of StableReinforce to the same pairs, in points."""
+    pool, greedy = records.pool(VL, REFERENCE), records.bench(REFERENCE, "greedy")
+    if pool is None or greedy is None:
+        return None
+    seeds = [seed for seed in pool.seeds if seed in greedy.seeds]
+    places = np.searchsorted(greedy.rows, pool.rows)
+    if not seeds or not np.array_equal(greedy.rows[np.minimum(places, len(greedy.rows) - 1)], pool.rows):
+        raise ValueError("the pool's answers and the greedy ones are about different seeds or pairs")
+    votes = _most_votes(pool).mean(axis=-1)[[pool.seeds.index(seed) for seed in seeds]]
+    single = greedy.values[[greedy.seeds.index(seed) for seed in seeds]][:, places]
+    return Measured(paired_interval(100 * single, 100 * votes), len(seeds))
+
+
+@measure
+def early_voting_gain(records: Records) -> Measured | None:
+    """What five votes gain on one minus what fifteen gain on five, in points."""
+
+    def gain(pool: Pool) -> Values:
+        return 100 * (2 * majority(pool, min(5, pool.size)) - majority(pool, 1) - _most_votes(pool))
+
+    return _of_pool(records, gain)
+
+
+@measure
+def any_right_share(records: Records) -> Measured | None:
+    """How often any of fifteen answers is right ("Any"), in percent."""
+    return _of_pool(records, lambda pool: 100 * any_right(pool, min(MOST_VOTES, pool.size)))
+
+
+@measure
+def weighted_gain(records: Records) -> Measured | None:
+    """Votes weighted by probability minus the majority, all answers of the pool, in points."""
+    return _of_pool(records, lambda pool: 100 * (weighted_majority(pool) - majority(pool, pool.size)))
+
+
+@measure
+def answers_saved(records: Records) -> Measured | None:
+    """Share of the pool's answers that early stopping saves, in percent."""
+    return _of_pool(records, lambda pool: 100 * (1 - early_stopping(pool)[1] / pool.size))
+
+
+@measure
+def mean_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
+    """Trained policy minus start in the mean of the ten downstream columns, in points."""
+    gain = differences(records, mode=mode).get("mean")
+    return None if gain is None else _of_policies(gain, records, OPEN_NOTE, mode)
+
+
+@measure
+def smallest_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
+    """The smallest gain with the smallest bounds: above 0 where all columns gained, below where one lost."""
+    found = differences(records, mode=mode, confidence=COLUMN_CONFIDENCE)
+    gains = [found[name] for name in DOWNSTREAM_COLUMNS if name in found]
+    if len(gains) < len(DOWNSTREAM_COLUMNS):
+        return None
+    estimate, low, high = (min(getattr(g, part) for g in gains) for part in ("estimate", "low", "high"))
+    gained = sum(gain.estimate > 0 for gain in gains)
+    note = f"{gained} of 10 columns gained, {OPEN_NOTE}; bounds of all ten together"
+    return _of_policies(Interval(estimate, low, high), records, note, mode)
+
+
+@measure
+def reasoning_preferred(records: Records) -> Measured | None:
+    """Wins minus losses in percent, by people only: what a script prefers says nothing."""
+    outcomes = ratings_matrix(records, "people")
+    if outcomes is None:
+        return None
+    margins = 100.0 * ((outcomes == 0).astype(float) - (outcomes == 1))
+    return Measured(bootstrap(margins), 1, "rated by people")
+
+
+def _of_pool(records: Records, statistic: Callable[[Pool], Values]) -> Measured | None:
+    """The mean of a statistic (S, N, 2) of StableReinforce's answers to VL-RewardBench."""
+    pool = records.pool(VL, REFERENCE)
+    return None if pool is None else Measured(bootstrap(statistic(pool).mean(axis=-1)), len(pool.seeds))
+
+
+def _most_votes(pool: Pool) -> Values:
+    return majority(pool, min(MOST_VOTES, pool.size))
+
+
+def _of_policies(gain: Interval, records: Records, note: str, mode: str) -> Measured:
+    _, trained = POLICIES[mode]
+    seeds = len(next(iter(read_columns(records, trained).values())).seeds)
+    return Measured(_in_points(gain), seeds, note)
+
+
+def _in_points(interval: Interval) -> Interval:
+    return Interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high)
+
+
+def _share(flags: Sequence[Any], seeds: int, stress: Mapping[str, Any]) -> Measured:
+    """The share of flags with its exact interval; none where there is nothing to count."""
+    if not flags:
+        return Measured(None, seeds, _about_stress(stress))
+    low, high = exact_interval(sum(flags), len(flags))
+    return Measured(Interval(fmean(flags), low, high), seeds, _about_stress(stress))
+
+
+def _about_stress(stress: Mapping[str, Any]) -> str:
     """Where it was measured, how often both algorithms collapsed there, and what that can say."""
     counts = [
         f"{MODEL_NAMES[name]} collapsed on {sum(ended)} of {len(ended)} fresh seeds"
         for name in ("reinforce_pp", REFERENCE)
-        for ended in [found["fresh"][name]["collapsed"]]
+        for ended in [stress["fresh"][name]["collapsed"]]
     ]
-    told = "exact interval" if found["separates"] else "searched for collapses, no cell separates the two"
-    return f"{', '.join(counts)}; stress setting ({cell_title(found['chosen'])}), {told}"
+    told = "exact interval" if stress["separates"] else "searched for collapses, no cell separates the two"
+    return f"{', '.join(counts)}; stress setting ({cell_title(stress['chosen'])}), {told}"
 
 
 def _series(records: Records, variant: str, column: str) -> np.ndarray | None:

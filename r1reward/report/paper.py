@@ -48,33 +48,28 @@ def paper_table(number: int, *, folder: Path = PAPER_FOLDER) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def paper_difference(number: int, of: Mapping[str, str], minus: Mapping[str, str]) -> float:
-    """Overall accuracy of one printed row of a table minus another's, each named by some of its cells.
-
-    Raises ValueError where the cells do not name one row.
-    """
-    first, second = (float(_paper_row(number, cells)["overall_acc"]) for cells in (of, minus))
-    return first - second
-
-
-def paper_macro_difference(
-    number: int, of: Mapping[str, str], minus: Mapping[str, str], *, groups: Sequence[str]
+def paper_difference(
+    number: int,
+    of: Mapping[str, str],
+    minus: Mapping[str, str],
+    *,
+    columns: Sequence[str] = ("overall_acc",),
 ) -> float:
-    """The mean of the printed groups of one row minus that of another.
+    """The mean of some columns in one printed row of a table minus that in another, in points.
 
-    Overall accuracies of one table follow from the groups by different rules (`audit.overall_rules`): this
-    difference does not mix them. Raises ValueError where the cells do not name one row.
+    A row is named by some of its cells. Overall accuracies of one table follow from the groups by different
+    rules (`audit.overall_rules`): a difference between means of the groups does not mix them. Raises
+    ValueError where the cells do not name one row, or the table has no such column.
     """
-    rows = (_paper_row(number, cells) for cells in (of, minus))
-    first, second = (fmean(float(row[group]) for group in groups) for row in rows)
+    first, second = (_mean(number, cells, columns) for cells in (of, minus))
     return first - second
 
 
-def _paper_row(number: int, cells: Mapping[str, str]) -> dict[Any, str]:
+def _mean(number: int, cells: Mapping[str, str], columns: Sequence[str]) -> float:
     rows = [row for row in paper_table(number).to_dict("records") if cells.items() <= row.items()]
-    if len(rows) != 1:
-        raise ValueError(f"{len(rows)} rows of table {number} have {dict(cells)}")
-    return rows[0]
+    if len(rows) != 1 or not set(columns) <= rows[0].keys():
+        raise ValueError(f"{len(rows)} rows of table {number} have {dict(cells)} and {', '.join(columns)}")
+    return fmean(float(rows[0][column]) for column in columns)
 
 
 def paper_values(*, folder: Path = PAPER_FOLDER) -> dict[str, PaperValue]:

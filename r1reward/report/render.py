@@ -28,8 +28,7 @@ from r1reward.report import (
 from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
 from r1reward.report.audit import AUDITS, always_one
 from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
-from r1reward.report.claim_list import CLAIMS
-from r1reward.report.claims import claims_table, ledger
+from r1reward.report.claims import claims_table, ledger, read_claims
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.mechanisms import figure_mechanisms
 from r1reward.report.page import PAGE, page
@@ -94,7 +93,7 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
         names = list(FIGURES)
         drawn = [pool.submit(draw_figures, root, names[n::_PROCESSES], paper) for n in range(_PROCESSES)]
         records = Records.of_run(root)
-        claims = ledger(records, CLAIMS)
+        claims = ledger(records, read_claims())
         frames = make_tables(records, paper)
         frames["extra_claims"] = claims_table(claims, profile=records.profile)
         written = [

@@ -123,8 +123,7 @@ def compare(records: Records, a: str, b: str, mode: str) -> Interval | None:
     key = ("compare", a, b, mode)
     if key not in records.cache:
         values = paired_values(records, a, b, mode=mode)
-        rng = np.random.default_rng(BOOTSTRAP_SEED)
-        records.cache[key] = None if values is None else paired_bootstrap(*values, rng=rng)
+        records.cache[key] = None if values is None else paired_interval(*values)
     return records.cache[key]
 
 
@@ -192,3 +191,11 @@ def macro_values(values: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArr
 def bootstrap(values: NDArray[np.float64]) -> Interval:
     """Interval of the mean of values (S, N) over seeds, then pairs."""
     return cluster_bootstrap(values, rng=np.random.default_rng(BOOTSTRAP_SEED))
+
+
+def paired_interval(
+    before: NDArray[np.float64], after: NDArray[np.float64], *, confidence: float = 0.95
+) -> Interval:
+    """Interval of the difference `after - before` of values (S, N) of the same pairs."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return paired_bootstrap(before, after, rng=rng, confidence=confidence)

@@ -2,26 +2,39 @@ import glob
 import json
 import os
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from r1reward.report.claim_list import CLAIMS
 from r1reward.report.claims import (
-    IDENTICAL_NOTE,
     Claim,
-    Measured,
     check,
     claims_table,
     judge_interval,
     ledger,
+    named_differences,
+    parse_claims,
+    read_claims,
 )
-from r1reward.report.measures import change, collapses, contradictions, difference, held_where
+from r1reward.report.measures import (
+    IDENTICAL_NOTE,
+    MEASURES,
+    Measured,
+    change,
+    collapses,
+    contradictions,
+    difference,
+    holds_where,
+)
 from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records
 from r1reward.report.scores import compare
 from r1reward.stats import Interval
+
+CLAIMS = read_claims()
+BY_NAME = {claim.name: claim for claim in CLAIMS}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +60,7 @@ def test_verdicts_follow_from_the_interval(low, high, direction, bound, verdict)
 
 
 def test_a_difference_is_the_paired_one_in_points(records: Records) -> None:
-    found = difference("stable_reinforce", "sft")(records)
+    found = difference(records, model="stable_reinforce", minus="sft")
     expected = compare(records, "sft", "stable_reinforce", "greedy")
     assert found and found.interval and expected
     assert found.interval.estimate == pytest.approx(100 * expected.estimate)
@@ -55,8 +68,7 @@ def test_a_difference_is_the_paired_one_in_points(records: Records) -> None:
 
 
 def test_a_variant_that_never_acted_is_not_testable_and_says_why(records: Records) -> None:
-    (claim,) = [claim for claim in CLAIMS if claim.name == "pre_clip_needed"]
-    entry = check(claim, records)
+    entry = check(BY_NAME["pre_clip_needed"], records)
     assert (entry.verdict, entry.measured, entry.note) == ("not testable", None, IDENTICAL_NOTE)
 
 
@@ -70,7 +82,7 @@ def test_a_change_is_relative_and_over_seeds(run_root: Path, write_jsonl) -> Non
     for seed, last in ((0, 9.0), (1, 8.0)):
         rows = [{"step": step, "response_length": 10.0 if step < 5 else last} for step in range(10)]
         write_jsonl(run_root / f"records/rl/made_up/seed_{seed}/metrics.jsonl", rows)
-    found = change("made_up", "response_length")(Records.of_run(run_root))
+    found = change(Records.of_run(run_root), variant="made_up", column="response_length")
     assert found and found.interval and found.seeds == 2
     interval, half = found.interval, 12.7062 * 5  # Student's t of one degree of freedom, standard error 5
     assert (interval.estimate, interval.low, interval.high) == pytest.approx((-15, -15 - half, -15 + half))
@@ -81,20 +93,20 @@ def test_contradictions_are_compared_at_the_end(run_root: Path, write_jsonl) -> 
         for seed in range(2):
             rows = [{"step": step, "contradicted_share": 1.0 if step < 10 else share} for step in range(20)]
             write_jsonl(run_root / f"records/rl/{name}/seed_{seed}/metrics.jsonl", rows)
-    found = contradictions("one", "other")(Records.of_run(run_root))
+    found = contradictions(Records.of_run(run_root), variant="one", minus="other")
     assert found and found.interval and found.interval.high == pytest.approx(-30)
 
 
 def test_one_seed_has_no_interval_over_seeds(run_root: Path, write_jsonl) -> None:
     rows = [{"step": step, "response_length": 10.0 - step} for step in range(10)]
     write_jsonl(run_root / "records/rl/lonely/seed_0/metrics.jsonl", rows)
-    found = change("lonely", "response_length")(Records.of_run(run_root))
+    found = change(Records.of_run(run_root), variant="lonely", column="response_length")
     assert found and found.interval is None and "one seed" in found.note
 
 
 def test_collapse_rates_come_from_fresh_seeds(run_root: Path, stress: dict) -> None:
     (run_root / "records" / "stress.json").write_text(json.dumps(stress))
-    measured = collapses("reinforce_pp")(Records.of_run(run_root))
+    measured = collapses(Records.of_run(run_root), variant="reinforce_pp")
     assert measured and measured.interval
     assert (measured.interval.estimate, measured.interval.high) == (1.0, 1.0)
     assert measured.interval.low == pytest.approx(0.4781762, abs=1e-6)
@@ -102,7 +114,7 @@ def test_collapse_rates_come_from_fresh_seeds(run_root: Path, stress: dict) -> N
 
 def test_a_setting_searched_for_collapses_decides_nothing_alone(run_root: Path, stress: dict) -> None:
     (run_root / "records" / "stress.json").write_text(json.dumps(stress | {"separates": False}))
-    measured = collapses("reinforce_pp")(Records.of_run(run_root))
+    measured = collapses(Records.of_run(run_root), variant="reinforce_pp")
     assert measured and measured.interval is None
     assert "Reinforce++ collapsed on 5 of 5 fresh seeds, StableReinforce collapsed on 1 of 5" in measured.note
     assert "no cell separates" in measured.note
@@ -120,7 +132,7 @@ def test_who_holds_where_the_other_collapses(run_root: Path, stress: dict, their
     stress["fresh"]["reinforce_pp"]["collapsed"] = theirs
     stress["fresh"]["stable_reinforce"]["collapsed"] = ours
     (run_root / "records" / "stress.json").write_text(json.dumps(stress))
-    measured = held_where("reinforce_pp")(Records.of_run(run_root))
+    measured = holds_where(Records.of_run(run_root), other="reinforce_pp")
     assert measured
     found = measured.interval and (measured.interval.estimate, measured.interval.low, measured.interval.high)
     assert found == (expected and pytest.approx(expected, abs=1e-6))
@@ -137,7 +149,7 @@ def test_a_printed_number_is_the_centre_of_a_claim(records: Records) -> None:
 def test_the_papers_number_stands_beside_ours(records: Records) -> None:
     made_up = Claim("c", "1", "q", "s", "above", lambda _: Measured(Interval(1, 0.5, 2), 3), note="n")
     for printed, note in ((1.5, "n"), (-3.0, "n; the paper's number lies outside")):
-        entry = check(replace(made_up, printed=lambda value=printed: value), records)
+        entry = check(replace(made_up, printed=printed), records)
         assert (entry.verdict, entry.printed, entry.note) == ("holds", printed, note)
 
 
@@ -146,16 +158,42 @@ def test_a_printed_difference_is_between_two_rows() -> None:
     assert paper_difference(7, *weight) == pytest.approx(56.60 - 71.44)
     with pytest.raises(ValueError, match="2 rows of table 5"):
         paper_difference(5, {"model": "MM-RLHF-Reward"}, {"model": "StableReinforce"})
+    with pytest.raises(ValueError, match="general"):
+        paper_difference(13, {"best_weight": "0.25"}, {"best_weight": "0.0"}, columns=["general"])
 
 
 def test_every_printed_difference_can_be_read() -> None:
-    printed = {claim.name: claim.printed() for claim in CLAIMS if claim.printed}
+    printed = {claim.name: claim.printed for claim in CLAIMS if claim.printed is not None}
     assert len(printed) == 13 and printed["rl_above_sft"] == pytest.approx(7.12)
+    assert printed["weaker_annotator"] == round(-named_differences()["slight"], 6)
+
+
+FAULTS = [
+    ('measure = "difference"', 'measure = "diffrence"', "diffrence"),
+    ("minus = \"sft\" }", "minus = \"sft\", until = 3 }", "until"),
+    ('model = "stable_reinforce", ', "", "model"),
+    ('direction = "above"', 'direction = "upwards"', "upwards"),
+    ('printed = { table = 5, of = { model = "StableReinforce" }',
+     'printed = { table = 5, of = { model = "StableReinforced" }', "0 rows of table 5"),
+    ('name = "rl_above_sft"', 'name = "rl_above_sft"\nbound = "tiny"', "tiny"),
+    ('name = "rl_above_sft"', 'name = "rl_above_sft"\ntittle = "x"', "tittle"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "wrong", "named"), FAULTS)
+def test_a_fault_of_a_claim_is_refused_when_it_is_read(right: str, wrong: str, named: str) -> None:
+    text = files("r1reward.report").joinpath("claims.toml").read_text(encoding="utf-8")
+    assert right in text.split("[[claim]]")[1]
+    with pytest.raises(ValueError, match=rf"claim rl_above_sft: .*{named}"):
+        parse_claims(text.replace(right, wrong, 1))
+
+
+def test_every_measure_decides_a_claim() -> None:
+    assert {claim.measure.func.__name__ for claim in CLAIMS} == set(MEASURES)  # type: ignore[attr-defined]
 
 
 def test_the_spread_of_policy_losses_has_no_verdict(records: Records) -> None:
-    (claim,) = [claim for claim in CLAIMS if claim.name == "stable_loss"]
-    entry = check(claim, records)
+    entry = check(BY_NAME["stable_loss"], records)
     assert entry.verdict == "not testable" and "not comparable" in entry.note
 
 
@@ -171,7 +209,7 @@ def test_the_table_shows_every_claim_once(records: Records) -> None:
 def test_who_lasts_longer_is_measured_on_the_same_fresh_seeds(run_root: Path, stress: dict) -> None:
     """Differences of 9, 1, 0, 0 and 10 steps: mean 4, standard error 2.258, Student's factor 2.776."""
     (run_root / "records" / "stress.json").write_text(json.dumps(stress))
-    (claim,) = [claim for claim in CLAIMS if claim.name == "lasts_longer"]
+    claim = BY_NAME["lasts_longer"]
     assert claim.measure(Records.of_run(run_root)) is None
     lasted = {"reinforce_pp": (40, 7, 8, 40, 9, 10), "stable_reinforce": (1, 16, 9, 40, 9, 20)}
     for name, steps in lasted.items():

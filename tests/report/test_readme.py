@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from r1reward.report.claims import LATER_NOTE
-from r1reward.report.drops import slight_drop
+from r1reward.report.claims import LATER_NOTE, named_differences
 from r1reward.report.paper import paper_table
 
 SAMPLED = "sampled, temperature 1"
@@ -158,12 +157,13 @@ def votes(results: Results) -> list[str]:
 def others(results: Results) -> list[str]:
     weak = results.claims["weaker_annotator"]
     low, middle, high = sorted(-round(weak[part]) for part in ("low", "measured", "high"))
+    lost = named_differences()["slight"]
     share = float(results.row("table_10", annotator="weak (model)")["right_at_once"])
     blank = [results.blanked(model) for model in TRAINED]
     swiss = results.row("extra_tournaments", tournament="Swiss", rounds="4")
     best = [f"{float(swiss[f'same_best{end}']):.0f}" for end in ("", "_low", "_high")]
     return [
-        f"{middle} [{low}, {high}] points, where the paper's 7B annotator lost {slight_drop():.1f}",
+        f"{middle} [{low}, {high}] points, where the paper's 7B annotator lost {lost:.1f}",
         f"right at once in {share:.0f} % of pairs",
         f"every trained judge falls to {min(blank):.0f} to {max(blank):.0f} %",
         f"in {best[0]} % [{best[1]}, {best[2]}] for {swiss['share_of_full']} % of the comparisons",
