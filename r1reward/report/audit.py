@@ -1,9 +1,16 @@
-"""The paper's printed numbers held against each other: nothing here is measured, all of it is arithmetic."""
+"""The paper's printed numbers held against each other, and against the released code and this one.
+
+Nothing here is measured but the judge that always says 1. Where the three do different things is told in
+`differences.toml`.
+"""
 
 from __future__ import annotations
 
+import ast
 import itertools
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +26,10 @@ from r1reward.benchmarks import (
     VL_RELEASED_COUNTS,
 )
 from r1reward.config import load_profile
-from r1reward.report.differences import differences
+from r1reward.report.cells import NOT_RUN, percent
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
 from r1reward.report.records import Records
-from r1reward.report.tables import NOT_RUN, percent, titled
+from r1reward.report.tables import titled
 
 _MULTIMODAL_COLUMNS = (
     "general_correctness",
@@ -71,11 +78,7 @@ def overall_rules(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
             shown = {rule: f"{mean:.2f}" for rule, mean in computed.items()}
             line = {"table": str(number), "row": name, "printed": row[overall]} | shown
             found.append(line | {"follows by": " and ".join(fits) or "no rule"})
-    notes = [
-        "Over pairs: groups weighted by their official sizes. Released: by the sizes that the released "
-        "grouping of VL-RewardBench gives. Printed groups may be off by half a unit of the row's last digit."
-    ]
-    return titled(pd.DataFrame(found).fillna(""), "Overall accuracies from their own groups.", notes)
+    return titled(pd.DataFrame(found).fillna(""), "audit_overall")
 
 
 def whole_counts(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -96,11 +99,7 @@ def whole_counts(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
                 line = {"table": "8", "model": model, "group": "questions (Acc+)", "printed": row["acc_plus"]}
                 questions = sum(MM_RLHF_QUESTIONS.values())
                 found.append(line | {"official": _count(row["acc_plus"], questions), "released": ""})
-    notes = [
-        "Official: a whole number of pairs of the group as the benchmark's own script counts it; released: "
-        "as the authors' get_acc.py does. None: no such number gives the printed share, rounded or cut."
-    ]
-    return titled(pd.DataFrame(found), "Printed shares as counts.", notes)
+    return titled(pd.DataFrame(found), "audit_counts")
 
 
 def gains(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -124,11 +123,7 @@ def gains(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
                     fits.append(f"{model} over {other}{rank}, {kind}: {size:.2f} {how}")
         line = {"section": value.section, "printed": value.printed, "quote": value.quote}
         found.append(line | {"follows from": "; ".join(fits) or "no two rows of the table"})
-    notes = [
-        "Every row of R1-Reward was tried against every other row of the table. Among so many, two may fit "
-        "by chance: where the other row is not the best one, a fit is a possibility and no evidence."
-    ]
-    return titled(pd.DataFrame(found), "Gains in the text, recomputed.", notes)
+    return titled(pd.DataFrame(found), "audit_gains")
 
 
 def best_by_dimension(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -143,8 +138,7 @@ def best_by_dimension(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
         line["of"] = best["model"]
         word = "best" if ahead > 0 else "equal" if ahead == 0 else "not best"
         found.append(line | {"points ahead": f"{ahead:+.1f}", "R1-Reward is": word})
-    notes = ['The text: "R1-Reward achieves the best performance across all dimensions" (§4.1).']
-    return titled(pd.DataFrame(found), "R1-Reward in each column of Table 4.", notes)
+    return titled(pd.DataFrame(found), "audit_dimensions")
 
 
 def released_settings() -> pd.DataFrame:
@@ -155,8 +149,7 @@ def released_settings() -> pd.DataFrame:
         for key in paper
         if paper[key] != released[key] and key != "name"
     ]
-    notes = ["The preset `released` is laid over any profile: `--profile mini+released`."]
-    return titled(pd.DataFrame(found), "Released code against the paper.", notes)
+    return titled(pd.DataFrame(found), "audit_settings")
 
 
 def always_one(records: Records) -> pd.DataFrame:
@@ -164,7 +157,7 @@ def always_one(records: Records) -> pd.DataFrame:
     scored = records.protocols()
     if scored is None:
         row = {"benchmark": "all", "accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
-        return titled(pd.DataFrame([row]), "A judge that always says 1.", [])
+        return titled(pd.DataFrame([row]), "audit_always_one", records=records)
     found = [
         {
             "benchmark": TITLES[line["benchmark"]],
@@ -175,8 +168,71 @@ def always_one(records: Records) -> pd.DataFrame:
         }
         for line in scored
     ]
-    notes = ["VL-RewardBench's own script draws the order of each item anew, without a seed."]
-    return titled(pd.DataFrame(found), "A judge that always says 1, accuracy in percent.", notes)
+    return titled(pd.DataFrame(found), "audit_always_one", records=records)
+
+
+def differences() -> pd.DataFrame:
+    """A row a difference: the paper's words, the released code, what this code does, and what switches it.
+
+    What this code does is read from the setting or constant that a row names. Raises ValueError for a setting
+    or constant that is not there.
+    """
+    paper, released = (load_profile(name).model_dump() for name in ("paper", "paper+released"))
+    rows = []
+    for entry in read_differences():
+        row = {"difference": entry["what"], "paper": f"“{entry['paper']}”" if entry["paper"] else "nothing"}
+        row |= {"released code": entry["release"], "where": entry["place"], "this code": ours(entry, paper)}
+        rows.append(row | {"switched by": _switch(entry, released)})
+    fixed = sum(not row["switched by"] for row in rows)
+    numbers = {"number": str(len(rows)), "fixed": str(fixed), "switched": str(len(rows) - fixed)}
+    return titled(pd.DataFrame(rows), "audit_differences", values=numbers)
+
+
+def read_differences() -> list[dict[str, str]]:
+    """The rows of `differences.toml`."""
+    text = files("r1reward.report").joinpath("differences.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["difference"]
+
+
+def ours(entry: Mapping[str, str], profile: Mapping[str, Any]) -> str:
+    """What this code does: the value of a setting of the profile paper, of a constant, or words."""
+    kind, _, name = entry["ours"].partition(" ")
+    if kind == "setting":
+        return f"{name} = {_setting(profile, name)}"
+    if kind == "constant":
+        file, _, name = name.partition(" ")
+        return f"{name} = {_constant(file, name)}"
+    return entry["ours"]
+
+
+def _switch(entry: Mapping[str, str], released: Mapping[str, Any]) -> str:
+    """The setting of a row with its value in the preset `released`; words as they are."""
+    name = entry["switch"]
+    return name if not name or " " in name else f"{name} = {_setting(released, name)}"
+
+
+def _setting(profile: Mapping[str, Any], name: str) -> Any:
+    value: Any = profile
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise ValueError(f"differences.toml: no setting is called {name}")
+        value = value[part]
+    return value
+
+
+def _constant(file: str, name: str) -> Any:
+    """A literal of a module, or of a class in it, read from its source: the module itself may need torch."""
+    body = ast.parse(files("r1reward").joinpath(file).read_text(encoding="utf-8")).body
+    *classes, name_of = name.split(".")
+    for wanted in classes:
+        body = next(
+            (node.body for node in body if isinstance(node, ast.ClassDef) and node.name == wanted), []
+        )
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name_of for target in targets):
+            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    raise ValueError(f"differences.toml: {file} has no constant {name}")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

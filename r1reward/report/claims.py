@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from r1reward.report.cells import NOT_RUN
 from r1reward.report.measures import MEASURES, Measured
 from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records
-from r1reward.report.tables import NOT_RUN, titled
 from r1reward.stats import Interval
 
 Direction = Literal["above", "below", "within"]
@@ -164,8 +164,10 @@ def claim_cells(entry: Mapping[str, Any]) -> dict[str, str]:
 def claims_table(entries: Sequence[Mapping[str, Any]], *, profile: str) -> pd.DataFrame:
     """Entries of a ledger as a table; the quotes are the paper's, everything else is this run's."""
     about = tomllib.loads(_text())["table"]
+    frame = pd.DataFrame(map(claim_cells, entries)).astype(str)
     notes = [note.format(**named_differences()) for note in about["notes"]]
-    return titled(pd.DataFrame(map(claim_cells, entries)), about["caption"].format(profile=profile), notes)
+    frame.attrs = {"caption": about["caption"].format(profile=profile), "notes": notes}
+    return frame
 
 
 def _text() -> str:

@@ -1,22 +1,74 @@
-"""What the data construction made: mix of sources, how hard the pairs are, where the better one stands."""
+"""What the data construction made: Tables 1 and 2, the cold start, and the pairs themselves."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
+from r1reward.report.cells import NOT_RUN, join_tables
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import Records
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import titled
 
 _ALL = "all"
 _SHADES = ("#DCE9F3", "#9CC3DF", "#4C92C3", "#0B3C5D")
 _Sources = Mapping[str, Mapping[str, Any]]
+Example = tuple[str | Path, str, tuple[str, str], int, str]
+_GALLERY_COLUMNS = 2
+_GALLERY_WIDTH = 46
+
+
+def table_01(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 1: the judge prompt, as printed."""
+    return titled(paper_table(1, folder=paper).assign(source="paper"), "table_01", records=records)
+
+
+def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+    """Table 2: preference pairs in each source and taken from it."""
+    printed = paper_table(2, folder=paper).assign(source="paper", profile="", dropped="")
+    sources = dict((records.data() or {}).get("sources", {}))
+    counts = {dataset: sources.pop(dataset.lower().replace("-", "_"), None) for dataset in printed["dataset"]}
+    rows = [_source_row(dataset, found, records.profile) for dataset, found in (counts | sources).items()]
+    return titled(join_tables(printed, rows), "table_02", records=records)
+
+
+def cold_start(records: Records) -> pd.DataFrame:
+    """What the data construction made: balance of positions, attempts of the annotator, set sizes."""
+    data = records.data()
+    if data is None:
+        frame = pd.DataFrame([{"quantity": "cold start", "value": NOT_RUN}])
+        return titled(frame, "extra_cold_start", records=records, values={"annotator": NOT_RUN})
+    annotator = str(data.get("annotator", "scripted"))
+    by_annotator = "scripted" if "scripted" in annotator.lower() else "measured"
+    positions = {f"preferred response at position {key}": n for key, n in data["positions"].items()}
+    made = {
+        "no attempt right" if key == "failed" else f"right at attempt {key}": n
+        for key, n in data["attempts"].items()
+    }
+    made |= {"SFT examples": data["sft_examples"], "RL examples": data["rl_examples"]}
+    cells = [
+        {"quantity": name, "value": f"{value:,}", "source": source, "profile": records.profile}
+        for counts, source in ((positions, "measured"), (made, by_annotator))
+        for name, value in counts.items()
+    ]
+    return titled(pd.DataFrame(cells), "extra_cold_start", records=records, values={"annotator": annotator})
+
+
+def _source_row(dataset: str, counts: Mapping[str, Any] | None, profile: str) -> dict[str, str]:
+    row = {"dataset": dataset, "source": "measured", "profile": profile}
+    if counts is None:
+        return row | {"original": NOT_RUN, "sample": NOT_RUN, "source": NOT_RUN}
+    sizes = (counts["original"], counts["sampled"], sum(counts.get("dropped", {}).values()))
+    return row | dict(zip(("original", "sample", "dropped"), (f"{n:,}" for n in sizes), strict=True))
 
 
 def figure_construction(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
@@ -38,6 +90,33 @@ def figure_construction(records: Records, *, paper: Path = PAPER_FOLDER) -> Figu
         panels[2].tick_params(labelleft=bool(sources))
         add_note(figure, _note(records, data))
         return figure
+
+
+def figure_gallery(examples: Sequence[Example]) -> Figure:
+    """Two columns of (picture, question, responses, preferred position, source); preferred ones are bold."""
+    rows = -(-len(examples) // _GALLERY_COLUMNS)
+    figure = new_figure(9.0, 1.75 * rows)
+    grid = figure.add_gridspec(rows, 2 * _GALLERY_COLUMNS, width_ratios=[1, 2.4] * _GALLERY_COLUMNS)
+    for index, (picture, question, responses, preferred, source) in enumerate(examples):
+        row, column = divmod(index, _GALLERY_COLUMNS)
+        axes = figure.add_subplot(grid[row, 2 * column])
+        axes.imshow(Image.open(picture).convert("RGB"), interpolation="nearest")
+        axes.set_axis_off()
+        words = figure.add_subplot(grid[row, 2 * column + 1])
+        words.set_axis_off()
+        words.text(0, 0.98, source, color=COLOURS["quiet"], fontsize=7.5, va="top")
+        words.text(0, 0.8, textwrap.fill(question, _GALLERY_WIDTH), va="top")
+        for position, response in enumerate(responses, start=1):
+            chosen = position == preferred
+            words.text(
+                0,
+                0.46 if position == 1 else 0.16,
+                textwrap.fill(f"{position}  {response}", _GALLERY_WIDTH),
+                va="center",
+                fontweight="bold" if chosen else "normal",
+                color=COLOURS["stable_reinforce"] if chosen else COLOURS["paper"],
+            )
+    return figure
 
 
 def _paper_shares(paper: Path) -> dict[str, float]:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from r1reward.benchmarks import DOWNSTREAM_COLUMNS
-from r1reward.report.downstream_scores import POLICIES, differences, paper_gains, read_columns, resampled
-from r1reward.report.figures import draw_curve
-from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
+from r1reward.report.cells import DAGGER, NOT_RUN, interval_cells, join_tables, not_run, run_cells
+from r1reward.report.paper import PAPER_FOLDER, paper_difference, paper_table
 from r1reward.report.records import MODES, Records
-from r1reward.report.scores import bootstrap
-from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import (
-    DAGGER,
-    NOT_RUN,
-    WORLD_NOTE,
-    interval_cells,
-    join_tables,
-    titled,
-)
+from r1reward.report.scores import bootstrap, paired_interval
+from r1reward.report.tables import titled
 from r1reward.stats import Interval
 
+# Records of the policy before and after, by how it answered.
+POLICIES = {"greedy": ("start", "trained"), "sampled": ("start_sampled", "trained_sampled")}
 # Measured rows of Table 11: the records' name, what it shows, and how it answered.
 _ROWS = [
     (policy, title, MODES[mode])
@@ -35,24 +28,110 @@ _ROWS = [
     for policy, title in zip(policies, ("Policy before", f"Policy trained by R1-Reward{DAGGER}"), strict=True)
 ]
 SCRIPTED = " ◐"
-_MEANS = {"measured": "mean of the columns without a script", "mean": "mean of the ten columns"}
 MATH_VISTA = "mathvista"
-_OPEN_NOTE = (
-    f"{SCRIPTED.strip()} Scored by a scripted judge, which knows the mini world's truth. LLaVA-Wild is "
-    "relative to the reference answers; WildVision is the share of wins over another model's answers, in the "
-    "mini world wrong half of the time."
-)
-_UNIT_NOTE = (
-    "A figure or question of HallusionBench counts if all its rows are right, a question of MMBench if every "
-    "rotation is; sampled answers are several a row, and a unit is worth its mean over them. 95 % bootstrap "
-    "interval over seeds, then units, sets of HallusionBench as a whole."
-)
-_MATH_NOTE = "MathVista is named in the text of C.9 and not printed in the table; it was not run here."
-_DAGGER_NOTE = (
-    f"{DAGGER} R1-Reward's own training has scripted inputs, and with it this policy's reward. No reward "
-    "sees a reference, but downstream.right_answers, set in mini, chooses prompts by how many of eight "
-    "answers of the start are the reference's."
-)
+_MEANS = {"measured": "mean of the columns without a script", "mean": "mean of the ten columns"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """Points (S, U) of the units of a column for the seeds of a policy.
+
+    `groups` (U,) names what is drawn together in a resample: the questions about the figures of a set of
+    HallusionBench, else each unit by itself. `scripted` says that a script gave the points.
+    """
+
+    seeds: tuple[int, ...]
+    values: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    scripted: bool
+
+    def of_seeds(self, seeds: Sequence[int]) -> Column:
+        """The same for some of the seeds."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return Column(tuple(seeds), self.values[rows], self.groups, self.scripted)
+
+
+def read_columns(records: Records, policy: str) -> dict[str, Column]:
+    """The columns of a policy in the order of Table 11; those without records are left out.
+
+    Seeds that did not answer the same questions are a ValueError.
+    """
+    runs = records.downstream(policy)
+    units = {seed: units_of(lines) for seed, lines in runs.items()}
+    groups, scripted = _about_units(runs)
+    found = {}
+    for name in DOWNSTREAM_COLUMNS:
+        points = {seed: columns[name] for seed, columns in units.items() if name in columns}
+        if not points:
+            continue
+        order = sorted(next(iter(points.values())))
+        if any(sorted(one) != order for one in points.values()):
+            raise ValueError(f"{policy}, {name}: the seeds did not answer the same questions")
+        values = np.array([[one[unit] for unit in order] for one in points.values()])
+        names = np.array([groups[name, unit] for unit in order])
+        found[name] = Column(tuple(points), values, names, name in scripted)
+    return found
+
+
+def _about_units(
+    runs: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> tuple[dict[tuple[str, str], str], set[str]]:
+    """The group of each unit by column and unit, and the columns that a script scored."""
+    groups, scripted = dict[tuple[str, str], str](), set[str]()
+    for line in (line for lines in runs.values() for line in lines):
+        for column, unit in line["units"].items():
+            groups[column, unit] = line.get("group") or f"{column} {unit}"
+            if line.get("scripted"):
+                scripted.add(column)
+    return groups, scripted
+
+
+def resampled(columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Values (S, G) of the groups whose plain mean is the mean of the columns' means.
+
+    Linearisation of a mean of ratios, as in `scores.macro_values`: a group counts by the deviations of
+    its units from the means of their columns.
+    """
+    names = np.unique(np.concatenate([column.groups for column in columns]))
+    total = float(np.mean([column.values.mean() for column in columns]))
+    values = np.full((len(names), len(columns[0].seeds)), total)
+    for column in columns:
+        weight = len(names) / (len(columns) * column.values.shape[1])
+        deviations = weight * (column.values - column.values.mean())
+        np.add.at(values, np.searchsorted(names, column.groups), deviations.T)
+    return values.T
+
+
+def differences(records: Records, *, mode: str = "greedy", confidence: float = 0.95) -> dict[str, Interval]:
+    """Paired difference of each column, trained minus start, over the seeds that both have.
+
+    Under "measured" and "mean" that of the mean of the columns that no script scored, and of all ten, where
+    all ten are there. Policies that did not answer the same questions are a ValueError.
+    """
+    start, trained = (read_columns(records, policy) for policy in POLICIES[mode])
+    pairs = {}
+    for name in (name for name in start if name in trained):
+        seeds = [seed for seed in start[name].seeds if seed in trained[name].seeds]
+        if seeds:
+            pairs[name] = (start[name].of_seeds(seeds), trained[name].of_seeds(seeds))
+            if not np.array_equal(*(column.groups for column in pairs[name])):
+                raise ValueError(f"{name}: the two policies did not answer the same questions")
+    chosen = {name: [pair] for name, pair in pairs.items()}
+    if len(pairs) == len(DOWNSTREAM_COLUMNS):
+        chosen["measured"] = [pair for pair in pairs.values() if not pair[1].scripted]
+        chosen["mean"] = list(pairs.values())
+    return {name: _difference(some, confidence) for name, some in chosen.items() if some}
+
+
+def paper_gains() -> dict[str, float]:
+    """The paper's gain in each column of its Table 11, in points."""
+    of, minus = {"model": "Ours"}, {"model": "Qwen-2.5-VL-3B"}
+    return {name: paper_difference(11, of, minus, columns=[name]) for name in DOWNSTREAM_COLUMNS}
+
+
+def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:
+    start, trained = (resampled(columns) for columns in zip(*pairs, strict=True))
+    return paired_interval(start, trained, confidence=confidence)
 
 
 def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
@@ -61,19 +140,19 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     printed[MATH_VISTA] = "not printed"
     printed.insert(1, "decoding", "")
     rows = [_row(records, policy, title) | {"decoding": decoding} for policy, title, decoding in _ROWS]
-    notes = [_UNIT_NOTE, _OPEN_NOTE, _MATH_NOTE, WORLD_NOTE, *_left_out_notes(records), _DAGGER_NOTE]
-    caption = "Table 11. A policy trained with R1-Reward as its only reward, downstream benchmarks, percent."
-    return titled(join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS)), caption, notes)
+    frame = join_tables(printed, rows, intervals=list(DOWNSTREAM_COLUMNS))
+    return titled(frame, "table_11", records=records, values={"left_out": _left_out(records)})
 
 
-def _left_out_notes(records: Records) -> list[str]:
+def _left_out(records: Records) -> str:
     """What faulty rows of the benchmarks' files are missing, by the columns they would count in."""
     lines = [line for policy, *_ in _ROWS for run in records.downstream(policy).values() for line in run]
-    found = {(" and ".join(line["units"]), line["left_out"]) for line in lines if "left_out" in line}
-    return [
-        f"{' and '.join(DOWNSTREAM_COLUMNS[name] for name in columns.split(' and '))}: {said}."
-        for columns, said in sorted(found)
-    ]
+    found = {
+        (" and ".join(DOWNSTREAM_COLUMNS[name] for name in line["units"]), line["left_out"])
+        for line in lines
+        if "left_out" in line
+    }
+    return "\n".join(f"{columns}: {said}." for columns, said in sorted(found))
 
 
 def row_titles() -> dict[str, str]:
@@ -83,15 +162,15 @@ def row_titles() -> dict[str, str]:
 
 def _row(records: Records, policy: str, title: str) -> dict[str, str]:
     columns = read_columns(records, policy)
-    row = {"model": title, "profile": records.profile, MATH_VISTA: NOT_RUN}
+    row = {"model": title, MATH_VISTA: NOT_RUN}
     if not columns:
-        return row | {name: NOT_RUN for name in DOWNSTREAM_COLUMNS} | {"source": NOT_RUN}
+        return row | not_run(records, *DOWNSTREAM_COLUMNS)
     for name in DOWNSTREAM_COLUMNS:
         row |= interval_cells(name, bootstrap(resampled([columns[name]])) if name in columns else None)
         if name in columns and columns[name].scripted:
             row[name] += SCRIPTED
     seeds, units = len(next(iter(columns.values())).seeds), sum(c.values.shape[1] for c in columns.values())
-    return row | {"source": "measured", "seeds": str(seeds), "n": str(units)}
+    return row | run_cells(records, (seeds, units))
 
 
 def downstream_differences(records: Records) -> pd.DataFrame:
@@ -110,92 +189,6 @@ def downstream_differences(records: Records) -> pd.DataFrame:
         for mode, gained in found.items():
             row |= interval_cells(mode, gained.get(name))
         rows.append(row)
-    caption = "What R1-Reward's training changed, trained policy minus start, percentage points."
-    notes = [
-        _UNIT_NOTE,
-        "The paper prints one run without intervals. Sampled: the mean of several answers at temperature 1.",
-        _DAGGER_NOTE.removeprefix(f"{DAGGER} "),
-    ]
-    return titled(join_tables(pd.DataFrame(), rows, intervals=tuple(found)), caption, notes)
-
-
-def figure_downstream(records: Records) -> Figure:
-    """Gain of each column: the paper's a circle, this run's diamonds with intervals, by decoding."""
-    with styled():
-        figure = new_figure(7.5, 4.4)
-        axes = figure.subplots()
-        names = [*DOWNSTREAM_COLUMNS]
-        places = np.arange(len(names))[::-1]
-        axes.plot(
-            [*paper_gains().values()],
-            places + 0.25,
-            "o",
-            mfc="white",
-            mec=COLOURS["paper"],
-            label="paper",
-            ls="none",
-        )
-        found = {mode: differences(records, mode=mode) for mode in POLICIES}
-        for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
-            for place, name in zip(places, names, strict=True):
-                if name in gained:
-                    _draw_gain(axes, place - shift, gained[name], mode)
-        if not any(found.values()):
-            say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
-        axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
-        axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
-        axes.set_xlabel("trained minus start (percentage points)")
-        paper = Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B")
-        measured = [
-            Line2D([], [], label=f"{records.profile}, {MODES[mode]}", **_look(mode))
-            for mode, gained in found.items()
-            if gained
-        ]
-        figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
-        add_note(
-            figure,
-            "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
-        )
-        return figure
-
-
-def _look(mode: str) -> dict[str, Any]:
-    """Greedy answers filled and solid, sampled ones hollow and dashed, as in the figure of comparisons."""
-    look = {"color": COLOURS["stable_reinforce"], "marker": "D", "ms": 5, "lw": 1.5}
-    return look if mode == "greedy" else look | {"mfc": "white", "ls": (0, (2, 1))}
-
-
-def _draw_gain(axes: Axes, place: float, gain: Interval, mode: str) -> None:
-    points = [100 * number for number in (gain.low, gain.estimate, gain.high)]
-    axes.plot(points, [place] * 3, markevery=[1], **_look(mode))
-
-
-_TRAINING_CURVES = (
-    ("(a) Different answers", "distinct_share", "share of eight"),
-    ("(b) Length", "response_length", "tokens"),
-    ("(c) Answers equal to the reference", "reference_share", "share of answers"),
-    ("(d) R1-Reward ranks them higher", "reference_above_share", "share of pairs"),
-)
-
-
-def figure_downstream_training(records: Records) -> Figure:
-    """How the answers to a prompt change while the policy learns; the mean over seeds and their range."""
-    frame = records.downstream_training()
-    with styled():
-        figure = new_figure(11.5, 2.9)
-        for axes, (title, column, unit) in zip(figure.subplots(1, 4), _TRAINING_CURVES, strict=True):
-            axes.set_title(title)
-            if frame is None or not draw_curve(axes, frame, "stable_reinforce", (column,)):
-                say_not_run(axes)
-                continue
-            axes.set_xlabel("rollout step")
-            axes.set_ylabel(unit)
-            if column == "reference_above_share":
-                axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
-        seeds = 0 if frame is None else frame["seed"].nunique()
-        add_note(
-            figure,
-            f"Measured, profile {records.profile}, {seeds} seeds: mean and range. (d): how often R1-Reward, "
-            "which never sees a reference, gives an answer equal to it the higher reward; dotted: chance.",
-        )
-        return figure
+    return titled(
+        join_tables(pd.DataFrame(), rows, intervals=[*POLICIES]), "extra_downstream", records=records
+    )

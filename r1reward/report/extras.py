@@ -1,4 +1,4 @@
-"""Figures beside the paper's: what the base model sees, and whether training made a difference."""
+"""What the base model sees, whether training made a difference, and what a policy gained from R1-Reward."""
 
 from __future__ import annotations
 
@@ -6,17 +6,41 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+from r1reward.report.cells import NOT_RUN, SHORT_DAGGER_NOTE, display_name, percent
+from r1reward.report.downstream import POLICIES, differences, paper_gains
+from r1reward.report.figures import draw_curve
 from r1reward.report.records import MODEL_NAMES, MODES, Records
-from r1reward.report.scores import COMPARISONS, behaviour, compare
+from r1reward.report.scores import behaviour, compare
 from r1reward.report.style import COLOURS, MARKERS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import SHORT_DAGGER_NOTE, display_name
+from r1reward.report.tables import read_tables, titled
+from r1reward.stats import Interval
 
 _CONFUSED_SKILLS = ("digits", "counts", "attributes")
 _SHOW_NUMBERS_UP_TO = 14
+
+
+def base_model(records: Records) -> pd.DataFrame:
+    """Perception of the base model on held-out scenes, one row a skill."""
+    rows = [
+        {
+            "skill": skill.replace("_", " "),
+            "accuracy": percent(entry["accuracy"]),
+            **dict(zip(("accuracy_low", "accuracy_high"), map(percent, entry["interval"]), strict=True)),
+            "source": "measured",
+            "profile": records.profile,
+            "n": f"{entry['n']:,}",
+        }
+        for skill, entry in (records.base() or {}).items()
+        if isinstance(entry, dict) and "accuracy" in entry
+    ]
+    frame = pd.DataFrame(rows or [{"skill": "all", "accuracy": NOT_RUN}])
+    return titled(frame, "extra_base_model", records=records)
 
 
 def figure_base_model(records: Records) -> Figure:
@@ -83,11 +107,12 @@ def _accuracy(entry: dict[str, Any]) -> str:
 
 def _draw_differences(axes: Axes, records: Records) -> None:
     axes.set_title("(a) Paired difference in accuracy, with 95 % interval")
-    found = {(a, b, mode): compare(records, a, b, mode) for a, b in COMPARISONS for mode in MODES}
+    compared = [(row.minus, row.record) for row in read_tables()["extra_paired_differences"].rows]
+    found = {(a, b, mode): compare(records, a, b, mode) for a, b in compared for mode in MODES}
     if not any(found.values()):
         say_not_run(axes)
         return
-    for position, (a, b) in enumerate(COMPARISONS):
+    for position, (a, b) in enumerate(compared):
         for mode, shift in zip(MODES, (0.16, -0.16), strict=True):
             interval, y = found[a, b, mode], -position + shift
             if interval is None:
@@ -108,7 +133,7 @@ def _draw_differences(axes: Axes, records: Records) -> None:
                 linestyle="none",
             )
     axes.axvline(0, color="black", lw=1)
-    names = [f"{display_name(records, b)}\n\N{MINUS SIGN} {display_name(records, a)}" for a, b in COMPARISONS]
+    names = [f"{display_name(records, b)}\n\N{MINUS SIGN} {display_name(records, a)}" for a, b in compared]
     axes.set_yticks([-float(i) for i in range(len(names))], names)
     axes.set_ylim(-len(names) - 0.1, 0.6)
     axes.set_xlabel("percentage points")
@@ -170,3 +195,85 @@ def _draw_positions(axes: Axes, records: Records) -> None:
     axes.text(50.5, 0.5 - len(names), "chance", **quiet)
     axes.set_xlabel("accuracy (%) where it is Response 1 or Response 2, greedy")
     axes.grid(visible=False, axis="y")
+
+
+def figure_downstream(records: Records) -> Figure:
+    """Gain of each column: the paper's a circle, this run's diamonds with intervals, by decoding."""
+    with styled():
+        figure = new_figure(7.5, 4.4)
+        axes = figure.subplots()
+        names = [*DOWNSTREAM_COLUMNS]
+        places = np.arange(len(names))[::-1]
+        axes.plot(
+            [*paper_gains().values()],
+            places + 0.25,
+            "o",
+            mfc="white",
+            mec=COLOURS["paper"],
+            label="paper",
+            ls="none",
+        )
+        found = {mode: differences(records, mode=mode) for mode in POLICIES}
+        for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
+            for place, name in zip(places, names, strict=True):
+                if name in gained:
+                    _draw_gain(axes, place - shift, gained[name], mode)
+        if not any(found.values()):
+            say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
+        axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
+        axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
+        axes.set_xlabel("trained minus start (percentage points)")
+        paper = Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B")
+        measured = [
+            Line2D([], [], label=f"{records.profile}, {MODES[mode]}", **_look(mode))
+            for mode, gained in found.items()
+            if gained
+        ]
+        figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
+        add_note(
+            figure,
+            "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
+        )
+        return figure
+
+
+def _look(mode: str) -> dict[str, Any]:
+    """Greedy answers filled and solid, sampled ones hollow and dashed, as in the figure of comparisons."""
+    look = {"color": COLOURS["stable_reinforce"], "marker": "D", "ms": 5, "lw": 1.5}
+    return look if mode == "greedy" else look | {"mfc": "white", "ls": (0, (2, 1))}
+
+
+def _draw_gain(axes: Axes, place: float, gain: Interval, mode: str) -> None:
+    points = [100 * number for number in (gain.low, gain.estimate, gain.high)]
+    axes.plot(points, [place] * 3, markevery=[1], **_look(mode))
+
+
+_TRAINING_CURVES = (
+    ("(a) Different answers", "distinct_share", "share of eight"),
+    ("(b) Length", "response_length", "tokens"),
+    ("(c) Answers equal to the reference", "reference_share", "share of answers"),
+    ("(d) R1-Reward ranks them higher", "reference_above_share", "share of pairs"),
+)
+
+
+def figure_downstream_training(records: Records) -> Figure:
+    """How the answers to a prompt change while the policy learns; the mean over seeds and their range."""
+    frame = records.downstream_training()
+    with styled():
+        figure = new_figure(11.5, 2.9)
+        for axes, (title, column, unit) in zip(figure.subplots(1, 4), _TRAINING_CURVES, strict=True):
+            axes.set_title(title)
+            if frame is None or not draw_curve(axes, frame, "stable_reinforce", (column,)):
+                say_not_run(axes)
+                continue
+            axes.set_xlabel("rollout step")
+            axes.set_ylabel(unit)
+            if column == "reference_above_share":
+                axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
+        seeds = 0 if frame is None else frame["seed"].nunique()
+        add_note(
+            figure,
+            f"Measured, profile {records.profile}, {seeds} seeds: mean and range. (d): how often R1-Reward, "
+            "which never sees a reference, gives an answer equal to it the higher reward; dotted: chance.",
+        )
+        return figure

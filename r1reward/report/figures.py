@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from r1reward.report.benchmarks import BENCHMARK_TABLES
+from r1reward.report.cells import SHORT_DAGGER_NOTE, display_name
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
 from r1reward.report.records import MODEL_NAMES, REFERENCE, VARIANT_NAMES, Records
 from r1reward.report.scores import score
@@ -28,7 +28,7 @@ from r1reward.report.style import (
     set_log_scale,
     styled,
 )
-from r1reward.report.tables import SHORT_DAGGER_NOTE, display_name
+from r1reward.report.tables import read_tables
 from r1reward.stats import Interval
 
 _PRINTED_ROWS = ("Best other model", "R1-Reward", "Voting@5", "Voting@15")
@@ -54,6 +54,12 @@ _CURVES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 
 _LOSS_NOTE = "Policy loss: about minus the mean advantage, so 0 unless the filter takes negative ones out."
 _WITHOUT = {"wo_filter": "no filter", "wo_pre_clip": "no Pre-CLIP"}
+_OTHER_SETTINGS = (
+    ("(a) Contradicted right answers", "contradicted_share", "share", "weight_0.0"),
+    ("(b) Accuracy of rollouts", "accuracy", "share right", "no_cold_start"),
+    ("(c) Answers without a verdict", "unparsed_share", "share", "no_cold_start"),
+    ("(d) Reward", "reward", "mean reward", "easy_pairs"),
+)
 _FIGURE_4 = ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
 
 
@@ -127,6 +133,35 @@ def figure_4(records: Records) -> Figure:
         same = [f"{VARIANT_NAMES[v]}: the runs of {MODEL_NAMES[other]}; what tells the two apart never acted"
                 for v in _WITHOUT if (other := records.same_as(v))]  # fmt: skip
         add_note(figure, "\n".join([note, *(["; ".join(same)] if same else []), _LOSS_NOTE]))
+        return figure
+
+
+def figure_training_extras(records: Records) -> Figure:
+    """StableReinforce beside no consistency reward, no cold start, and easy pairs, over rollout steps."""
+    with styled():
+        figure = new_figure(11.5, 2.9)
+        reference = records.training(REFERENCE)
+        for axes, (title, column, unit, variant) in zip(figure.subplots(1, 4), _OTHER_SETTINGS, strict=True):
+            axes.set_title(title)
+            shown = {REFERENCE: reference, variant: records.training(variant)}
+            there = {name: frame for name, frame in shown.items() if frame is not None}
+            if len(there) < 2 or not all(draw_curve(axes, f, name, [column]) for name, f in there.items()):
+                say_not_run(axes)
+                continue
+            axes.set_xlabel("rollout step")
+            axes.set_ylabel(unit)
+        names = {REFERENCE: "StableReinforce", "weight_0.0": "without consistency reward"}
+        names |= {"no_cold_start": "without cold start", "easy_pairs": "on easy pairs"}
+        handles = [
+            Line2D([], [], color=COLOURS[name], linestyle=LINES[name], label=label)
+            for name, label in names.items()
+        ]
+        figure.legend(handles=handles, loc="outside upper right", ncols=4)
+        add_note(
+            figure,
+            f"Measured, profile {records.profile}. Line: mean over seeds, band: smallest to largest. All: "
+            f"{SHORT_DAGGER_NOTE}",
+        )
         return figure
 
 
@@ -222,7 +257,7 @@ def _draw_printed(axes: Axes, printed: dict[str, tuple[float, str]]) -> None:
 
 def _measured(records: Records, number: int, column: str) -> dict[str, Interval | None]:
     """What a column of Table 3, 4 or 8 says about each of our models, greedy."""
-    table, found = BENCHMARK_TABLES[number], {}
+    table, found = read_tables()[f"table_{number:02d}"], {}
     for model in MODEL_NAMES:
         scores = score(records, model, "greedy", benchmark=table.benchmark)
         found[model] = scores and getattr(scores, table.columns[column])
@@ -261,7 +296,8 @@ def _quiet(axes: Axes, position: float, text: str) -> None:
 
 
 def _figure_1_note(records: Records) -> str:
-    found = [score(records, REFERENCE, "greedy", benchmark=t.benchmark) for t in BENCHMARK_TABLES.values()]
+    tables = [read_tables()[f"table_{number:02d}"] for *_, number, _ in _BENCHMARKS]
+    found = [score(records, REFERENCE, "greedy", benchmark=table.benchmark) for table in tables]
     sizes = [str(scores.num_pairs) for scores in found if scores]
     size = f" and {' / '.join(sizes)} pairs" if sizes else ""
     return (

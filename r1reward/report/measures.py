@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, VL
-from r1reward.report.ablations import cell_title
-from r1reward.report.downstream_scores import POLICIES, differences, read_columns
+from r1reward.report.columns import cell_title
+from r1reward.report.downstream import POLICIES, differences, read_columns
 from r1reward.report.reasoning import ratings_matrix
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
 from r1reward.report.scores import bootstrap, compare, paired_interval, paired_values

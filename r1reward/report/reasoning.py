@@ -16,19 +16,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
-from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
-from r1reward.report.scores import bootstrap
-from r1reward.report.style import add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import (
-    DAGGER_NOTE,
+from r1reward.report.cells import (
     NOT_RUN,
     SHORT_DAGGER_NOTE,
     display_name,
     interval_cells,
     join_tables,
-    titled,
+    percent,
 )
+from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
+from r1reward.report.scores import bootstrap
+from r1reward.report.style import add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import titled
 
 MOST_CHARACTERS = 700
 OUTCOMES = {"win": "win_percent", "loss": "loss_percent", "tie": "tie_percent"}
@@ -37,22 +37,14 @@ _TITLES = {
     "people": "R1-Reward against SFT, rated by people",
     "scripted": "R1-Reward against SFT, scripted raters",
 }
-_NOTES = [
-    "The paper compares with GPT-4o; a measured row compares StableReinforce with the cold start it began "
-    "from, on random pairs of VL-RewardBench, blind and in random order.",
-    "Scripted raters are a script that knows which response is better and chooses at random one time in "
-    "five: their row shows that the path works and says nothing about the reasoning.",
-    "Shares over items and raters, 95 % bootstrap interval over raters, then items; alpha is Krippendorff's, "
-    "nominal.",
-]
 
 
 def table_09(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     """Table 9: blind comparison of reasoning, people's and the scripted raters'."""
     printed = paper_table(9, folder=paper).assign(source="paper", alpha="not printed")
     rows = [_rated(records, kind) for kind in RATERS]
-    caption = "Table 9. Quality of reasoning in a blind comparison, percent."
-    return titled(join_tables(printed, rows, intervals=list(OUTCOMES.values())), caption, _NOTES)
+    frame = join_tables(printed, rows, intervals=list(OUTCOMES.values()))
+    return titled(frame, "table_09", records=records)
 
 
 def _rated(records: Records, kind: str) -> dict[str, str]:
@@ -147,9 +139,17 @@ def self_corrections(records: Records) -> pd.DataFrame:
         for name, one in counts.items()
     ]
     rows = rows or [{"model": "all", "self-corrections": NOT_RUN, "source": NOT_RUN}]
-    notes = [
-        "An output corrects itself if it says so (wait, actually, let me check, …), or gives the same "
-        "subject two different values. Greedy answers on VL-RewardBench, both orders, all seeds.",
-        DAGGER_NOTE,
-    ]
-    return titled(pd.DataFrame(rows).fillna(""), "Self-corrections in the reasoning.", notes)
+    return titled(pd.DataFrame(rows).fillna(""), "extra_self_corrections", records=records)
+
+
+def consistency_judges(records: Records) -> pd.DataFrame:
+    """How often the trained consistency judges are right about held-out answers of the policy."""
+    rows = []
+    for name, entry in (records.consistency_judges() or {}).items():
+        row = {"judge": name, "source": "measured", "profile": records.profile, "n": f"{entry['n']:,}"}
+        low, high = entry["interval"] or (None, None)
+        numbers = zip(("", "_low", "_high"), (entry["accuracy"], low, high), strict=True)
+        rows.append(row | {f"accuracy{end}": percent(number) for end, number in numbers})
+    rows = rows or [{"judge": "all", "accuracy": NOT_RUN}]
+    frame = join_tables(pd.DataFrame(), rows, intervals=["accuracy"])
+    return titled(frame, "extra_consistency_judges", records=records)

@@ -13,21 +13,16 @@ from matplotlib.figure import Figure
 
 from r1reward.files import write_atomic, write_json
 from r1reward.report import (
-    annotators,
+    audit,
     construction,
     downstream,
     extras,
     figures,
-    full_grid,
     reasoning,
+    robustness,
     scaling,
-    steering,
-    tables,
     tournaments,
 )
-from r1reward.report.ablations import ABLATIONS, ablation_table, consistency_judges
-from r1reward.report.audit import AUDITS, always_one
-from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
 from r1reward.report.claims import claims_table, ledger, read_claims
 from r1reward.report.layout import to_csv, to_latex, to_markdown
 from r1reward.report.mechanisms import figure_mechanisms
@@ -35,34 +30,37 @@ from r1reward.report.page import PAGE, page
 from r1reward.report.paper import PAPER_FOLDER
 from r1reward.report.records import Records
 from r1reward.report.style import save_figure
+from r1reward.report.tables import judge_table, read_tables
 
 PAPER_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
-    "table_01": tables.table_01,
-    "table_02": tables.table_02,
-    **{f"table_{number:02d}": partial(benchmark_table, number=number) for number in BENCHMARK_TABLES},
-    **{f"table_{number:02d}": partial(ablation_table, number=number) for number in ABLATIONS},
+    **{name: partial(judge_table, name=name) for name, table in read_tables().items() if table.printed},
+    "table_01": construction.table_01,
+    "table_02": construction.table_02,
     "table_09": reasoning.table_09,
-    "table_10": annotators.table_10,
     "table_11": downstream.table_11,
     "table_12": scaling.table_12,
 }
 EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
-    "extra_annotators": annotators.annotator_differences,
-    "extra_base_model": tables.base_model,
+    **{
+        name: partial(judge_table, name=name)
+        for name, table in read_tables().items()
+        if table.columns and not table.printed
+    },
+    "extra_base_model": extras.base_model,
     "extra_downstream": downstream.downstream_differences,
-    "extra_full_grid": full_grid.other_variants,
     "extra_self_corrections": reasoning.self_corrections,
-    "extra_steering": steering.steering,
-    "extra_steering_cost": steering.steering_cost,
-    "extra_stress": full_grid.stress_table,
-    "extra_cold_start": tables.cold_start,
-    "extra_judge_behaviour": tables.judge_behaviour,
-    "extra_paired_differences": tables.paired_differences,
-    "extra_consistency_judges": consistency_judges,
-    "audit_always_one": always_one,
+    "extra_steering": robustness.steering,
+    "extra_stress": robustness.stress_table,
+    "extra_cold_start": construction.cold_start,
+    "extra_consistency_judges": reasoning.consistency_judges,
+    "audit_always_one": audit.always_one,
     "extra_best_of_n": scaling.best_of_n_table,
     "extra_tournaments": tournaments.tournaments_table,
 }
+AUDITS: dict[str, Callable[[Records], pd.DataFrame]] = {
+    name: lambda _, make=make: make() for name, make in audit.AUDITS.items()
+}
+TABLES: dict[str, Callable[..., pd.DataFrame]] = PAPER_TABLES | EXTRA_TABLES | AUDITS
 FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_1": figures.figure_1,
     "figure_2": figures.figure_2,
@@ -73,10 +71,10 @@ FIGURES: dict[str, Callable[[Records], Figure]] = {
     "extra_base_model": extras.figure_base_model,
     "extra_construction": construction.figure_construction,
     "extra_comparison": extras.figure_comparison,
-    "extra_downstream": downstream.figure_downstream,
-    "extra_downstream_training": downstream.figure_downstream_training,
+    "extra_downstream": extras.figure_downstream,
+    "extra_downstream_training": extras.figure_downstream_training,
     "extra_mechanisms": figure_mechanisms,
-    "extra_training": full_grid.figure_training_extras,
+    "extra_training": figures.figure_training_extras,
 }
 
 _PROCESSES = 2
@@ -107,9 +105,10 @@ def render(root: Path, paper: Path = PAPER_FOLDER) -> list[Path]:
 
 def make_tables(records: Records, paper: Path = PAPER_FOLDER) -> dict[str, pd.DataFrame]:
     """Every table by name, but that of the claims."""
-    frames = {name: make(records, paper=paper) for name, make in PAPER_TABLES.items()}
-    frames |= {name: make(records) for name, make in EXTRA_TABLES.items()}
-    return frames | {name: make() for name, make in AUDITS.items()}
+    return {
+        name: make(records, paper=paper) if name in PAPER_TABLES else make(records)
+        for name, make in TABLES.items()
+    }
 
 
 def draw_figures(root: Path, names: Sequence[str], paper: Path = PAPER_FOLDER) -> list[Path]:

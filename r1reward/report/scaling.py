@@ -14,22 +14,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from r1reward.benchmarks import TITLES, VL
+from r1reward.report.cells import (
+    SHORT_DAGGER_NOTE,
+    display_name,
+    interval_cells,
+    join_tables,
+    not_run,
+    run_cells,
+)
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import REFERENCE, Records
 from r1reward.report.scores import bootstrap, macro_values
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import (
-    DAGGER_NOTE,
-    NOT_RUN,
-    SHORT_DAGGER_NOTE,
-    WORLD_NOTE,
-    display_name,
-    interval_cells,
-    join_tables,
-    left_out_notes,
-    run_cells,
-    titled,
-)
+from r1reward.report.tables import titled
 from r1reward.report.voting import (
     Pool,
     Values,
@@ -40,11 +37,6 @@ from r1reward.report.voting import (
     weighted_majority,
 )
 
-VOTING_NOTE = (
-    "Votes of k sampled answers: the mean over all ways to draw k of a pair's answers (random orders of them "
-    "for early stopping), over both orders of the pair; an answer without a verdict abstains, a tie is a "
-    "coin, no verdict at all is wrong. 95 % bootstrap interval over seeds, then pairs."
-)
 RANKED = ("sft", REFERENCE)
 LOOKS: dict[str, dict[str, Any]] = {
     "any": {"color": COLOURS["any"], "marker": "^", "ms": 4, "label": "Any@k"},
@@ -89,21 +81,19 @@ def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
     pool = records.pool(VL, REFERENCE)
     name, rows = display_name(records, REFERENCE), []
     if pool is None:
-        cells = dict.fromkeys(("overall_acc", "macro_acc"), NOT_RUN)
-        rows = [{"model": name, **cells, "source": NOT_RUN, "profile": records.profile}]
+        rows = [{"model": name, **not_run(records, "overall_acc", "macro_acc")}]
     else:
         shown = [(strategy, *found, pool.groups) for strategy, found in voting_rows(pool).items()]
         if greedy := records.bench(REFERENCE, "greedy"):
             # Of all pairs of the benchmark, of which a small profile draws votes for some only.
             shown.insert(0, ("One greedy answer", greedy.values, 1.0, greedy.groups))
         for strategy, values, drawn, groups in shown:
-            row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}", "source": "measured"}
+            row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}"}
             row |= interval_cells("overall_acc", bootstrap(values))
             row |= interval_cells("macro_acc", bootstrap(macro_values(values, groups)))
-            rows.append(row | run_cells(records, *values.shape))
+            rows.append(row | run_cells(records, values.shape))
     frame = join_tables(printed, rows, intervals=["overall_acc", "macro_acc"])
-    caption = "Table 12. Test-time scaling on VL-RewardBench, accuracy in percent (50 is chance)."
-    return titled(frame, caption, [VOTING_NOTE, WORLD_NOTE, *left_out_notes(records), DAGGER_NOTE])
+    return titled(frame, "table_12", records=records)
 
 
 def _first_is_good(line: Mapping[str, Any]) -> float:
@@ -118,20 +108,14 @@ def best_of_n_table(records: Records) -> pd.DataFrame:
         seeds = records.best_of_n(model)
         row = {"model": display_name(records, model)}
         if not seeds:
-            rows.append(row | {"first_is_good": NOT_RUN, "source": NOT_RUN, "profile": records.profile})
+            rows.append(row | not_run(records, "first_is_good"))
             continue
         hits = np.array([[_first_is_good(line) for line in lines] for lines in seeds])
         chance = np.mean([len(line["good"]) / line["responses"] for line in seeds[0]])
-        row |= {"chance": f"{100 * chance:.2f}", "source": "measured"}
-        rows.append(row | interval_cells("first_is_good", bootstrap(hits)) | run_cells(records, *hits.shape))
+        row["chance"] = f"{100 * chance:.2f}"
+        rows.append(row | interval_cells("first_is_good", bootstrap(hits)) | run_cells(records, hits.shape))
     frame = join_tables(pd.DataFrame(), rows, intervals=["first_is_good"])
-    notes = [
-        "Questions of MM-RLHF-RewardBench with three responses or more. All are compared with each other in "
-        "both orders, greedy. Chance: one of the responses drawn at random. 95 % bootstrap interval over "
-        "seeds, then questions.",
-        DAGGER_NOTE,
-    ]
-    return titled(frame, "Best of N, percent of questions.", notes)
+    return titled(frame, "extra_best_of_n", records=records)
 
 
 def figure_3(records: Records) -> Figure:

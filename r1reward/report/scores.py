@@ -17,13 +17,6 @@ from r1reward.report.records import BenchRuns, Records, mean_values
 from r1reward.stats import Interval, cluster_bootstrap, paired_bootstrap
 
 BOOTSTRAP_SEED = 20250502
-COMPARISONS = (
-    ("sft", "stable_reinforce"),
-    ("sft", "reinforce_pp"),
-    ("sft", "sft_continued"),
-    ("sft_continued", "stable_reinforce"),
-    ("reinforce_pp", "stable_reinforce"),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from r1reward.report.cells import NOT_RUN, interval_cells, join_tables, run_cells
 from r1reward.report.records import Records
 from r1reward.report.scores import bootstrap
-from r1reward.report.tables import NOT_RUN, interval_cells, join_tables, run_cells, titled
+from r1reward.report.tables import titled
 
 _TITLES = {"all": "all meet all (paper)", "random": "random opponents", "swiss": "Swiss"}
 # With fewer different answers some of the cheaper tournaments would be the full one.
 FEWEST_DIFFERENT = 6
-_NOTES = (
-    "Answers to a prompt, sampled from the policy before training and judged by R1-Reward; those that meet "
-    "are judged in both orders, equal ones not at all. Prompts with six different answers or more, "
-    "as many of each seed as of that with the fewest.",
-    "Tau: Kendall's tau-b, times 100, of the scores with the full tournament's, averaged over prompts; 0 "
-    "where the cheaper one's are all equal. Same best: how often what the cheaper tournament puts first is "
-    "first in the full one, ties shared. 95 % bootstrap interval over seeds, then prompts.",
-)
 Line = Mapping[str, Any]
 Kind = tuple[str, int]
 
@@ -41,8 +34,8 @@ def tournaments_table(records: Records) -> pd.DataFrame:
     else:
         why = "no prompt with six different answers" if seeds else NOT_RUN
         rows.append({"tournament": _TITLES["all"], "comparisons": why, "source": NOT_RUN})
-    caption = "Cheaper tournaments beside the full one: what they ask and how well they agree."
-    return titled(join_tables(pd.DataFrame(), rows, intervals=["tau", "same_best"]), caption, _NOTES)
+    frame = join_tables(pd.DataFrame(), rows, intervals=["tau", "same_best"])
+    return titled(frame, "extra_tournaments", records=records)
 
 
 def _by_tournament(lines: Sequence[Line]) -> dict[Kind, list[tuple[Line, Line]]]:
@@ -75,7 +68,7 @@ def _row(records: Records, kind: Kind, seeds: Sequence[Sequence[tuple[Line, Line
     for name, agreement in (("tau", _tau), ("same_best", _same_best)):
         values = [[agreement(one["scores"], full["scores"]) for one, full in seed] for seed in pairs]
         row |= interval_cells(name, bootstrap(np.array(values)))
-    return row | {"source": "measured"} | run_cells(records, len(seeds), prompts)
+    return row | run_cells(records, (len(seeds), prompts))
 
 
 def _tau(scores: Sequence[float], full: Sequence[float]) -> float:

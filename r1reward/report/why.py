@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1reward.benchmarks import VL
 from r1reward.files import read_json
-from r1reward.report.ablations import ABLATIONS
-from r1reward.report.annotators import ARMS, model_of
-from r1reward.report.benchmarks import BENCHMARK_TABLES
 from r1reward.report.downstream import row_titles
 from r1reward.report.manifests import read_manifests
 from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, same_as
+from r1reward.report.tables import read_tables
 
 
 def table_rows() -> dict[str, dict[str, str]]:
     """The rows that can be asked about: by table, what a row is called here and what it shows."""
-    rows = {f"table_{number:02d}": MODEL_NAMES | HEAD_NAMES for number in BENCHMARK_TABLES}
-    for number, ablation in ABLATIONS.items():
-        rows[f"table_{number:02d}"] = {name: ", ".join(labels) for labels, name in ablation.rows.items()}
-    rows["table_10"] = {model_of(arm): title for arm, title in ARMS.items()}
+    names = MODEL_NAMES | HEAD_NAMES
+    rows = {
+        name: {row.record: ", ".join(row.cells.values()) or names[row.record] for row in table.rows}
+        for name, table in read_tables().items()
+        if table.printed
+    }
     rows["table_11"] = row_titles()
     rows["table_12"] = {REFERENCE: MODEL_NAMES[REFERENCE]}
     return rows
@@ -76,8 +75,8 @@ def _parts(records: Records, table: str, row: str) -> Parts:
 
 def _judge(records: Records, table: str, row: str) -> Parts:
     """The work behind a row about a judge."""
-    shown = BENCHMARK_TABLES.get(int(table.removeprefix("table_")))
-    benchmark = shown.benchmark if shown else VL
+    shown = table in ("table_03", "table_04", "table_08")
+    benchmark = read_tables()[table].benchmark
     parts = {"training": _trainings(records, row)}
     if table != "table_12":
         parts["judging"] = records.runs(f"bench/{benchmark}", row)

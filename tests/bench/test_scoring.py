@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from r1reward.bench.scoring import PairRecord, read_records, regroup, score, write_records
 from r1reward.benchmarks import GROUP_COUNTS, VL, VL_RELEASED_COUNTS
-from r1reward.report.benchmarks import benchmark_table
 from r1reward.report.records import Records
 from r1reward.report.scores import behaviour, score_runs
-from r1reward.report.tables import interval_note
+from r1reward.report.tables import interval_note, judge_table
 
 RECORDS = [
     PairRecord(0, "general", 1, "12", (3, 5)),  # right twice
@@ -159,7 +158,7 @@ def test_the_policy_of_the_record_changes_the_tables(
     path = tmp_path / "records/bench/vl_rewardbench/stable_reinforce/seed_0/greedy.jsonl"
     write_records(path, [replace(record, unparsed=policy) for record in RECORDS])
     records = Records.of_run(tmp_path)
-    frame = benchmark_table(records, 3)
+    frame = judge_table(records, "table_03")
     row = frame[frame["model"].str.startswith("StableReinforce") & (frame["source"] == "measured")].iloc[0]
     assert (row["overall_acc"], row["macro_acc"], row["n"]) == (overall, macro, n)
     words = {"": "unparsed answers wrong", "drop": "pairs with an unparsed answer left out"}

@@ -14,7 +14,8 @@ from r1reward.engines.loading import load_processor
 from r1reward.files import read_json, write_json
 from r1reward.judge.reward_model import judge_request
 from r1reward.report.records import Records
-from r1reward.report.steering import steering, steering_cost
+from r1reward.report.robustness import steering
+from r1reward.report.tables import judge_table
 from r1reward.types import Completion, PreferencePair
 
 PAIR = PreferencePair("p", "p", "what ?", ("good .", "bad ."), 1)
@@ -152,7 +153,7 @@ def test_what_a_remedy_costs_is_paired_with_the_cold_start(tmp_path: Path) -> No
         place = tmp_path / "records" / "steering" / judge / "seed_0" / "greedy.jsonl"
         place.parent.mkdir(parents=True)
         place.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    frame = steering_cost(Records.of_run(tmp_path))
+    frame = judge_table(Records.of_run(tmp_path), "extra_steering_cost")
     assert list(frame["accuracy"]) == ["75.00", "100.00"]
     assert list(frame["difference"]) == ["-12.50", "12.50"]
     assert np.array_equal(frame["n"], ["4", "4"])

@@ -10,11 +10,12 @@ from r1reward.report.audit import (
     best_by_dimension,
     differences,
     gains,
+    ours,
     overall_rules,
+    read_differences,
     released_settings,
     whole_counts,
 )
-from r1reward.report.differences import ours, read_differences
 from r1reward.report.records import Records
 from r1reward.train.resolved import DEFAULT_LIMIT
 from r1reward.train.variants import VARIANTS

@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from r1reward.report.construction import figure_construction
+from PIL import Image
+
+from r1reward.report.construction import figure_construction, figure_gallery
 from r1reward.report.records import Records
 
 
@@ -25,3 +27,13 @@ def test_the_mm_rlhf_shares_of_the_paper_are_hollow(run_root: Path) -> None:
 
 def test_without_a_record_every_panel_says_so(empty_root: Path) -> None:
     assert _texts(Records.of_run(empty_root)) == ["not run"] * 3
+
+
+def test_the_preferred_response_is_bold(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (28, 28), "red").save(picture)
+    figure = figure_gallery([(picture, "what ?", ("one", "two"), 2, "povid")] * 3)
+    words = [text for axes in figure.axes for text in axes.texts]
+    bold = [text.get_text() for text in words if text.get_fontweight() == "bold"]
+    assert bold == ["2  two"] * 3
+    assert len([axes for axes in figure.axes if axes.images]) == 3

@@ -9,12 +9,13 @@ from r1reward.benchmarks import DOWNSTREAM_COLUMNS, OPEN_COLUMNS
 from r1reward.files import write_atomic
 from r1reward.report.claims import check, read_claims
 from r1reward.report.downstream import (
+    differences,
     downstream_differences,
-    figure_downstream,
-    figure_downstream_training,
+    read_columns,
+    resampled,
     table_11,
 )
-from r1reward.report.downstream_scores import differences, read_columns, resampled
+from r1reward.report.extras import figure_downstream, figure_downstream_training
 from r1reward.report.records import Records
 
 UNITS = 20

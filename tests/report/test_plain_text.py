@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from r1reward.report import style
-from r1reward.report.gallery import figure_gallery
+from r1reward.report.construction import figure_gallery
 from r1reward.report.records import Records
 from r1reward.report.render import FIGURES
 

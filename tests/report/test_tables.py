@@ -5,19 +5,21 @@ import pandas as pd
 import pytest
 
 from r1reward.benchmarks import GROUP_COUNTS
-from r1reward.report import tables
-from r1reward.report.benchmarks import BENCHMARK_TABLES, benchmark_table
+from r1reward.report.construction import cold_start, table_02
+from r1reward.report.extras import base_model
 from r1reward.report.layout import escape_latex, fold, to_csv, to_latex, to_markdown
 from r1reward.report.paper import paper_table
 from r1reward.report.records import Records
 from r1reward.report.scores import score
+from r1reward.report.tables import judge_table, read_tables
 
-table_03, table_04, table_08 = (partial(benchmark_table, number=number) for number in (3, 4, 8))
+JUDGES = ("table_03", "table_04", "table_08")
+table_03, table_04, table_08 = (partial(judge_table, name=name) for name in JUDGES)
+judge_behaviour = partial(judge_table, name="extra_judge_behaviour")
+paired_differences = partial(judge_table, name="extra_paired_differences")
 
 
-@pytest.mark.parametrize(
-    ("make", "number"), [(tables.table_02, 2), (table_03, 3), (table_04, 4), (table_08, 8)]
-)
+@pytest.mark.parametrize(("make", "number"), [(table_02, 2), (table_03, 3), (table_04, 4), (table_08, 8)])
 def test_paper_rows_are_printed_strings(records: Records, make, number: int) -> None:
     printed = paper_table(number)
     frame = make(records)
@@ -28,7 +30,7 @@ def test_paper_rows_are_printed_strings(records: Records, make, number: int) -> 
 
 
 def test_table_2_counts_and_what_is_missing(records: Records) -> None:
-    frame = tables.table_02(records)
+    frame = table_02(records)
     measured = frame[frame["source"] != "paper"].set_index("dataset")
     assert list(measured.loc["RLAIF-V", ["original", "sample", "dropped", "source"]]) == [
         "1,500",
@@ -50,12 +52,11 @@ def test_table_3_measured_row_is_the_score(records: Records) -> None:
 
 
 def test_every_column_of_the_paper_has_a_meaning(records: Records) -> None:
-    for number, table in BENCHMARK_TABLES.items():
-        printed = set(paper_table(number).columns) - {"group", "model", "reference", "params"}
+    for table in (read_tables()[name] for name in JUDGES):
+        printed = set(paper_table(table.printed).columns) - {"group", "model", "reference", "params"}
         assert printed <= set(table.columns)
-        assert set(table.columns.values()) - {"overall", "macro", "all_right"} == set(
-            GROUP_COUNTS[table.benchmark]
-        )
+        named = {"group", "model", "reference", "params", "decoding", "overall", "macro", "all_right"}
+        assert set(table.columns.values()) - named == set(GROUP_COUNTS[table.benchmark])
 
 
 def test_table_8_counts_questions_of_which_every_pair_is_right(tmp_path: Path, write_jsonl) -> None:
@@ -87,14 +88,14 @@ def test_daggers_mark_trained_models_only(records: Records) -> None:
 
 
 def test_scripted_counts_are_labelled_scripted(records: Records) -> None:
-    frame = tables.cold_start(records).set_index("quantity")
+    frame = cold_start(records).set_index("quantity")
     assert frame.loc["right at attempt 2", "source"] == "scripted"
     assert frame.loc["no attempt right", "value"] == "80"
     assert frame.loc["preferred response at position 1", "source"] == "measured"
 
 
 def test_base_model_lists_each_skill(records: Records) -> None:
-    frame = tables.base_model(records).set_index("skill")
+    frame = base_model(records).set_index("skill")
     assert list(frame.loc["existence", ["accuracy", "accuracy_low", "accuracy_high", "n"]]) == [
         "97.00",
         "95.00",
@@ -104,7 +105,7 @@ def test_base_model_lists_each_skill(records: Records) -> None:
 
 
 def test_paired_differences_have_their_size(records: Records) -> None:
-    frame = tables.paired_differences(records)
+    frame = paired_differences(records)
     assert set(frame["n"]) == {"120"}
     assert frame[["model", "minus", "decoding"]].duplicated().sum() == 0
 
@@ -112,14 +113,14 @@ def test_paired_differences_have_their_size(records: Records) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        tables.table_02,
+        table_02,
         table_03,
         table_04,
         table_08,
-        tables.base_model,
-        tables.cold_start,
-        tables.judge_behaviour,
-        tables.paired_differences,
+        base_model,
+        cold_start,
+        judge_behaviour,
+        paired_differences,
     ],
 )
 def test_without_records_every_own_row_says_not_run(empty_root: Path, make) -> None:

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
-from r1reward.report.ablations import IDENTICAL
-from r1reward.report.full_grid import OTHERS, figure_training_extras, other_variants, stress_table
+from r1reward.report.columns import IDENTICAL
+from r1reward.report.figures import figure_training_extras
 from r1reward.report.records import Records
+from r1reward.report.robustness import stress_table
+from r1reward.report.tables import judge_table, read_tables
 from r1reward.stats import exact_interval
 from r1reward.train.variants import VARIANTS
 
@@ -53,11 +55,11 @@ def test_a_variant_that_is_identical_by_construction_has_no_interval(run_root: P
 def test_without_records_nothing_is_measured(empty_root: Path) -> None:
     records = Records.of_run(empty_root)
     assert list(stress_table(records)["collapsed"]) == ["not run"]
-    assert set(other_variants(records)["source"]) == {"not run"}
+    assert set(judge_table(records, "extra_full_grid")["source"]) == {"not run"}
     texts = [text.get_text() for axes in figure_training_extras(records).axes for text in axes.texts]
     assert texts == ["not run"] * 4
 
 
 def test_every_variant_beyond_the_core_is_shown_somewhere() -> None:
     beyond = {variant.name for variant in VARIANTS if not variant.core and not variant.tables}
-    assert set(OTHERS) == beyond
+    assert {row.record for row in read_tables()["extra_full_grid"].rows} == beyond
