@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 VL, MULTIMODAL, MM_RLHF = "vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"
 TITLES: Mapping[str, str] = {
     MM_RLHF: "MM-RLHF-RewardBench",
@@ -48,14 +46,6 @@ DOWNSTREAM_COLUMNS: Mapping[str, str] = {
     "wildvision": "WildVision",
 }
 OPEN_COLUMNS = ("llava_wild", "wildvision")
-
-
-def coin(row: int, answer: int, *, seed: int = 0) -> bool:
-    """Whether an answer without a verdict counts as right, where a coin decides.
-
-    It depends on where the preferred response stands, so that the file's order does not matter.
-    """
-    return bool(np.random.default_rng([seed, row, answer]).integers(2))
 
 
 def units_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

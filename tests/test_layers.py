@@ -17,6 +17,7 @@ GROUPS = (
         "types",
         "stats",
         "benchmarks",
+        "scoring",
         "settings",
         "config",
         "files",
@@ -34,11 +35,21 @@ GROUPS = (
     ("downstream", "cluster", "rating"),
     ("pipeline", "cli", "__main__"),
 )
-REPORT_MAY_IMPORT = {"types", "stats", "benchmarks", "settings", "config", "files", "texts", "report"}
+REPORT_MAY_IMPORT = {
+    "types",
+    "stats",
+    "benchmarks",
+    "scoring",
+    "settings",
+    "config",
+    "files",
+    "texts",
+    "report",
+}
 HEAVY = {"torch", "torchvision", "transformers", "accelerate", "vllm", "openrlhf", "deepspeed", "ray"}
 # Parts that must load without the heavy libraries. Inside a function they may import them late.
 LIGHT = ("__init__", "types", "stats", "settings", "config", "files", "locks", "texts", "pictures",
-         "parallel", "parsing", "prompts", "data/sources", "report", "bench/scoring", "bench/vl_rewardbench",
+         "parallel", "parsing", "prompts", "data/sources", "report", "scoring", "bench/vl_rewardbench",
          "pipeline", "cli")  # fmt: skip
 
 

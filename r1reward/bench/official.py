@@ -1,7 +1,7 @@
 """The scores that the benchmarks' own scripts give, and those of R1-Reward's release.
 
 They exist to compare with printed numbers. All see one order of each pair and treat answers without a verdict
-in ways of their own, which is why `bench.scoring` is what this project reports.
+in ways of their own, which is why `r1reward.scoring` is what this project reports.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from r1reward.bench.scoring import PairRecord
 from r1reward.benchmarks import VL_RELEASED_COUNTS
+from r1reward.scoring import PairRecord
 
 OFFICIAL_SEED = 123
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

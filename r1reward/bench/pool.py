@@ -11,7 +11,6 @@ from typing import Any
 from r1reward.bench.files import spread
 from r1reward.bench.rows import LEFT_OUT
 from r1reward.bench.runner import ORDERS, judge_all, rows_of
-from r1reward.bench.scoring import MARKS
 from r1reward.engines import identify, load_engine
 from r1reward.engines.base import Engine, Sampling
 from r1reward.engines.forgiving import ForgivingEngine, errors_of
@@ -19,6 +18,7 @@ from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_samples
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, prompt_hash
+from r1reward.scoring import MARKS
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair, Vote
 

@@ -11,8 +11,8 @@ from r1reward.bench.official import (
     multimodal_rewardbench_official,
     vl_rewardbench_official,
 )
-from r1reward.bench.scoring import PairRecord, score
 from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
+from r1reward.scoring import PairRecord, score
 from r1reward.types import PreferencePair
 
 ALWAYS_ONE = "<think>Response 1 is better.</think><answer>1</answer>"

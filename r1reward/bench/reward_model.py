@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1reward.bench.runner import ORDERS, run_judge
-from r1reward.bench.scoring import MARKS, Scores
 from r1reward.engines import identify
 from r1reward.engines.base import Sampling
 from r1reward.engines.forgiving import ask_each
 from r1reward.judge.scalar_model import ResponseScore, load_reward_model, score_request, score_responses
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, score_template
+from r1reward.scoring import MARKS, Scores
 from r1reward.settings import Profile
 from r1reward.types import PreferencePair, Verdict
 

@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 
 from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.report.cells import NOT_RUN, display_name
-from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, BenchRuns, Records
+from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, Records
 from r1reward.report.scores import (
-    Behaviour,
-    behaviour,
     bootstrap,
     common_values,
-    macro_values,
     paired_interval,
     paired_values,
     score,
 )
 from r1reward.report.voting import Values, majority
+from r1reward.scoring import Behaviour, Judgments, behaviour, macro_values
 from r1reward.stats import Interval, exact_interval
 
 IDENTICAL = {
@@ -73,7 +71,7 @@ class Shown:
     row: Row
     mode: str
 
-    def runs(self, record: str = "") -> BenchRuns | None:
+    def runs(self, record: str = "") -> Judgments | None:
         """The runs of a record, by default the row's own."""
         name = record or self.row.record
         if self.row.steered:

@@ -89,7 +89,7 @@ def _about_units(
 def resampled(columns: Sequence[Column]) -> NDArray[np.float64]:
     """Values (S, G) of the groups whose plain mean is the mean of the columns' means.
 
-    Linearisation of a mean of ratios, as in `scores.macro_values`: a group counts by the deviations of
+    Linearisation of a mean of ratios, as in `scoring.macro_values`: a group counts by the deviations of
     its units from the means of their columns.
     """
     names = np.unique(np.concatenate([column.groups for column in columns]))

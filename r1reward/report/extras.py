@@ -16,9 +16,10 @@ from r1reward.report.cells import NOT_RUN, SHORT_DAGGER_NOTE, display_name, perc
 from r1reward.report.downstream import POLICIES, differences, paper_gains
 from r1reward.report.figures import draw_curve
 from r1reward.report.records import MODEL_NAMES, MODES, Records
-from r1reward.report.scores import behaviour, compare
+from r1reward.report.scores import compare
 from r1reward.report.style import COLOURS, MARKERS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import read_tables, titled
+from r1reward.scoring import behaviour
 from r1reward.stats import Interval
 
 _CONFUSED_SKILLS = ("digits", "counts", "attributes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -35,6 +36,10 @@ _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
 }
 # Letters with accents that LaTeX's own fonts can build.
 _LATIN = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")
+# Points: the width of an upright page, of one turned on its side, and of a character. Longer cells go over lines,
+# tables of more rows over pages.
+_UPRIGHT, _TURNED, _CHARACTER = 345.0, 550.0, 4.4
+_LONGEST_CELL, _MOST_ROWS = 36, 45
 _NUMBERED = re.compile(r"Table (\d+)\. ")
 _TITLES = {
     **DOWNSTREAM_COLUMNS,
@@ -64,28 +69,58 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def to_latex(frame: pd.DataFrame) -> str:
-    """A `table*` with `booktabs` rules; caption and notes included. LaTeX sets the paper's number itself."""
+    """A table with `booktabs` rules, caption and notes; LaTeX sets the paper's number itself.
+
+    One that is wider or longer than a page is turned on its side and goes over pages (`pdflscape`,
+    `longtable`); one that is wider still is split into parts, with the columns that name a row in each.
+    """
     folded = fold(frame)
-    rows = [[title(column) for column in folded.columns], *folded.to_numpy().tolist()]
-    lines = [_latex_row([escape_latex(str(cell)) for cell in row]) for row in rows]
-    notes = [escape_latex(note) + r"\par" for note in frame.attrs.get("notes", [])]
+    cells = [[title(str(column)) for column in folded.columns], *folded.astype(str).to_numpy().tolist()]
+    widths = [
+        min(max(map(len, column)), _LONGEST_CELL) * _CHARACTER + 12 for column in zip(*cells, strict=True)
+    ]
     caption = frame.attrs.get("caption", "")
-    number = _NUMBERED.match(caption)
-    begin = [
-        r"\begin{table*}",
-        *([rf"\renewcommand{{\thetable}}{{{number[1]}}}"] if number else []),
-        r"\centering\footnotesize",
-        rf"\caption{{{escape_latex(_NUMBERED.sub('', caption, count=1))}}}",
-    ]
-    body = [
-        rf"\begin{{tabular}}{{{'l' * folded.shape[1]}}}",
-        r"\toprule",
-        lines[0],
-        r"\midrule",
-        *lines[1:],
-        r"\bottomrule",
-    ]
-    return "\n".join([*begin, *body, r"\end{tabular}\par\smallskip", *notes, r"\end{table*}"]) + "\n"
+    number, text = _NUMBERED.match(caption), escape_latex(_NUMBERED.sub("", caption, count=1))
+    notes = [escape_latex(note) + r"\par" for note in frame.attrs.get("notes", [])]
+    named = [rf"\renewcommand{{\thetable}}{{{number[1]}}}"] if number else []
+    if sum(widths) <= _UPRIGHT and len(cells) <= _MOST_ROWS:
+        lines = [r"\begin{table*}", *named, r"\centering\footnotesize", rf"\caption{{{text}}}"]
+        lines += _latex_part(cells, widths, range(len(widths)), form="tabular")
+        return "\n".join([*lines[:-1], lines[-1] + r"\par\smallskip", *notes, r"\end{table*}"]) + "\n"
+    lines = [r"\begin{landscape}\footnotesize", *named]
+    for part, columns in enumerate(_split(cells, widths)):
+        again = f"[]{{{text} (continued)}}" if part else f"{{{text}}}"
+        body = _latex_part(cells, widths, columns, form="longtable")
+        lines += [body[0], rf"\caption{again}\\", *body[1:4], r"\endhead", *body[4:]]
+    return "\n".join([*lines, *notes, r"\end{landscape}"]) + "\n"
+
+
+def _split(cells: Sequence[Sequence[str]], widths: Sequence[float]) -> list[list[int]]:
+    """Which columns stand in each part: those that name a row in all, the others as far as they go."""
+    names = (
+        [any(cell[:1].isdigit() for cell in column[1:]) for column in zip(*cells, strict=True)].index(True)
+        if len(cells) > 1
+        else 1
+    )
+    names = names if sum(widths[:names]) < _TURNED / 2 else 1
+    first = list(range(names))
+    parts = [[*first]]
+    for column in range(names, len(widths)):
+        if len(parts[-1]) > names and sum(widths[c] for c in [*parts[-1], column]) > _TURNED:
+            parts.append([*first])
+        parts[-1].append(column)
+    return parts
+
+
+def _latex_part(
+    cells: Sequence[Sequence[str]], widths: Sequence[float], columns: Sequence[int], *, form: str
+) -> list[str]:
+    """Some columns as a `tabular` or `longtable`, a line a row; long cells go over lines."""
+    longest = _LONGEST_CELL * _CHARACTER + 12
+    kinds = "".join(f"p{{{_LONGEST_CELL // 2}em}}" if widths[c] >= longest else "l" for c in columns)
+    rows = [_latex_row([escape_latex(row[column]) for column in columns]) for row in cells]
+    begin = [rf"\begin{{{form}}}{{{kinds}}}", r"\toprule", rows[0], r"\midrule"]
+    return [*begin, *rows[1:], r"\bottomrule", rf"\end{{{form}}}"]
 
 
 def fold(frame: pd.DataFrame) -> pd.DataFrame:

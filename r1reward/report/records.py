@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from r1reward.benchmarks import GROUP_COUNTS, VL, coin
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.files import read_json, read_jsonl
 from r1reward.report.voting import Pool, read_pool
+from r1reward.scoring import Judgments, PairRecord, UnparsedPolicy, read_records
 
 MODEL_NAMES = {
     "base": "Base model",
@@ -37,70 +38,6 @@ GRIDS = ("grid", "full_grid")
 # Variants of the bound of |log ratio| alone. One that StableReinforce never met would repeat its runs step by
 # step, and need not be run.
 BOUNDS = {"log_bound_10": 10.0, "ratio_bound_10": math.log(10)}
-_VERDICTS = {"1": 1, "2": 2, "u": 0}
-WRONG, DROP, COIN = "wrong", "drop", "coin"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BenchRuns:
-    """All runs of one model on a pairwise benchmark, in one mode. S seeds, N pairs, 2 orders.
-
-    `verdicts` (S, N, 2) are 1 or 2 as the model printed them, 0 for unparsed: order 0 is the file's,
-    in order 1 the responses are exchanged. `preferred` (N,) is the better response in the file's order,
-    `questions` (N,) names the question of each pair where several pairs are about one, and `rows` (N,)
-    numbers the pairs in the benchmark. `unparsed` is the policy for answers without a verdict,
-    `left_out` says how many faulty rows of the benchmark are no pairs, and why.
-    """
-
-    seeds: tuple[int, ...]
-    groups: NDArray[np.str_]
-    preferred: NDArray[np.int64]
-    verdicts: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    questions: NDArray[np.str_]
-    rows: NDArray[np.int64]
-    unparsed: str = WRONG
-    left_out: str = ""
-
-    @property
-    def answers(self) -> NDArray[np.int64]:
-        """The number a right answer has, (N, 2)."""
-        return np.stack([self.preferred, 3 - self.preferred], axis=1)
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether each verdict names the preferred response, (S, N, 2). Unparsed is wrong, or a coin's."""
-        right = self.verdicts == self.answers[None]
-        if self.unparsed != COIN:
-            return right
-        coins = [
-            [coin(row, answer) for answer in pair]
-            for row, pair in zip(self.rows.tolist(), self.answers.tolist(), strict=True)
-        ]
-        return np.where(self.verdicts == 0, np.array(coins)[None], right)
-
-    @property
-    def counted(self) -> NDArray[np.bool_]:
-        """Whether a pair counts in accuracies, (S, N): all, or under "drop" those with two verdicts."""
-        parsed = self.verdicts.min(axis=2) > 0
-        return parsed if self.unparsed == DROP else np.ones_like(parsed)
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """Values (S, N) of the pairs whose mean is the accuracy; see `mean_values`."""
-        return mean_values(self.correct.mean(axis=2), self.counted)
-
-
-def mean_values(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values (S, N) whose plain mean is that of the counted ones, and whose spread is that mean's.
-
-    Where all count they are the values. Else a ratio is made linear: one that counts deviates from the mean
-    by as much more as fewer count, one that does not count not at all. NaN where none counts.
-    """
-    if counted.all():
-        return values
-    mean = float(values[counted].mean()) if counted.any() else float("nan")
-    return mean + np.where(counted, values - mean, 0.0) * counted.size / max(1, int(counted.sum()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +101,7 @@ class Records:
         frames = [_metrics_frame(path, seed) for seed, path in paths.items() if path.is_file()]
         return pd.concat(frames, ignore_index=True) if frames else None
 
-    def bench(self, model: str, mode: str, *, benchmark: str = VL) -> BenchRuns | None:
+    def bench(self, model: str, mode: str, *, benchmark: str = VL) -> Judgments | None:
         """All seeds of a model on a benchmark in a mode, or None."""
         key = (benchmark, model, mode)
         if key not in self.cache:
@@ -174,10 +111,11 @@ class Records:
             self.cache[key] = _read_runs(found, GROUP_COUNTS[benchmark])
         return self.cache[key]
 
-    def unparsed(self) -> str:
+    def unparsed(self) -> UnparsedPolicy:
         """How the run scores answers without a verdict."""
         found = (self.bench(model, "greedy") for model in MODEL_NAMES)
-        return next((runs.unparsed for runs in found if runs is not None), WRONG)
+        policies: list[UnparsedPolicy] = [runs.unparsed for runs in found if runs is not None]
+        return policies[0] if policies else "wrong"
 
     def left_out(self, benchmark: str) -> str:
         """How many rows of a benchmark the run has no pairs of, and why; empty if it has all."""
@@ -239,7 +177,7 @@ class Records:
         controls = next(iter(runs.values())).get("controls", {})
         return Steering(tuple(runs), right, controls)
 
-    def steered_bench(self, judge: str) -> BenchRuns | None:
+    def steered_bench(self, judge: str) -> Judgments | None:
         """The same judge on the pairs of VL-RewardBench as they are, greedy, or None."""
         folders = _seed_folders(self.folder / "steering" / judge)
         found = {seed: folder / "greedy.jsonl" for seed, folder in folders}
@@ -355,46 +293,24 @@ def _metrics_frame(path: Path, seed: int) -> pd.DataFrame:
     return frame.assign(seed=seed).sort_values("step", ignore_index=True)
 
 
-def _read_runs(paths: dict[int, Path], known: Collection[str]) -> BenchRuns | None:
+def _read_runs(paths: Mapping[int, Path], known: Collection[str]) -> Judgments | None:
     runs = {seed: _read_run(path, known) for seed, path in paths.items()}
     if not runs:
         return None
-    first, *others = runs.items()
-    for seed, run in others:
-        if not np.array_equal(run[0], first[1][0]) or not np.array_equal(run[2], first[1][2]):
-            raise ValueError(f"{paths[seed]} judges other pairs than {paths[first[0]]}")
-        if run[6] != first[1][6]:
-            raise ValueError(f"{paths[seed]} scores answers without a verdict as {paths[first[0]]} does not")
-    rows, groups, preferred, _, _, questions, unparsed, left_out = first[1]
-    verdicts = np.stack([run[3] for run in runs.values()])
-    tokens = np.stack([run[4] for run in runs.values()])
-    return BenchRuns(tuple(runs), groups, preferred, verdicts, tokens, questions, rows, unparsed, left_out)
+    first, *others = runs
+    asked = [(record.row, record.preferred) for record in runs[first]]
+    for seed in others:
+        if [(record.row, record.preferred) for record in runs[seed]] != asked:
+            raise ValueError(f"{paths[seed]} judges other pairs than {paths[first]}")
+        if runs[seed][0].unparsed != runs[first][0].unparsed:
+            raise ValueError(f"{paths[seed]} scores answers without a verdict as {paths[first]} does not")
+    return Judgments.of_runs(runs, unparsed=runs[first][0].unparsed or "wrong")
 
 
-def _read_run(path: Path, known: Collection[str]) -> tuple[Any, ...]:
-    lines = sorted(read_jsonl(path), key=lambda line: line["row"])
-    rows = np.array([line["row"] for line in lines])
-    if not lines or len(np.unique(rows)) != len(rows):
+def _read_run(path: Path, known: Collection[str]) -> list[PairRecord]:
+    records = sorted(read_records(path), key=lambda record: record.row)
+    if not records or len({record.row for record in records}) != len(records):
         raise ValueError(f"{path}: empty, or a row is judged twice")
-    unknown = {line["group"] for line in lines} - set(known)
-    if unknown:
+    if unknown := {record.group for record in records} - set(known):
         raise ValueError(f"{path}: unknown groups {sorted(unknown)}")
-    for line in lines:
-        if (
-            len(line["verdicts"]) != 2
-            or not set(line["verdicts"]) <= set(_VERDICTS)
-            or line["preferred"] not in (1, 2)
-        ):
-            raise ValueError(
-                f"{path}: row {line['row']}: verdicts {line['verdicts']!r}, preferred {line['preferred']!r}"
-            )
-    return (
-        rows,
-        np.array([line["group"] for line in lines]),
-        np.array([line["preferred"] for line in lines]),
-        np.array([[_VERDICTS[mark] for mark in line["verdicts"]] for line in lines]),
-        np.array([line["tokens"] for line in lines]),
-        np.array([line.get("question", "") for line in lines]),
-        lines[0].get("unparsed", WRONG),
-        lines[0].get("left_out", ""),
-    )
+    return records

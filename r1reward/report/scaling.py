@@ -24,7 +24,7 @@ from r1reward.report.cells import (
 )
 from r1reward.report.paper import PAPER_FOLDER, paper_table
 from r1reward.report.records import REFERENCE, Records
-from r1reward.report.scores import bootstrap, macro_values
+from r1reward.report.scores import bootstrap
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import titled
 from r1reward.report.voting import (
@@ -36,6 +36,7 @@ from r1reward.report.voting import (
     swapped_majority,
     weighted_majority,
 )
+from r1reward.scoring import macro_values
 
 RANKED = ("sft", REFERENCE)
 LOOKS: dict[str, dict[str, Any]] = {

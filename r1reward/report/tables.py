@@ -22,13 +22,13 @@ from r1reward.benchmarks import TITLES, VL
 from r1reward.report.cells import interval_cells, join_tables, not_run, percent, run_cells
 from r1reward.report.columns import COLUMNS, INTERVALS, Row, Shown, Value, cell_title
 from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import COIN, DROP, HEAD_NAMES, MODES, WRONG, Records
+from r1reward.report.records import HEAD_NAMES, MODES, Records
 from r1reward.stats import Interval
 
 _UNPARSED = {
-    WRONG: "unparsed answers wrong",
-    DROP: "pairs with an unparsed answer left out",
-    COIN: "unparsed answers decided by a coin",
+    "wrong": "unparsed answers wrong",
+    "drop": "pairs with an unparsed answer left out",
+    "coin": "unparsed answers decided by a coin",
 }
 # What a row of `tables.toml` may have beside the cells that name it.
 _ROW_KEYS = ("record", "minus", "minus_title", "votes")
@@ -112,7 +112,8 @@ def titled(
 ) -> pd.DataFrame:
     """The frame as text, with the caption and notes of a table of `tables.toml`.
 
-    Empty notes are left out, and one of several lines is as many notes. `values` are what its notes name beside the shared notes and what can be said of all records.
+    Empty notes are left out, and one of several lines is as many notes. `values` are what its notes name beside
+    the shared notes and what can be said of all records.
     """
     table, text = read_tables()[name], frame.astype(str)
     known: dict[str, str] = dict(table.shared)

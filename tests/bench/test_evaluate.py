@@ -8,9 +8,9 @@ from known_judge import KnownJudge, is_grey
 
 from r1reward.bench import evaluate as module
 from r1reward.bench.evaluate import evaluate, validate
-from r1reward.bench.scoring import read_records
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.mini.world import write_world
+from r1reward.scoring import read_records
 from r1reward.settings import BenchSettings, EngineSettings, ModelSettings, Profile, WorldSettings
 from r1reward.types import PreferencePair
 

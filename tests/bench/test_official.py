@@ -16,10 +16,10 @@ from r1reward.bench.official import (
     score_as_released,
     vl_rewardbench_official,
 )
-from r1reward.bench.scoring import PairRecord
 from r1reward.bench.vl_rewardbench import load_benchmark as load_vl
 from r1reward.benchmarks import VL_RELEASED_COUNTS
 from r1reward.files import read_json
+from r1reward.scoring import PairRecord
 
 
 def _record(row: int, group: str, mark: str, preferred: int = 1) -> PairRecord:

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from r1reward.benchmarks import MM_RLHF
-from r1reward.report.records import BenchRuns, Records
-from r1reward.report.scores import behaviour, compare, paired_values, score, score_runs
+from r1reward.report.records import Records
+from r1reward.report.scores import compare, paired_values, score, score_runs
+from r1reward.scoring import Judgments, behaviour
 
 
-def runs_of(verdicts: list, *, preferred: list[int], groups: list[str]) -> BenchRuns:
+def runs_of(verdicts: list, *, preferred: list[int], groups: list[str]) -> Judgments:
     array = np.array(verdicts)
     tokens, questions = np.full(array.shape, 10), np.full(len(preferred), "")
     seeds = tuple(range(len(array)))
-    return BenchRuns(
+    return Judgments(
         seeds, np.array(groups), np.array(preferred), array, tokens, questions, np.arange(len(groups))
     )
 
