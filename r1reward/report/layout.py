@@ -36,9 +36,9 @@ _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
 }
 # Letters with accents that LaTeX's own fonts can build.
 _LATIN = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")
-# Points: the width of an upright page, of one turned on its side, and of a character. Longer cells go over lines,
-# tables of more rows over pages.
-_UPRIGHT, _TURNED, _CHARACTER = 345.0, 550.0, 4.4
+# Points of \footnotesize: the width of an upright page, of one turned on its side (set smaller), and of
+# a character. Longer cells go over lines, tables of more rows over pages.
+_UPRIGHT, _TURNED, _CHARACTER = 345.0, 680.0, 4.4
 _LONGEST_CELL, _MOST_ROWS = 36, 45
 _NUMBERED = re.compile(r"Table (\d+)\. ")
 _TITLES = {
@@ -74,11 +74,10 @@ def to_latex(frame: pd.DataFrame) -> str:
     One that is wider or longer than a page is turned on its side and goes over pages (`pdflscape`,
     `longtable`); one that is wider still is split into parts, with the columns that name a row in each.
     """
-    folded = fold(frame)
-    cells = [[title(str(column)) for column in folded.columns], *folded.astype(str).to_numpy().tolist()]
-    widths = [
-        min(max(map(len, column)), _LONGEST_CELL) * _CHARACTER + 12 for column in zip(*cells, strict=True)
-    ]
+    folded = fold(frame).astype(str)
+    cells = [[title(str(column)) for column in folded.columns], *folded.to_numpy().tolist()]
+    longest = (max(map(len, column)) for column in zip(*cells, strict=True))
+    widths = [_CHARACTER * min(characters, _LONGEST_CELL) + 12 for characters in longest]
     caption = frame.attrs.get("caption", "")
     number, text = _NUMBERED.match(caption), escape_latex(_NUMBERED.sub("", caption, count=1))
     notes = [escape_latex(note) + r"\par" for note in frame.attrs.get("notes", [])]
@@ -87,7 +86,7 @@ def to_latex(frame: pd.DataFrame) -> str:
         lines = [r"\begin{table*}", *named, r"\centering\footnotesize", rf"\caption{{{text}}}"]
         lines += _latex_part(cells, widths, range(len(widths)), form="tabular")
         return "\n".join([*lines[:-1], lines[-1] + r"\par\smallskip", *notes, r"\end{table*}"]) + "\n"
-    lines = [r"\begin{landscape}\footnotesize", *named]
+    lines = [r"\begin{landscape}\scriptsize\setlength{\tabcolsep}{3pt}", *named]
     for part, columns in enumerate(_split(cells, widths)):
         again = f"[]{{{text} (continued)}}" if part else f"{{{text}}}"
         body = _latex_part(cells, widths, columns, form="longtable")
@@ -97,11 +96,8 @@ def to_latex(frame: pd.DataFrame) -> str:
 
 def _split(cells: Sequence[Sequence[str]], widths: Sequence[float]) -> list[list[int]]:
     """Which columns stand in each part: those that name a row in all, the others as far as they go."""
-    names = (
-        [any(cell[:1].isdigit() for cell in column[1:]) for column in zip(*cells, strict=True)].index(True)
-        if len(cells) > 1
-        else 1
-    )
+    digits = (any(cell[:1].isdigit() for cell in column[1:]) for column in zip(*cells, strict=True))
+    names = next((number for number, found in enumerate(digits) if found), 1) or 1
     names = names if sum(widths[:names]) < _TURNED / 2 else 1
     first = list(range(names))
     parts = [[*first]]
@@ -118,9 +114,16 @@ def _latex_part(
     """Some columns as a `tabular` or `longtable`, a line a row; long cells go over lines."""
     longest = _LONGEST_CELL * _CHARACTER + 12
     kinds = "".join(f"p{{{_LONGEST_CELL // 2}em}}" if widths[c] >= longest else "l" for c in columns)
-    rows = [_latex_row([escape_latex(row[column]) for column in columns]) for row in cells]
+    rows = [
+        _latex_row([_breakable(escape_latex(row[c]), widths[c] >= longest) for c in columns]) for row in cells
+    ]
     begin = [rf"\begin{{{form}}}{{{kinds}}}", r"\toprule", rows[0], r"\midrule"]
     return [*begin, *rows[1:], r"\bottomrule", rf"\end{{{form}}}"]
+
+
+def _breakable(text: str, over_lines: bool) -> str:
+    """A cell that may go over lines can be broken behind a slash or underscore."""
+    return re.sub(r"(/|\\_)", r"\1\\allowbreak{}", text) if over_lines else text
 
 
 def fold(frame: pd.DataFrame) -> pd.DataFrame:

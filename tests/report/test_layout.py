@@ -18,7 +18,8 @@ HOSTILE = [r"[0] $\boxed{5}$", "*", "50% of $200 & more_#~^", r"\end{tabular}", 
 _MACROS = {"begin", "end", "centering", "footnotesize", "caption", "toprule", "midrule", "bottomrule", "par",
            "smallskip", "renewcommand", "thetable", "textbackslash", "textasciitilde", "textasciicircum",
            "textless", "textgreater", "textbar", "dagger", "ominus", "pm", "times", "leq", "geq", "alpha",
-           "sigma", "ldots", "S"}  # fmt: skip
+           "sigma", "ldots", "S", "endhead",
+           "scriptsize", "setlength", "tabcolsep", "allowbreak"}  # fmt: skip
 _MATH = {r"^\dagger", r"\ominus", r"\pm", r"\times", r"\leq", r"\geq", r"\alpha", r"\sigma", "-"}
 
 
@@ -31,11 +32,13 @@ def faults(tex: str) -> list[str]:
     found += [f"bare {character}" for character in "%#_^~$|" if character in text]
     found += ["braces"] if text.count("{") != text.count("}") else []
     found += [f"character {c!r}" for c in text if c != "\n" and not (" " <= c <= "~" or c in "àäáéèöüßç½ÀÖÜ")]
-    columns = len(re.findall(r"\\begin\{tabular\}\{(l+)\}", tex)[0])
-    body = tex.split(r"\toprule")[1].split(r"\bottomrule")[0].replace(r"\midrule", "").strip().splitlines()
-    rows = [row for row in body if row]
-    found += [f"row {row}" for row in rows if row.startswith(("[", "*")) or not row.endswith(r" \\")]
-    found += [f"cells {row}" for row in rows if len(re.findall(r"(?<!\\)&", row)) != columns - 1]
+    for part in tex.split(r"\begin{tabular}")[1:] + tex.split(r"\begin{longtable}")[1:]:
+        kinds, body = re.match(r"\{((?:l|p\{\d+em\})+)\}(.*)", part, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+        body = body.split(r"\toprule")[1].split(r"\bottomrule")[0]
+        rows = [row for row in re.sub(r"\\midrule|\\endhead", "", body).strip().splitlines() if row]
+        found += [f"row {row}" for row in rows if row.startswith(("[", "*")) or not row.endswith(r" \\")]
+        columns = len(re.findall(r"l|p\{\d+em\}", kinds))
+        found += [f"cells {row}" for row in rows if len(re.findall(r"(?<!\\)&", row)) != columns - 1]
     return found + re.findall(r"\\caption\{Table \d+", tex)
 
 
@@ -69,6 +72,7 @@ def test_the_faults_are_seen() -> None:
 def test_the_papers_number_is_the_captions(tables: dict[str, pd.DataFrame]) -> None:
     tex = to_latex(tables["table_13"])
     assert r"\renewcommand{\thetable}{13}" in tex and r"\caption{The consistency judge" in tex
+    assert "{landscape}" in tex and "{table*}" in to_latex(tables["table_02"])
     assert "thetable" not in to_latex(tables["extra_base_model"])
 
 
@@ -79,8 +83,19 @@ def test_what_has_no_letter_is_named() -> None:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
 def test_a_tex_sets_every_table(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     body = "\\clearpage\n".join(map(to_latex, [*tables.values(), hostile_table()]))
-    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    head = "\\documentclass{article}\\usepackage{booktabs,longtable,pdflscape}\\begin{document}\n"
     (tmp_path / "all.tex").write_text(f"{head}{body}\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    wide = [float(points) for points in re.findall(rb"Overfull .hbox .([\d.]+)pt", done.stdout)]
+    assert max(wide, default=0.0) < 20, "a table is wider than its page"
+
+
+def test_a_table_wider_than_a_page_is_split_and_names_its_rows_in_each_part() -> None:
+    frame = pd.DataFrame({"model": ["one", "other"], **{f"column_{n}": ["1.00"] * 2 for n in range(30)}})
+    tex = to_latex(frame)
+    parts = tex.split(r"\begin{longtable}")[1:]
+    assert len(parts) > 1 and all("one & 1.00" in part and "other & 1.00" in part for part in parts)
+    assert [tex.count(f"Column {n} ") for n in range(30)] == [1] * 30
+    assert "(continued)" not in parts[0] and all("(continued)" in part for part in parts[1:])
