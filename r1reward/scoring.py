@@ -50,6 +50,11 @@ class PairRecord:
         if len(self.verdicts) != 2 or not set(self.verdicts) <= set("12u") or self.preferred not in (1, 2):
             raise ValueError(f"row {self.row}: verdicts {self.verdicts!r}, preferred {self.preferred!r}")
 
+    @property
+    def answers(self) -> str:
+        """The marks of a judge that is right in both orders."""
+        return "12" if self.preferred == 1 else "21"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgments:

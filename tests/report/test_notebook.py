@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-from IPython.utils.capture import capture_output
+from IPython.display import Image, Markdown
 
-from r1reward.report.notebook import show
+from r1reward.report import notebook
 
 
-def test_tables_and_figures_are_shown_in_order(empty_root: Path) -> None:
-    with capture_output() as captured:
-        show(empty_root, "table_02", "extra_base_model", "audit_settings", "figure_5")
-    kinds = [[kind for kind in output.data if kind != "text/plain"] for output in captured.outputs]
-    assert kinds == [["text/markdown"]] * 3 + [["image/png"]]
-    assert "Data sets used for training" in captured.outputs[0].data["text/markdown"]
+def test_tables_and_figures_are_shown_in_order(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Image | Markdown] = []
+    monkeypatch.setattr(notebook, "display", shown.append)
+    notebook.show(empty_root, "table_02", "extra_base_model", "audit_settings", "figure_5")
+    assert [type(one) for one in shown] == [Markdown, Markdown, Markdown, Image]
+    assert "Data sets used for training" in str(shown[0].data) and shown[3].data.startswith(b"\x89PNG")
     with pytest.raises(KeyError):
-        show(empty_root, "table_99")
+        notebook.show(empty_root, "table_99")
