@@ -1,34 +1,25 @@
-"""Figures 1 and 2 of the paper, as far as printed numbers and this run's records go.
-
-The paper's own figures are pictures whose curves are not printed: none of them is drawn here.
-"""
+"""Accuracies as figures: Figure 1 of the paper, what RL changed, and what a policy gained from R1-Reward."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from r1reward.benchmarks import DOWNSTREAM_COLUMNS
 from r1reward.report.cells import SHORT_DAGGER_NOTE, display_name
+from r1reward.report.downstream import POLICIES, differences, paper_gains
 from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
-from r1reward.report.records import MODEL_NAMES, REFERENCE, VARIANT_NAMES, Records
-from r1reward.report.scores import score
-from r1reward.report.style import (
-    COLOURS,
-    LINES,
-    MARKERS,
-    add_note,
-    new_figure,
-    say_not_run,
-    set_log_scale,
-    styled,
-)
+from r1reward.report.records import MODEL_NAMES, MODES, REFERENCE, Records
+from r1reward.report.scores import compare, score
+from r1reward.report.style import COLOURS, MARKERS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import read_tables
+from r1reward.scoring import behaviour
 from r1reward.stats import Interval
 
 _PRINTED_ROWS = ("Best other model", "R1-Reward", "Voting@5", "Voting@15")
@@ -37,30 +28,6 @@ _BENCHMARKS = (
     ("Multimodal RewardBench", "overall accuracy", 4, "overall"),
     ("MM-RLHF-RewardBench", "Acc", 8, "acc"),
 )
-_RL_VARIANTS = ("stable_reinforce", "reinforce_pp")
-_PRE_CLIP = tuple(f"pre_clip_{side}_{sign}" for side in ("high", "low") for sign in ("positive", "negative"))
-_FILTERED = ("filtered_positive", "filtered_negative")
-_CURVES: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("(a) Policy loss", ("policy_loss",), "loss"),
-    ("(b) Response length", ("response_length",), "tokens"),
-    ("(c) Accuracy of rollouts", ("accuracy",), "share right"),
-    ("(d) Reward", ("reward",), "mean reward"),
-    ("(e) Gradient norm", ("grad_norm",), "norm before scaling"),
-    ("(f) Pre-CLIP hits", _PRE_CLIP, "share of tokens"),
-    ("(g) Filtered advantages", _FILTERED, "share of tokens"),
-    ('(h) Answer "1"', ("answer_one_share",), "share of answers"),
-)
-
-
-_LOSS_NOTE = "Policy loss: about minus the mean advantage, so 0 unless the filter takes negative ones out."
-_WITHOUT = {"wo_filter": "no filter", "wo_pre_clip": "no Pre-CLIP"}
-_OTHER_SETTINGS = (
-    ("(a) Contradicted right answers", "contradicted_share", "share", "weight_0.0"),
-    ("(b) Accuracy of rollouts", "accuracy", "share right", "no_cold_start"),
-    ("(c) Answers without a verdict", "unparsed_share", "share", "no_cold_start"),
-    ("(d) Reward", "reward", "mean reward", "easy_pairs"),
-)
-_FIGURE_4 = ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
 
 
 def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
@@ -83,130 +50,60 @@ def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
         return figure
 
 
-def figure_2(records: Records) -> Figure:
-    """Training curves of StableReinforce and Reinforce++ over rollout steps."""
+def figure_comparison(records: Records) -> Figure:
+    """Paired differences in accuracy with intervals, and accuracy by the preferred response's position."""
     with styled():
-        figure = new_figure(11.5, 5.2)
-        runs = {variant: records.training(variant) for variant in _RL_VARIANTS}
-        for axes, (title, columns, unit) in zip(figure.subplots(2, 4).flat, _CURVES, strict=True):
-            axes.set_title(title)
-            drawn = [
-                draw_curve(axes, frame, variant, columns)
-                for variant, frame in runs.items()
-                if frame is not None
-            ]
-            if not any(drawn):
-                say_not_run(axes)
-                continue
-            axes.set_xlabel("rollout step")
-            axes.set_ylabel(unit)
-            _widen_scale(axes)
-            if columns == ("answer_one_share",):
-                axes.axhline(0.5, color=COLOURS["quiet"], lw=0.8, linestyle=":")
-        _legend_2(figure, records, runs)
-        note = _figure_2_note(records, [frame for frame in runs.values() if frame is not None])
-        add_note(figure, f"{note}\n{_LOSS_NOTE}")
+        figure = new_figure(11.5, 4.2)
+        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+        _draw_differences(left, records)
+        _draw_positions(right, records)
+        note = (
+            f"Measured on VL-RewardBench, profile {records.profile}; 95 % intervals over seeds, then pairs. "
+            'Says "1": share of its verdicts. '
+        )
+        note += SHORT_DAGGER_NOTE
+        add_note(figure, note)
         return figure
 
 
-def figure_4(records: Records) -> Figure:
-    """Policy loss and response length of StableReinforce beside the same without one of its parts."""
+def figure_downstream(records: Records) -> Figure:
+    """Gain of each column: the paper's a circle, this run's diamonds with intervals, by decoding."""
     with styled():
-        figure = new_figure(11.5, 2.9)
-        reference = records.training(REFERENCE)
-        panels = figure.subplots(1, 4)
-        for index, (variant, part) in enumerate(_WITHOUT.items()):
-            frame = records.training(variant)
-            for axes, (letter, what) in zip(panels[2 * index :], _FIGURE_4[index], strict=False):
-                title, columns, unit = _CURVES[what]
-                axes.set_title(f"({letter}) {title[4:]}, {part}")
-                shown = {REFERENCE: reference, variant: frame}
-                drawn = [draw_curve(axes, f, name, columns) for name, f in shown.items() if f is not None]
-                if len(drawn) < 2 or not any(drawn):
-                    say_not_run(axes)
-                    continue
-                axes.set_xlabel("rollout step")
-                axes.set_ylabel(unit)
-                _widen_scale(axes)
-        _legend_2(figure, records, {REFERENCE: reference} | {v: records.training(v) for v in _WITHOUT})
-        note = _figure_2_note(records, [] if reference is None else [reference])
-        same = [f"{VARIANT_NAMES[v]}: the runs of {MODEL_NAMES[other]}; what tells the two apart never acted"
-                for v in _WITHOUT if (other := records.same_as(v))]  # fmt: skip
-        add_note(figure, "\n".join([note, *(["; ".join(same)] if same else []), _LOSS_NOTE]))
-        return figure
-
-
-def figure_training_extras(records: Records) -> Figure:
-    """StableReinforce beside no consistency reward, no cold start, and easy pairs, over rollout steps."""
-    with styled():
-        figure = new_figure(11.5, 2.9)
-        reference = records.training(REFERENCE)
-        for axes, (title, column, unit, variant) in zip(figure.subplots(1, 4), _OTHER_SETTINGS, strict=True):
-            axes.set_title(title)
-            shown = {REFERENCE: reference, variant: records.training(variant)}
-            there = {name: frame for name, frame in shown.items() if frame is not None}
-            if len(there) < 2 or not all(draw_curve(axes, f, name, [column]) for name, f in there.items()):
-                say_not_run(axes)
-                continue
-            axes.set_xlabel("rollout step")
-            axes.set_ylabel(unit)
-        names = {REFERENCE: "StableReinforce", "weight_0.0": "without consistency reward"}
-        names |= {"no_cold_start": "without cold start", "easy_pairs": "on easy pairs"}
-        handles = [
-            Line2D([], [], color=COLOURS[name], linestyle=LINES[name], label=label)
-            for name, label in names.items()
+        figure = new_figure(7.5, 4.4)
+        axes = figure.subplots()
+        names = [*DOWNSTREAM_COLUMNS]
+        places = np.arange(len(names))[::-1]
+        axes.plot(
+            [*paper_gains().values()],
+            places + 0.25,
+            "o",
+            mfc="white",
+            mec=COLOURS["paper"],
+            label="paper",
+            ls="none",
+        )
+        found = {mode: differences(records, mode=mode) for mode in POLICIES}
+        for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
+            for place, name in zip(places, names, strict=True):
+                if name in gained:
+                    _draw_gain(axes, place - shift, gained[name], mode)
+        if not any(found.values()):
+            say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
+        axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
+        axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
+        axes.set_xlabel("trained minus start (percentage points)")
+        paper = Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B")
+        measured = [
+            Line2D([], [], label=f"{records.profile}, {MODES[mode]}", **_look(mode))
+            for mode, gained in found.items()
+            if gained
         ]
-        figure.legend(handles=handles, loc="outside upper right", ncols=4)
+        figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
         add_note(
             figure,
-            f"Measured, profile {records.profile}. Line: mean over seeds, band: smallest to largest. All: "
-            f"{SHORT_DAGGER_NOTE}",
+            "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
         )
         return figure
-
-
-def draw_curve(axes: Axes, frame: pd.DataFrame, variant: str, columns: Sequence[str]) -> bool:
-    """One variant's curve (the sum of `columns`); False if the records lack a column."""
-    if not set(columns) <= set(frame.columns):
-        return False
-    values = frame.assign(value=frame[list(columns)].sum(axis=1, skipna=False))
-    by_step = values.pivot(index="step", columns="seed", values="value").sort_index()
-    steps, grid = by_step.index.to_numpy(), by_step.to_numpy(dtype=float)
-    finite = np.isfinite(grid).any(axis=1)
-    grid = np.where(np.isfinite(grid), grid, np.nan)[finite]
-    if not len(grid):
-        return False
-    look = {"color": COLOURS[variant], "linestyle": LINES[variant]}
-    if grid.shape[1] > 1:
-        axes.fill_between(
-            steps[finite], np.nanmin(grid, 1), np.nanmax(grid, 1), color=COLOURS[variant], alpha=0.18, lw=0
-        )
-    axes.plot(steps[finite], np.nanmean(grid, axis=1), lw=1.3 if grid.shape[1] > 1 else 0.9, **look)
-    return True
-
-
-def _figure_2_note(records: Records, frames: Sequence[pd.DataFrame]) -> str:
-    text = f"The paper's curves are not printed, so none is drawn. {SHORT_DAGGER_NOTE}"
-    if not frames:
-        return text
-    seeds = max(len(set(frame["seed"])) for frame in frames)
-    if seeds > 1:
-        text = f"Line: mean over {seeds} seeds, band: smallest to largest. {text}"
-    drawn = {column for _, columns, _ in _CURVES for column in columns}
-    values = [frame[list(drawn & set(frame))].to_numpy(dtype=float) for frame in frames]
-    if not all(np.isfinite(array).all() for array in values):
-        text = f"Where a line stops or has a gap, the value was not finite. {text}"
-    return f"Measured, profile {records.profile}. {text}"
-
-
-def _widen_scale(axes: Axes) -> None:
-    """A symmetric logarithmic axis where an explosion would flatten all other values."""
-    heights = np.concatenate([np.abs(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines])
-    typical, largest = np.median(heights), heights.max()
-    if largest > max(1.0, 100 * typical) and typical > 0:
-        set_log_scale(axes, linear_up_to=10 * float(typical))
-    elif largest == 0:
-        axes.set_ylim(-0.001, 0.02)
 
 
 def _row_positions() -> list[float]:
@@ -326,9 +223,88 @@ def _legend_1(figure: Figure) -> None:
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
 
 
-def _legend_2(figure: Figure, records: Records, runs: dict[str, pd.DataFrame | None]) -> None:
-    handles = []
-    for variant, frame in runs.items():
-        name = display_name(records, variant) + ("" if frame is not None else " (not run)")
-        handles.append(Line2D([], [], color=COLOURS[variant], linestyle=LINES[variant], label=name))
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+def _draw_differences(axes: Axes, records: Records) -> None:
+    axes.set_title("(a) Paired difference in accuracy, with 95 % interval")
+    compared = [(row.minus, row.record) for row in read_tables()["extra_paired_differences"].rows]
+    found = {(a, b, mode): compare(records, a, b, mode) for a, b in compared for mode in MODES}
+    if not any(found.values()):
+        say_not_run(axes)
+        return
+    for position, (a, b) in enumerate(compared):
+        for mode, shift in zip(MODES, (0.16, -0.16), strict=True):
+            interval, y = found[a, b, mode], -position + shift
+            if interval is None:
+                _say_missing(axes, y, f"{MODES[mode]}: not run")
+                continue
+            filled, line = (COLOURS[b], "-") if mode == "greedy" else ("white", (0, (2, 1)))
+            points = [100 * interval.low, 100 * interval.high]
+            axes.plot(points, [y, y], color=COLOURS[b], lw=1.8, linestyle=line)
+            marker = {"marker": MARKERS[b], "ms": 6, "color": COLOURS[b], "mfc": filled, "linestyle": "none"}
+            axes.plot(100 * interval.estimate, y, **marker)
+    axes.axvline(0, color="black", lw=1)
+    names = [f"{display_name(records, b)}\n\N{MINUS SIGN} {display_name(records, a)}" for a, b in compared]
+    axes.set_yticks([-float(i) for i in range(len(names))], names)
+    axes.set_ylim(-len(names) - 0.1, 0.6)
+    axes.set_xlabel("percentage points")
+    axes.grid(visible=False, axis="y")
+    look: dict[str, Any] = {"fontsize": 8, "frameon": True, "edgecolor": "none", "framealpha": 1}
+    axes.legend(handles=_mode_handles(), loc="lower right", ncols=2, **look)
+
+
+def _say_missing(axes: Axes, y: float, text: str) -> None:
+    look = {"va": "center", "fontsize": 7.5, "style": "italic", "color": COLOURS["quiet"]}
+    axes.annotate(text, (0, y), (5, 0), textcoords="offset points", **look)
+
+
+def _mode_handles() -> list[Line2D]:
+    look = {"color": COLOURS["paper"], "marker": "o", "lw": 1.8}
+    return [
+        Line2D([], [], label=MODES["greedy"], **look),
+        Line2D([], [], label=MODES["sampled"], linestyle=(0, (2, 1)), mfc="white", **look),
+    ]
+
+
+def _draw_positions(axes: Axes, records: Records) -> None:
+    axes.set_title("(b) Accuracy by position of the better response")
+    runs = {model: records.bench(model, "greedy") for model in MODEL_NAMES}
+    if not any(runs.values()):
+        say_not_run(axes)
+        return
+    names: list[str] = []
+    quiet: dict[str, Any] = {"fontsize": 8, "color": COLOURS["quiet"]}
+    for position, (model, run) in enumerate(runs.items()):
+        names.append(display_name(records, model))
+        shown = None if run is None else behaviour(run)
+        if shown is None or math.isnan(shown.answer_one):
+            said = "not run" if shown is None else "no verdicts"
+            axes.text(75, -position, said, ha="center", va="center", style="italic", **quiet)
+            continue
+        first, second = 100 * shown.accuracy_first, 100 * shown.accuracy_second
+        axes.plot(
+            [first, second], [0.17 - position, -0.17 - position], color=COLOURS[model], lw=1.8, zorder=1
+        )
+        for x, y, number in ((first, 0.17 - position, "1"), (second, -0.17 - position, "2")):
+            axes.plot(x, y, marker="o", ms=10, mfc="white", mec=COLOURS[model], mew=1.5)
+            axes.annotate(number, (x, y), ha="center", va="center_baseline", fontsize=7)
+        text = f"{100 * shown.answer_one:.0f} %"
+        axes.annotate(text, (1.01, -position), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.set_yticks([-float(i) for i in range(len(names))], names)
+    axes.set_ylim(-len(names) + 0.4, 0.6)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(min(low, 45) - 2, -3), min(max(high, 80) + 2, 103))
+    axes.annotate('says "1"', (1.01, 0.5), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.axvline(50, color=COLOURS["quiet"], lw=0.8, linestyle=":")
+    axes.text(50.5, 0.5 - len(names), "chance", **quiet)
+    axes.set_xlabel("accuracy (%) where it is Response 1 or Response 2, greedy")
+    axes.grid(visible=False, axis="y")
+
+
+def _look(mode: str) -> dict[str, Any]:
+    """Greedy answers filled and solid, sampled ones hollow and dashed, as in the figure of comparisons."""
+    look = {"color": COLOURS["stable_reinforce"], "marker": "D", "ms": 5, "lw": 1.5}
+    return look if mode == "greedy" else look | {"mfc": "white", "ls": (0, (2, 1))}
+
+
+def _draw_gain(axes: Axes, place: float, gain: Interval, mode: str) -> None:
+    points = [100 * number for number in (gain.low, gain.estimate, gain.high)]
+    axes.plot(points, [place] * 3, markevery=[1], **_look(mode))

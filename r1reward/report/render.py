@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from r1reward.files import write_atomic, write_json
 from r1reward.report import (
     audit,
+    base_model,
     construction,
+    curves,
     downstream,
-    extras,
     figures,
     reasoning,
     robustness,
     scaling,
-    tournaments,
 )
 from r1reward.report.claims import claims_table, ledger, read_claims
 from r1reward.report.layout import to_csv, to_latex, to_markdown
@@ -46,7 +46,7 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
         for name, table in read_tables().items()
         if table.columns and not table.printed
     },
-    "extra_base_model": extras.base_model,
+    "extra_base_model": base_model.base_model,
     "extra_downstream": downstream.downstream_differences,
     "extra_self_corrections": reasoning.self_corrections,
     "extra_steering": robustness.steering,
@@ -55,7 +55,7 @@ EXTRA_TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "extra_consistency_judges": reasoning.consistency_judges,
     "audit_always_one": audit.always_one,
     "extra_best_of_n": scaling.best_of_n_table,
-    "extra_tournaments": tournaments.tournaments_table,
+    "extra_tournaments": downstream.tournaments_table,
 }
 AUDITS: dict[str, Callable[[Records], pd.DataFrame]] = {
     name: lambda _, make=make: make() for name, make in audit.AUDITS.items()
@@ -63,18 +63,18 @@ AUDITS: dict[str, Callable[[Records], pd.DataFrame]] = {
 TABLES: dict[str, Callable[..., pd.DataFrame]] = PAPER_TABLES | EXTRA_TABLES | AUDITS
 FIGURES: dict[str, Callable[[Records], Figure]] = {
     "figure_1": figures.figure_1,
-    "figure_2": figures.figure_2,
+    "figure_2": curves.figure_2,
     "figure_3": scaling.figure_3,
-    "figure_4": figures.figure_4,
+    "figure_4": curves.figure_4,
     "figure_5": partial(reasoning.figure_examples, number=0),
     "figure_6": partial(reasoning.figure_examples, number=1),
-    "extra_base_model": extras.figure_base_model,
+    "extra_base_model": base_model.figure_base_model,
     "extra_construction": construction.figure_construction,
-    "extra_comparison": extras.figure_comparison,
-    "extra_downstream": extras.figure_downstream,
-    "extra_downstream_training": extras.figure_downstream_training,
+    "extra_comparison": figures.figure_comparison,
+    "extra_downstream": figures.figure_downstream,
+    "extra_downstream_training": curves.figure_downstream_training,
     "extra_mechanisms": figure_mechanisms,
-    "extra_training": figures.figure_training_extras,
+    "extra_training": curves.figure_training_extras,
 }
 
 _PROCESSES = 2

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from r1reward.cluster import events
-from r1reward.report.figures import figure_2
+from r1reward.report.curves import figure_2
 from r1reward.report.records import Records
 
 

@@ -8,6 +8,7 @@ import pytest
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, OPEN_COLUMNS
 from r1reward.files import write_atomic
 from r1reward.report.claims import check, read_claims
+from r1reward.report.curves import figure_downstream_training
 from r1reward.report.downstream import (
     differences,
     downstream_differences,
@@ -15,7 +16,7 @@ from r1reward.report.downstream import (
     resampled,
     table_11,
 )
-from r1reward.report.extras import figure_downstream, figure_downstream_training
+from r1reward.report.figures import figure_downstream
 from r1reward.report.records import Records
 
 UNITS = 20

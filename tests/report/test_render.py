@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from r1reward.report.extras import figure_base_model, figure_comparison
-from r1reward.report.figures import draw_curve, figure_1, figure_2, figure_4
+from r1reward.report.base_model import figure_base_model
+from r1reward.report.curves import draw_curve, figure_2, figure_4
+from r1reward.report.figures import figure_1, figure_comparison
 from r1reward.report.records import Records
 from r1reward.report.render import draw_figures, make_tables, render, write_table
 from r1reward.report.style import PlainFigure, figure_bytes, new_figure, save_figure, styled

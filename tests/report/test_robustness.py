@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from r1reward.report.columns import IDENTICAL
-from r1reward.report.figures import figure_training_extras
+from r1reward.report.curves import figure_training_extras
 from r1reward.report.records import Records
 from r1reward.report.robustness import stress_table
 from r1reward.report.tables import judge_table, read_tables

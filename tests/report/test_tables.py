@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from r1reward.benchmarks import GROUP_COUNTS
+from r1reward.report.base_model import base_model
 from r1reward.report.construction import cold_start, table_02
-from r1reward.report.extras import base_model
 from r1reward.report.layout import escape_latex, fold, to_csv, to_latex, to_markdown
 from r1reward.report.paper import paper_table
 from r1reward.report.records import Records

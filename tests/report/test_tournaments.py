@@ -5,8 +5,8 @@ import json
 import pytest
 
 from r1reward.files import write_atomic
+from r1reward.report.downstream import tournaments_table
 from r1reward.report.records import Records
-from r1reward.report.tournaments import tournaments_table
 
 RISING, FALLING, EQUAL = [0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [2.5] * 6
 TWO_BEST = [0, 1, 2, 3, 4.5, 4.5]
