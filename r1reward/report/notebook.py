@@ -13,10 +13,15 @@ from r1reward.report.style import figure_bytes
 
 
 def show(root: Path, *names: str) -> None:
-    """Show tables and figures of a run or results folder, by their names in `tables/` and `figures/`."""
+    """Show tables and figures of a run or results folder, by their names in `tables/` and `figures/`.
+
+    Where a table and a figure have one name, both are shown. An unknown name is a ValueError.
+    """
     records = Records.of_run(root)
     for name in names:
+        if name not in TABLES and name not in FIGURES:
+            raise ValueError(f"no table or figure is called {name}")
+        if name in TABLES:
+            display(Markdown(to_markdown(TABLES[name](records))))
         if name in FIGURES:
             display(Image(figure_bytes(FIGURES[name](records), "png")))
-        else:
-            display(Markdown(to_markdown(TABLES[name](records))))

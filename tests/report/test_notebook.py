@@ -11,8 +11,8 @@ from r1reward.report import notebook
 def test_tables_and_figures_are_shown_in_order(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Image | Markdown] = []
     monkeypatch.setattr(notebook, "display", shown.append)
-    notebook.show(empty_root, "table_02", "extra_base_model", "audit_settings", "figure_5")
-    assert [type(one) for one in shown] == [Markdown, Markdown, Markdown, Image]
+    notebook.show(empty_root, "table_02", "audit_settings", "extra_base_model", "figure_5")
+    assert [type(one) for one in shown] == [Markdown, Markdown, Markdown, Image, Image]
     assert "Data sets used for training" in str(shown[0].data) and shown[3].data.startswith(b"\x89PNG")
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="table_99"):
         notebook.show(empty_root, "table_99")
