@@ -112,8 +112,8 @@ def titled(
 ) -> pd.DataFrame:
     """The frame as text, with the caption and notes of a table of `tables.toml`.
 
-    Empty notes are left out, and one of several lines is as many notes. `values` are what its notes name beside
-    the shared notes and what can be said of all records.
+    Empty notes are left out, and one of several lines is as many notes. `values` are what its notes name
+    beside the shared notes and what can be said of all records.
     """
     table, text = read_tables()[name], frame.astype(str)
     known: dict[str, str] = dict(table.shared)
