@@ -30,7 +30,7 @@ from r1reward.settings import HOW_ASKED, Profile
 _CHECKPOINTS = ("model.base", "downstream.policy")
 _DATA = ("data.root", "downstream.root", "downstream.harness")
 # Drawing again what is already measured needs no new measurement.
-_DRAWING = "r1reward.report"
+_DRAWING = ("r1reward.report", "report/")
 
 
 class Parameters(BaseModel):

@@ -215,7 +215,7 @@ def test_work_is_kept_when_only_drawing_code_changed(checkout):
     notebook = context.notebooks[1]
     lock = compute_lock(context, notebook)
     restyled, retrained = copy.deepcopy(lock), copy.deepcopy(lock)
-    restyled["modules"]["r1reward.report.figures"] = "new"
+    restyled["modules"] |= {"r1reward.report.figures": "new", "report/tables.toml": "new"}
     retrained["modules"]["r1reward.algo.losses"] = "new"
     assert can_resume(context, notebook, restyled)
     assert not can_resume(context, notebook, retrained)
