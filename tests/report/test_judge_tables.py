@@ -137,7 +137,7 @@ FAULTS = [
     ('{ record = "no_cold_start", variant = ', "{ variant = ", "record"),
     ('{ record = "no_cold_start", variant = ', '{ record = "no_cold_start", varriant = ', "varriant"),
     ('"collapsed", "note = identical"]', '"collapsed", "note = identicall"]', "identicall"),
-    ('notes = ["{interval}", "{difference}"', 'notes = ["{intervall}", "{difference}"', "intervall"),
+    ('notes = ["{interval}", "{left_out}"', 'notes = ["{intervall}", "{left_out}"', "intervall"),
     ('caption = "Further variants', 'title = "x"\ncaption = "Further variants', "title"),
 ]
 
