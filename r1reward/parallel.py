@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+import cloudpickle
 
 from r1reward.progress import clock
 
@@ -32,9 +35,9 @@ class SideBySideError(RuntimeError):
 def side_by_side(calls: Mapping[str, Callable[[], Any]], *, processes: int = 0) -> dict[str, Any]:
     """Results of the calls by name, at most `processes` at once; 0 takes one a core.
 
-    With `processes` of one everything runs here, with all threads. Otherwise a call must be picklable
-    (a `functools.partial` of a package's function); what it prints comes out here behind its name. The
-    first failure stops the others (SideBySideError). No process outlives this one.
+    With `processes` of one everything runs here, with all threads. Otherwise a call and what it names must be
+    picklable, where a function of a notebook is; what it prints comes out here behind its name. The first
+    failure stops the others (SideBySideError). No process outlives this one.
     """
     if processes == 1:
         return {name: call() for name, call in calls.items()}
@@ -84,7 +87,9 @@ def _module_of(call: Callable[[], Any]) -> str:
 
 def _start(name: str, call: Callable[[], Any]) -> tuple[Connection, BaseProcess]:
     receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_work, args=(call, sender, dict(os.environ)), name=name)
+    # The standard pickle sends a function by its name, and the other process has no notebook to find it in.
+    sent = cloudpickle.dumps(call)
+    process = _CONTEXT.Process(target=_work, args=(sent, sender, dict(os.environ)), name=name)
     process.start()
     sender.close()
     return receiver, process
@@ -101,7 +106,7 @@ def _receive(connection: Connection, name: str, process: BaseProcess) -> tuple[s
     return kind, value
 
 
-def _work(call: Callable[[], Any], sender: Connection, environment: dict[str, str]) -> None:
+def _work(call: bytes, sender: Connection, environment: dict[str, str]) -> None:
     """The life of a worker process; the server's environment is of the time when it started."""
     import torch
 
@@ -111,7 +116,7 @@ def _work(call: Callable[[], Any], sender: Connection, environment: dict[str, st
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = _Lines(sender)
     try:
-        sender.send(("done", call()))
+        sender.send(("done", pickle.loads(call)()))
     except BaseException:
         sender.send(("error", traceback.format_exc()))
 

@@ -37,9 +37,12 @@ class LossInputs:
     clip_eps_high: float
     pre_clip: float | None
     kl_coef: float
+    own_ratio: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def ratio(self) -> Tensor:
-        """The ratio of new and old policy, bounded by `pre_clip` where it is on."""
+        """The ratio of new and old policy, bounded by `pre_clip` where it is on, or a caller's."""
+        if self.own_ratio is not None:
+            return self.own_ratio(self.log_probs, self.old_log_probs)
         return policy_ratio(self.log_probs, self.old_log_probs, pre_clip=self.pre_clip)
 
     def log_ratio(self) -> Tensor:
@@ -78,13 +81,15 @@ def policy_loss(
     pre_clip: float | Literal["default"] | None = "default",
     ref_log_probs: Tensor | None = None,
     kl_coef: float = 0.0,
+    ratio: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> LossOutput:
     """The loss of one batch of sampled tokens; all tensors are (B, T), log-probabilities in nats.
 
     `mask` is true at response tokens; whatever stands elsewhere, NaN included, changes nothing. Only
     `log_probs` gets a gradient. The ratio is clipped to `1 - clip_eps .. 1 + clip_eps_high`, unless given the
     same width. `pre_clip` bounds the ratio: "default" is 1e3 for stable_reinforce and off
-    for the others, None is off; reinforce has no ratio. `kl_coef` acts for grpo only, see the module.
+    for the others, None is off; reinforce has no ratio. `ratio`, from new and old log-probs, replaces it; metrics
+    of Pre-CLIP then say what `pre_clip` would have met. `kl_coef` acts for grpo only, see the module.
     `loss` is the token mean of this batch (the paper's 1/|t| sum); a trainer that splits a batch adds up
     `reduce_loss(per_token, mask, denominator=tokens of the whole batch)` over its parts instead.
 
@@ -103,6 +108,7 @@ def policy_loss(
         clip_eps_high=clip_eps if clip_eps_high is None else clip_eps_high,
         pre_clip=default_pre_clip(name) if pre_clip == "default" else pre_clip,
         kl_coef=kl_coef,
+        own_ratio=ratio,
     )
     per_token = _keep(LOSSES[name](inputs), counted)
     loss = reduce_loss(per_token, counted)
@@ -239,6 +245,8 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     clipped = (positive & (ratio > 1 + inputs.clip_eps_high)) | (negative & (ratio < 1 - inputs.clip_eps))
     bound = _watched_bound(inputs.pre_clip)
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
+    if inputs.own_ratio is not None:
+        used = ratio.double().log()
     quantities = {
         "policy_loss": per_token,
         "clip_share": torch.zeros_like(clipped) if name == "reinforce" else clipped,

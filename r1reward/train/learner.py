@@ -19,6 +19,7 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train.checkpoint import checkpoint_state, load_optimizer
+from r1reward.train.formulas import Formulas
 from r1reward.train.lora import load_policy
 from r1reward.train.tasks import Task
 from r1reward.train.updates import UpdateMeter
@@ -58,6 +59,7 @@ class Learner:
     seed: int
     steps: int
     meter: UpdateMeter
+    formulas: Formulas
     reference: Any = None
     update_count: int = 0
 
@@ -104,6 +106,7 @@ def make_learner(
     task: Task,
     seed: int,
     steps: int,
+    formulas: Formulas | None = None,
     checkpoint: Path | None = None,
 ) -> Learner:
     """The policy with its optimizer as a checkpoint, or the start, has them.
@@ -134,6 +137,7 @@ def make_learner(
         seed=seed,
         steps=steps,
         meter=UpdateMeter(optimizer),
+        formulas=formulas or Formulas(),
         reference=reference,
     )
     if checkpoint is not None:

@@ -40,15 +40,13 @@ def judge_metrics(trajectories: Sequence[JudgeTrajectory]) -> dict[str, float]:
     }
 
 
-def advantage_metrics(z: Tensor, *, limit: float | None) -> dict[str, float]:
-    """Range of the advantages of all tokens before the filter, and the share it zeroes by their sign."""
-    high = 0.0 if limit is None else float((z > limit).double().mean())
-    low = 0.0 if limit is None else float((z < -limit).double().mean())
+def advantage_metrics(z: Tensor, *, kept: Tensor) -> dict[str, float]:
+    """Range of the advantages (N,) of all tokens, and the share by their sign that is 0 in `kept` (N,)."""
     return {
         "z_min": float(z.min()),
         "z_max": float(z.max()),
-        "filtered_positive": high,
-        "filtered_negative": low,
+        "filtered_positive": float(((z > 0) & (kept == 0)).double().mean()),
+        "filtered_negative": float(((z < 0) & (kept == 0)).double().mean()),
     }
 
 

@@ -41,4 +41,5 @@ def used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[
         "items": num_items,
         "seed": learner.seed,
         **({"left_out": dict(left_out)} if left_out else {}),
+        **({"formulas": learner.formulas.described} if learner.formulas.described else {}),
     }

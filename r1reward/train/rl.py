@@ -9,7 +9,7 @@ step, so a run that was killed goes on from its last checkpoint to the same weig
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
 from r1reward.train.collapse import CollapseWatch, save_evidence
+from r1reward.train.formulas import Formulas, checked
 from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
@@ -76,6 +77,7 @@ def train_rl(
     engine_settings: EngineSettings,
     seed: int,
     judge: ConsistencyJudge | None = None,
+    formulas: Formulas | None = None,
     record: str | Path | None = None,
     resume: bool = True,
     quiet: bool = False,
@@ -87,6 +89,7 @@ def train_rl(
         pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out with a warning.
         out: checkpoints, TensorBoard events and the final model go here.
         judge: gives the consistency reward; the scripted one unless given.
+        formulas: own ones of the reward, the advantages or the ratio.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
@@ -98,7 +101,12 @@ def train_rl(
     pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
     if not pairs.kept:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
-    task = JudgeTask(judge or ScriptedConsistencyJudge(), settings=settings, prompt=model_settings.prompt)
+    task = JudgeTask(
+        judge or ScriptedConsistencyJudge(),
+        settings=settings,
+        prompt=model_settings.prompt,
+        reward=formulas.reward if formulas else None,
+    )
     return train_policy(
         task,
         model_path,
@@ -110,6 +118,7 @@ def train_rl(
         model_settings=model_settings,
         engine_settings=engine_settings,
         seed=seed,
+        formulas=formulas,
         record=record,
         resume=resume,
         quiet=quiet,
@@ -128,11 +137,12 @@ def train_policy(
     model_settings: ModelSettings,
     engine_settings: EngineSettings,
     seed: int,
+    formulas: Formulas | None = None,
     record: str | Path | None = None,
     resume: bool = True,
     quiet: bool = False,
 ) -> RLResult:
-    """`train_rl` for any task; `items_hash` changes with the items.
+    """`train_rl` for any task, whose rewards are its own; `items_hash` changes with the items.
 
     `left_out` counts the faulty rows of the items' file by their reasons, for the record. Raises
     BusyError while another process trains in `out`.
@@ -148,6 +158,8 @@ def train_policy(
         "pairs": items_hash,
         "judge": task.fingerprint,
     }
+    if formulas and formulas.described:
+        key["formulas"] = formulas.described
     with exclusive(out):
         last = checkpoint.open_run(out, key, resume=resume, record=record)
         if ended := checkpoint.final_status(out, record):
@@ -160,6 +172,7 @@ def train_policy(
             task=task,
             seed=seed,
             steps=count_steps(settings, len(items)),
+            formulas=formulas,
             checkpoint=last,
         )
         board, start = out / "tensorboard", checkpoint.step_of(last)
@@ -229,9 +242,7 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
     scored = time.perf_counter()
     minibatches = prepare(learner, trajectories, step)
     chunks = [chunk for minibatch in minibatches for chunk in minibatch]
-    raw = advantages(
-        chunks, trajectories, samples=learner.settings.samples_per_prompt, settings=learner.settings
-    )
+    z = advantages(chunks, trajectories, settings=learner.settings, own=learner.formulas.advantages)
     prepared = time.perf_counter()
     updates = [
         update(learner, minibatch) for _ in range(learner.settings.inner_epochs) for minibatch in minibatches
@@ -247,7 +258,7 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
         **rollout_metrics(trajectories),
         **learner.task.metrics(trajectories),
         **losses,
-        **advantage_metrics(raw, limit=advantage_limit(learner.settings)),
+        **advantage_metrics(z, kept=torch.cat([chunk.advantages[chunk.mask] for chunk in chunks])),
         "entropy": entropy,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
@@ -298,16 +309,21 @@ def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list
 
 
 def advantages(
-    chunks: Sequence[Chunk], trajectories: Sequence[Trajectory], *, samples: int, settings: RLSettings
+    chunks: Sequence[Chunk],
+    trajectories: Sequence[Trajectory],
+    *,
+    settings: RLSettings,
+    own: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Set the advantages (B, T) of all chunks; returns those of all counted tokens before the filter.
+    """Set the advantages (B, T) of all chunks; returns those of all counted tokens (N,) before the filter.
 
     GRPO measures rewards within the samples of a prompt; the others standardise over all tokens of the
-    rollout, with any KL penalty (k1) in the token's reward-to-go.
+    rollout, with any KL penalty (k1) in the token's reward-to-go. `own` takes the place of standardising and
+    of the filter.
     """
     rewards = torch.tensor([trajectory.reward for trajectory in trajectories])
     if settings.algorithm == "grpo":
-        groups = torch.arange(len(rewards)) // samples
+        groups = torch.arange(len(rewards)) // settings.samples_per_prompt
         rewards = group_advantages(rewards, groups, normalize_std=settings.normalize_groups)
     masks = [chunk.mask for chunk in chunks]
     values = [
@@ -318,6 +334,8 @@ def advantages(
     z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
     limit = advantage_limit(settings)
     kept = z if limit is None else filter_advantages(z, limit=limit)
+    if own is not None:
+        kept = checked("advantages", own(counted), like=counted)
     parts = kept.split([int(mask.sum()) for mask in masks])
     for chunk, part in zip(chunks, parts, strict=True):
         chunk.advantages = torch.zeros(chunk.mask.shape, device=z.device).masked_scatter(chunk.mask, part)
@@ -358,6 +376,7 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
             pre_clip=pre_clip_bound(settings),
             ref_log_probs=chunk.reference,
             kl_coef=settings.kl_coef,
+            ratio=learner.formulas.ratio,
         )
         require_finite("loss", loss.loss, chunk, log_probs=output.log_probs)
         reduction = settings.loss_reduction

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from r1reward.algo import final_reward
 from r1reward.judge.consistency import ConsistencyJudge
@@ -15,8 +18,11 @@ from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.parsing import follows_format
 from r1reward.prompts import PromptName
 from r1reward.settings import RLSettings
+from r1reward.train.formulas import Answers, checked
 from r1reward.train.metrics import judge_metrics
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Request, Trajectory, Vote
+
+RewardFormula = Callable[[Answers], Tensor]
 
 
 class Task(Protocol):
@@ -47,8 +53,15 @@ class Task(Protocol):
 class JudgeTask:
     """A judge learns to name the better response, and to reason accordingly."""
 
-    def __init__(self, judge: ConsistencyJudge, *, settings: RLSettings, prompt: PromptName) -> None:
-        self._judge, self._settings = judge, settings
+    def __init__(
+        self,
+        judge: ConsistencyJudge,
+        *,
+        settings: RLSettings,
+        prompt: PromptName,
+        reward: RewardFormula | None = None,
+    ) -> None:
+        self._judge, self._settings, self._reward = judge, settings, reward
         self._prompt: PromptName = prompt
 
     @property
@@ -77,7 +90,7 @@ class JudgeTask:
     ) -> list[JudgeTrajectory]:
         """See `score_votes`."""
         votes = [tuple(read_vote(completion) for completion in samples) for samples in completions]
-        return score_votes(items, votes, judge=self._judge, settings=self._settings)
+        return score_votes(items, votes, judge=self._judge, settings=self._settings, reward=self._reward)
 
     def metrics(self, trajectories: Sequence[JudgeTrajectory]) -> dict[str, float]:
         """See `judge_metrics`."""
@@ -90,11 +103,13 @@ def score_votes(
     *,
     judge: ConsistencyJudge,
     settings: RLSettings,
+    reward: RewardFormula | None = None,
 ) -> list[JudgeTrajectory]:
     """Rewards of all samples, pair by pair (paper §3.2).
 
     The consistency judge is asked where the formula needs it: about right answers when consistency is
-    gated, about every answer when it is external.
+    gated, about every answer when it is external. `reward` takes the place of the paper's formula; ValueError
+    where it does not return a finite reward for each answer.
     """
     flat = [(pair, vote) for pair, samples in zip(pairs, votes, strict=True) for vote in samples]
     right = [vote.verdict.agrees_with(pair.preferred) for pair, vote in flat]
@@ -108,16 +123,25 @@ def score_votes(
         consistency[index] = None if opinion is None else float(opinion)
         paid[index] = settings.contradicted_reward if consistency[index] == 0 else consistency[index]
     formatting = [float(follows_format(vote.completion.text)) for _, vote in flat]
-    rewards = final_reward(
-        [float(value) for value in right],
-        paid,
-        formatting=formatting,
-        weight=settings.consistency_weight,
-        external=settings.external_consistency,
+    answers = Answers(
+        result=torch.tensor([float(value) for value in right]),
+        consistency=torch.tensor([value or 0.0 for value in paid]),
+        formatting=torch.tensor(formatting),
+        length=torch.tensor([float(len(vote.completion.token_ids)) for _, vote in flat]),
     )
+    if reward is not None:
+        rewards = checked("reward", reward(answers), like=answers.result)
+    else:
+        rewards = final_reward(
+            answers.result,
+            answers.consistency,
+            formatting=answers.formatting,
+            weight=settings.consistency_weight,
+            external=settings.external_consistency,
+        )
     return [
         JudgeTrajectory(
-            pair, vote.completion, reward, vote.verdict, float(right[i]), formatting[i], consistency[i]
+            pair, vote.completion, earned, vote.verdict, float(right[i]), formatting[i], consistency[i]
         )
-        for i, ((pair, vote), reward) in enumerate(zip(flat, rewards.tolist(), strict=True))
+        for i, ((pair, vote), earned) in enumerate(zip(flat, rewards.tolist(), strict=True))
     ]

@@ -58,7 +58,7 @@ def ours(batch: SimpleNamespace, settings: RLSettings):
     chunk = Chunk(
         list(range(B)), {}, torch.zeros(B, T), batch.mask, PolicyOutput(batch.old, torch.zeros(B)), None
     )
-    rl.advantages([chunk], trajectories, samples=1, settings=settings)
+    rl.advantages([chunk], trajectories, settings=settings)
     log_probs = batch.new.clone().requires_grad_()
     loss = policy_loss(
         settings.algorithm,

@@ -28,8 +28,7 @@ def first_update(studio: Studio, changes: Changes) -> tuple[Learner, dict[str, f
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
     minibatches = rl.prepare(learner, trajectories, 1)
     chunks = [chunk for minibatch in minibatches for chunk in minibatch]
-    samples = learner.settings.samples_per_prompt
-    rl.advantages(chunks, trajectories, samples=samples, settings=learner.settings)
+    rl.advantages(chunks, trajectories, settings=learner.settings)
     return learner, rl.update(learner, minibatches[0])
 
 
@@ -113,7 +112,7 @@ def rollout_old_and_new_log_probs_are_at_the_temperature(studio: Studio) -> None
         sampled = torch.tensor([trajectories[row].completion.log_probs for row in chunk.rows])
         torch.testing.assert_close(sampled, own[chunk.mask].view_as(sampled), atol=1e-4, rtol=0)
         torch.testing.assert_close(chunk.old.log_probs, own, atol=1e-5, rtol=0)
-        rl.advantages([chunk, *others], trajectories, samples=1, settings=learner.settings)
+        rl.advantages([chunk, *others], trajectories, settings=learner.settings)
         assert rl.update(learner, [chunk, *others])["approx_kl"] == pytest.approx(0, abs=1e-7)
         kept[temperature] = sampled
     assert float(kept[0.25].mean()) > float(kept[1.0].mean()) + 0.5, "a low temperature picks likely tokens"

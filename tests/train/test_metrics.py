@@ -1,5 +1,6 @@
 import torch
 
+from r1reward.algo import filter_advantages
 from r1reward.train.metrics import advantage_metrics, judge_metrics, rollout_metrics, weighted_means
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict
 
@@ -44,9 +45,9 @@ def test_contradictions_are_counted_among_right_answers_that_were_judged() -> No
 
 def test_filtered_shares_by_sign() -> None:
     z = torch.tensor([-5.0, -3.0, 0.0, 2.0, 3.5, 4.0, 1.0, 1.0])
-    row = advantage_metrics(z, limit=3.0)
+    row = advantage_metrics(z, kept=filter_advantages(z, limit=3.0))
     assert row == {"z_min": -5.0, "z_max": 4.0, "filtered_positive": 0.25, "filtered_negative": 0.125}
-    off = advantage_metrics(z, limit=None)
+    off = advantage_metrics(z, kept=z)
     assert off["filtered_positive"] == off["filtered_negative"] == 0.0
 
 

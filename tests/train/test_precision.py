@@ -143,7 +143,7 @@ def test_in_bfloat16_rollout_old_and_new_policy_and_reference_agree_before_the_f
     pairs = read_pairs(world.pairs)[:8]
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
     minibatches = rl.prepare(learner, trajectories, 1)
-    rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
+    rl.advantages([c for m in minibatches for c in m], trajectories, settings=learner.settings)
     row = rl.update(learner, minibatches[0])
     assert row["approx_kl"] == pytest.approx(0.0, abs=1e-6) and row["clip_share"] == 0.0
     for chunk in minibatches[0]:

@@ -99,7 +99,7 @@ def test_ratio_is_one_on_the_first_minibatch_and_not_on_the_second(world: World)
     pairs = choose_prompts(read_pairs(world.pairs), learner, 1)
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
     first, second = rl.prepare(learner, trajectories, 1)
-    rl.advantages([*first, *second], trajectories, samples=1, settings=RL)
+    rl.advantages([*first, *second], trajectories, settings=RL)
     row = rl.update(learner, first)
     assert row["approx_kl"] == 0.0 and row["clip_share"] == 0.0
     assert float(log_ratios(learner, first).abs().max()) > 1e-3
@@ -117,7 +117,7 @@ def test_old_log_probs_of_the_first_minibatch_are_those_before_its_update(world:
         first, second = rl.prepare(learner, trajectories, 1)
         assert all((chunk.old is UNKNOWN) == (kl_coef == 0) for chunk in first)
         assert not any(chunk.old is UNKNOWN for chunk in second)
-        rl.advantages([*first, *second], trajectories, samples=1, settings=learner.settings)
+        rl.advantages([*first, *second], trajectories, settings=learner.settings)
         for chunk in first:
             chunk.advantages = chunk.mask.float()
         rl.update(learner, first)
@@ -149,7 +149,7 @@ def test_microbatches_do_not_change_an_update(world: World, reduction: str) -> N
         learner = new_learner(world, RL.model_copy(update=changes))
         trajectories = uneven(score_by_tokens(pairs, rl.rollout(learner, pairs, 1)))
         minibatches = rl.prepare(learner, trajectories, 1)
-        rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
+        rl.advantages([c for m in minibatches for c in m], trajectories, settings=learner.settings)
         results.append((rl.update(learner, minibatches[0]), [p.grad for p in learner.model.parameters()]))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4, abs=1e-6)
     for one, other in zip(results[0][1], results[1][1], strict=True):
@@ -162,7 +162,7 @@ def test_the_reduction_of_the_loss_reaches_the_gradient(world: World) -> None:
         learner = new_learner(world, RL.model_copy(update={"loss_reduction": reduction}))
         trajectories = uneven(score_by_tokens(pairs, rl.rollout(learner, pairs, 1)))
         minibatches = rl.prepare(learner, trajectories, 1)
-        rl.advantages([c for m in minibatches for c in m], trajectories, samples=1, settings=learner.settings)
+        rl.advantages([c for m in minibatches for c in m], trajectories, settings=learner.settings)
         rl.update(learner, minibatches[0])
         gradients[reduction] = [p.grad for p in learner.model.parameters() if p.grad is not None]
     pairs_of = zip(gradients["token"], gradients["response"], strict=True)
@@ -214,7 +214,7 @@ def test_every_algorithm_takes_the_gradient_of_its_loss(world: World, algorithm:
     learner, pairs = new_learner(world, settings), read_pairs(world.pairs)[:4]
     trajectories = score_by_tokens(pairs, rl.rollout(learner, pairs, 1))
     first, second = rl.prepare(learner, trajectories, 1)
-    rl.advantages([*first, *second], trajectories, samples=2, settings=settings)
+    rl.advantages([*first, *second], trajectories, settings=settings)
     rl.update(learner, first)
     learner.model.zero_grad()
     tokens = sum(int(chunk.mask.sum()) for chunk in second)

@@ -90,7 +90,7 @@ def test_advantages_are_standardised_over_the_tokens_of_the_rollout() -> None:
     """Reward 1 on three tokens and 0 on one: mean 3/4, deviation sqrt(3)/4."""
     chunks = [chunk_of([1], [1]), chunk_of([0], [3])]
     settings = RLSettings(algorithm="reinforce_pp")
-    z = rl.advantages(chunks, trajectories_of([1.0, 0.0]), samples=1, settings=settings)
+    z = rl.advantages(chunks, trajectories_of([1.0, 0.0]), settings=settings)
     assert z.tolist() == pytest.approx([-(3**0.5), *[3**-0.5] * 3], rel=1e-6)
     assert chunks[0].advantages.tolist() == [[pytest.approx(-(3**0.5))]]
     assert chunks[1].advantages.tolist() == [pytest.approx([3**-0.5] * 3)]
@@ -109,7 +109,7 @@ def test_the_filter_zeroes_a_lone_failure(algorithm: Any, limit: Any, filtered: 
     """One wrong answer of 20: z = -sqrt(19) = -4.36."""
     chunks = [chunk_of(list(range(20)), [1] * 20)]
     settings = RLSettings(algorithm=algorithm, advantage_limit=limit)
-    z = rl.advantages(chunks, trajectories_of([0.0] + [1.0] * 19), samples=1, settings=settings)
+    z = rl.advantages(chunks, trajectories_of([0.0] + [1.0] * 19), settings=settings)
     assert float(z.min()) == pytest.approx(-(19**0.5), rel=1e-5)
     assert float(chunks[0].advantages[0, 0]) == pytest.approx(0.0 if filtered else -(19**0.5), rel=1e-5)
     assert float(chunks[0].advantages[1, 0]) == pytest.approx(19**-0.5, rel=1e-5)
@@ -118,11 +118,11 @@ def test_the_filter_zeroes_a_lone_failure(algorithm: Any, limit: Any, filtered: 
 def test_grpo_compares_the_samples_of_a_prompt() -> None:
     chunks = [chunk_of([3, 0], [1, 2]), chunk_of([1, 2], [1, 1])]
     settings = RLSettings(algorithm="grpo", samples_per_prompt=2)
-    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
+    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), settings=settings)
     assert chunks[0].advantages.tolist() == [[0.0, 0.0], [pytest.approx(1.0), pytest.approx(1.0)]]
     assert chunks[1].advantages.tolist() == [[pytest.approx(-1.0)], [0.0]]
     settings = settings.model_copy(update={"normalize_groups": False})
-    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), samples=2, settings=settings)
+    rl.advantages(chunks, trajectories_of([1.0, 0.0, 1.0, 1.0]), settings=settings)
     assert chunks[0].advantages.tolist() == [[0.0, 0.0], [0.5, 0.5]]
 
 
@@ -130,5 +130,5 @@ def test_the_kl_penalty_is_a_reward_to_go() -> None:
     """KL 0.2, 0.0, 0.4 at coefficient 0.5 leaves rewards of 0.7, 0.8, 0.8 to standardise."""
     chunk = chunk_of([0], [3], reference=torch.tensor([[-0.2, 0.0, -0.4]]))
     settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
-    z = rl.advantages([chunk], trajectories_of([1.0]), samples=1, settings=settings)
+    z = rl.advantages([chunk], trajectories_of([1.0]), settings=settings)
     assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
