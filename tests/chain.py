@@ -44,7 +44,6 @@ def data_is_what_the_profile_asks_for(run: Path) -> None:
     found = {file.stem: len(read_pairs(file)) for file in (data / "benchmarks").glob("*.jsonl")}
     assert found == sizes and card["benchmark"]["pairs"] == sum(sizes.values())
     assert (card["sampled_pairs"], card["overlap"]) == (settings.sampled_pairs, settings.overlap)
-    assert card["near_duplicate"] == settings.near_duplicate
     assert len(read_pairs(data / "validation.jsonl")) == world.validation_pairs
     attempts = [row["attempts"] for row in read_jsonl(data / "annotations.jsonl")]
     assert max(attempts) == settings.max_attempts

@@ -88,8 +88,8 @@ def policy_loss(
     `mask` is true at response tokens; whatever stands elsewhere, NaN included, changes nothing. Only
     `log_probs` gets a gradient. The ratio is clipped to `1 - clip_eps .. 1 + clip_eps_high`, unless given the
     same width. `pre_clip` bounds the ratio: "default" is 1e3 for stable_reinforce and off
-    for the others, None is off; reinforce has no ratio. `ratio`, of new and old log-probs, replaces it; metrics
-    of Pre-CLIP then say what `pre_clip` would have met. `kl_coef` acts for grpo only, see the module.
+    for the others, None is off; reinforce has no ratio. `ratio`, of new and old log-probs, replaces it;
+    metrics of Pre-CLIP then say what `pre_clip` would have met. `kl_coef` acts for grpo only, see the module.
     `loss` is the token mean of this batch (the paper's 1/|t| sum); a trainer that splits a batch adds up
     `reduce_loss(per_token, mask, denominator=tokens of the whole batch)` over its parts instead.
 

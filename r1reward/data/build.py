@@ -5,45 +5,60 @@ as a draw from the pooled pairs of the other sources, each pair as likely as any
 shuffle the data to ensure a balanced ratio of answers 1 and 2 (1:1)" is done source by source, so that no
 source leans (paper §3.2).
 
-Nothing of the size of the data is held in memory. A killed build goes on at the source it was reading.
+Texts are never all in memory, ids and digests are. A killed build goes on at the source it was reading.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import sqlite3
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from r1reward.data.card import render_card
-from r1reward.data.duplicates import remove_duplicates
-from r1reward.data.fingerprint import digest, fingerprint
-from r1reward.data.index import Index, remove_index
+from r1reward.data.fingerprint import Fingerprint, digest, fingerprint
+from r1reward.data.index import (
+    COLUMNS,
+    count_kinds,
+    draw_pairs,
+    find_duplicates,
+    index_row,
+    read_drawn,
+)
 from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
 from r1reward.data.quarantine import Quarantine, RefusedRow
 from r1reward.data.sources import OTHER_SOURCES, RELEASED_FOR_RL, SOURCES, Source
 from r1reward.data.sources.base import is_shortage
 from r1reward.data.sources.pictures import shown_size
-from r1reward.data.storage import iterate_pairs, write_rows
-from r1reward.files import describe_tree, read_json, sha256_file, sync, write_atomic, write_json
+from r1reward.data.storage import iterate_pairs, pair_to_row, write_rows
+from r1reward.files import (
+    atomic_stream,
+    describe_tree,
+    read_json,
+    sha256_file,
+    sync,
+    write_atomic,
+    write_json,
+)
 from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
 
 WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety", *OTHER_SOURCES)
 # The code that decides what the same files and settings give.
 CODE = (
-    *("build.py", "index.py", "duplicates.py", "overlap.py", "fingerprint.py", "storage.py", "quarantine.py"),
+    *("build.py", "index.py", "overlap.py", "fingerprint.py", "storage.py", "quarantine.py"),
     *("sources/*.py", "../pictures.py"),
 )
-PAIRS, CARD, INDEX = "pairs.jsonl", "data_card.json", "index.sqlite"
+PAIRS, CARD, READ = "pairs.jsonl", "data_card.json", "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,6 @@ def build_dataset(
     sources: Mapping[str, Source] = SOURCES,
     benchmark: Iterable[PreferencePair] = (),
     overlap: Literal["report", "remove"] = "report",
-    near_duplicate: float = 0.9,
     budget: Budget | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> BuiltData:
@@ -142,10 +156,9 @@ def build_dataset(
     `out` gets `pairs.jsonl`, `data_card.json` and `.md`, `duplicates.jsonl`, `overlap.jsonl` and
     `quarantine/<source>.jsonl`. Of the sources that are not taken whole `sampled_pairs` are drawn (all,
     if there are fewer). Embedded pictures go to `<cache>/<source>` (default: `out/pictures`). With
-    `overlap` "remove" pairs that are in `benchmark` are left out. See `remove_duplicates` for
-    `near_duplicate`. With a `budget` a pair whose picture cannot be shown in it is refused, as it would be
-    when it is to be learnt from. `progress` is told every stage. A missing source is a FileNotFoundError, an
-    index that cannot be written (no space, no rights, in use) a RuntimeError; the same call then goes on.
+    `overlap` "remove" pairs that are in `benchmark` are left out. With a `budget` a pair whose picture cannot
+    be shown in it is refused, as it would be when it is to be learnt from. `progress` is told every stage. A
+    missing source is a FileNotFoundError. After a kill or a full disk (OSError) the same call goes on.
     """
     # Sources taken whole are read first: of two equal pairs the one that people judged stays.
     ordered = sorted(sources, key=lambda name: name not in WHOLE_SOURCES)
@@ -155,29 +168,21 @@ def build_dataset(
         Path(cache or Path(out) / "pictures"),
         {name: sources[name] for name in ordered},
         fingerprint_benchmark(benchmark),
-        {"sampled_pairs": sampled_pairs, "seed": seed, "overlap": overlap, "near_duplicate": near_duplicate,
+        {"sampled_pairs": sampled_pairs, "seed": seed, "overlap": overlap,
          "pixels": [budget.min_pixels, budget.max_pixels] if budget else None},
         budget,
     )  # fmt: skip
     finished = _finished(build)
-    if finished:
-        remove_index(build.out / INDEX)
-        return finished
-    for half_written in build.out.glob(".*.tmp"):
-        half_written.unlink()
-    try:
-        with closing(Index(build.out / INDEX, key=build.key, folder=build.out, seed=seed)) as index:
-            card = _run_stages(build, index, progress or (lambda _: None))
+    if not finished:
+        for half_written in [*build.out.glob(".*.tmp"), *build.out.glob(f"{READ}/.*.tmp")]:
+            half_written.unlink()
+        card = _run_stages(build, progress or (lambda _: None))
         card["sha256"] = sha256_file(build.out / PAIRS)
         write_atomic((build.out / CARD).with_suffix(".md"), render_card(card))
         write_json(build.out / CARD, card)
-    except sqlite3.OperationalError as error:
-        raise RuntimeError(
-            f"{build.out / INDEX} cannot be written: {error}. Mend that (space, rights, another process) and "
-            "run the same command again: it goes on"
-        ) from error
-    remove_index(build.out / INDEX)
-    return BuiltData(build.out / PAIRS, card)
+        finished = BuiltData(build.out / PAIRS, card)
+    shutil.rmtree(build.out / READ, ignore_errors=True)
+    return finished
 
 
 def _finished(build: _Build) -> BuiltData | None:
@@ -191,55 +196,86 @@ def _finished(build: _Build) -> BuiltData | None:
     return BuiltData(path, card) if same else None
 
 
-def _run_stages(build: _Build, index: Index, progress: Callable[[str], None]) -> dict[str, Any]:
+def _run_stages(build: _Build, progress: Callable[[str], None]) -> dict[str, Any]:
     """Run what is left of the build; returns the card but for the hash of the pairs."""
-    read = {}
+    counts, parts, ids = {}, [pd.DataFrame(columns=list(COLUMNS))], set[str]()
     for name in build.sources:
         progress(f"reading {name}")
-        read[name] = index.run_stage(f"read {name}", lambda name=name: _read_source(build, index, name))
+        part, counts[name] = _read_source(build, name, ids)
+        parts.append(part)
+        ids.update(part["pair_id"])
+    pairs = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     progress("removing duplicates")
-    threshold, remove = build.settings["near_duplicate"], build.settings["overlap"] == "remove"
-    duplicates = index.run_stage("duplicates", lambda: remove_duplicates(index, threshold))
+    duplicates = find_duplicates(pairs)
+    left = pairs.drop(duplicates.index)
     progress("comparing with benchmarks")
-    overlaps = index.run_stage("overlap", lambda: find_overlaps(index, build.benchmark, remove=remove))
+    overlaps = find_overlaps(left, build.benchmark)
+    if build.settings["overlap"] == "remove":
+        left = left.drop(overlaps.index[overlaps["kind"] == "pair"])
     progress("sampling")
-    whole, count = [name for name in build.sources if name in WHOLE_SOURCES], build.settings["sampled_pairs"]
-    index.run_stage("draw", lambda: index.draw(whole=whole, count=count))
+    whole = [name for name in build.sources if name in WHOLE_SOURCES]
+    how = {"count": build.settings["sampled_pairs"], "seed": build.settings["seed"]}
+    drawn = draw_pairs(left, whole=whole, **how)
     progress("writing")
-    write_rows(
-        build.out / "duplicates.jsonl", (row for row in index.noted("removed") if row["kind"] != "overlap")
-    )
-    write_rows(build.out / "overlap.jsonl", index.noted("overlaps"))
-    write_rows(build.out / PAIRS, index.drawn_rows())
-    return _make_card(build, index, read=read, duplicates=duplicates, overlaps=overlaps)
+    write_rows(build.out / "duplicates.jsonl", _noted(duplicates))
+    write_rows(build.out / "overlap.jsonl", _noted(overlaps))
+    files = {name: build.out / READ / f"{name}.jsonl" for name in build.sources}
+    write_rows(build.out / PAIRS, read_drawn(drawn, files))
+    noted = {"duplicates": count_kinds(duplicates), "overlap": count_kinds(overlaps)}
+    return _make_card(build, counts, left=left, drawn=drawn, noted=noted)
 
 
-def _read_source(build: _Build, index: Index, name: str) -> dict[str, Any]:
-    """Put all pairs of a source into the index; returns how many there are and what was left out."""
-    path = build.out / "quarantine" / f"{name}.jsonl"
-    added = 0
-    with Quarantine(path) as quarantine:
-        for pair in _pairs_of(build, name, quarantine):
-            try:
-                marks = fingerprint(pair)
-                if build.budget:
-                    for picture in (*pair.images, *pair.frames):
-                        shown_size(picture, build.budget, pair.origin)
-            except RefusedRow as fault:
-                quarantine.add("refused", name, fault.origin, fault.reason, fault.detail)
-                continue
-            except (OSError, UnicodeError) as error:
-                if is_shortage(error):
-                    raise
-                quarantine.add("refused", name, pair.origin, "unreadable picture or text", str(error))
-                continue
-            if index.add(pair, marks):
-                added += 1
-            else:
+def _noted(found: pd.DataFrame) -> Iterator[dict[str, str]]:
+    return (row for row in found[["pair_id", "kind", "original"]].to_dict("records"))  # type: ignore[misc]
+
+
+def _read_source(build: _Build, name: str, ids: Set[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The index of a source's pairs but those of `ids`, and how many there are and what was left out.
+
+    A source that an earlier call has read is not read again: its rows, index and counts lie in `READ`, the
+    counts last.
+    """
+    rows, index, done = (build.out / READ / f"{name}.{kind}" for kind in ("jsonl", "parquet", "json"))
+    known = read_json(done) if done.is_file() else {}
+    if known.get("key") == build.key:
+        return pd.read_parquet(index), known["counts"]
+    found, path = list[tuple[Any, ...]](), build.out / "quarantine" / f"{name}.jsonl"
+    own, offset, seed = set[str](), 0, build.settings["seed"]
+    with Quarantine(path) as quarantine, atomic_stream(rows) as stream:
+        for pair, marks in _marked(build, name, quarantine):
+            if pair.pair_id in ids or pair.pair_id in own:
                 quarantine.add("refused", name, pair.origin, "pair id occurs twice", pair.pair_id)
+                continue
+            found.append(index_row(pair, marks, seed=seed, offset=offset))
+            own.add(pair.pair_id)
+            line = json.dumps(pair_to_row(pair, build.out), ensure_ascii=False) + "\n"
+            offset += stream.write(line.encode("utf-8"))
     sync(path)
-    counts = {kind: dict(sorted(found.items())) for kind, found in quarantine.counts[name].items()}
-    return {"pairs": added, **counts}
+    frame = pd.DataFrame(found, columns=list(COLUMNS))
+    content = io.BytesIO()
+    frame.to_parquet(content)
+    write_atomic(index, content.getvalue())
+    kinds = {kind: dict(sorted(reasons.items())) for kind, reasons in quarantine.counts[name].items()}
+    write_json(done, {"key": build.key, "counts": kinds})
+    return frame, kinds
+
+
+def _marked(build: _Build, name: str, quarantine: Quarantine) -> Iterator[tuple[PreferencePair, Fingerprint]]:
+    """The usable pairs of a source with their fingerprints."""
+    for pair in _pairs_of(build, name, quarantine):
+        try:
+            marks = fingerprint(pair)
+            if build.budget:
+                for picture in (*pair.images, *pair.frames):
+                    shown_size(picture, build.budget, pair.origin)
+        except RefusedRow as fault:
+            quarantine.add("refused", name, fault.origin, fault.reason, fault.detail)
+        except (OSError, UnicodeError) as error:
+            if is_shortage(error):
+                raise
+            quarantine.add("refused", name, pair.origin, "unreadable picture or text", str(error))
+        else:
+            yield pair, marks
 
 
 def _pairs_of(build: _Build, name: str, quarantine: Quarantine) -> Iterator[PreferencePair]:
@@ -252,28 +288,31 @@ def _pairs_of(build: _Build, name: str, quarantine: Quarantine) -> Iterator[Pref
 
 def _make_card(
     build: _Build,
-    index: Index,
+    refused: Mapping[str, Mapping[str, Mapping[str, int]]],
     *,
-    read: Mapping[str, Any],
-    duplicates: Mapping[str, Mapping[str, int]],
-    overlaps: Mapping[str, Mapping[str, int]],
+    left: pd.DataFrame,
+    drawn: pd.DataFrame,
+    noted: Mapping[str, Mapping[str, Mapping[str, int]]],
 ) -> dict[str, Any]:
-    positions, total = index.positions(), index.count("drawn")
-    left_out = index.kinds("removed")
-    sources = {}
+    total, sources = len(drawn), {}
     for name, source in build.sources.items():
-        counts = dict(read[name])
-        pairs, sides = counts.pop("pairs"), positions.get(name, {"1": 0, "2": 0})
+        removed = noted["duplicates"].get(name, {})
+        swapped = drawn.loc[drawn["source"] == name, "swapped"]
+        sides = {"1": int((~swapped).sum()), "2": int(swapped.sum())}
+        usable = int((left["source"] == name).sum())
+        gone = sum(removed.values())
+        if build.settings["overlap"] == "remove":
+            gone += noted["overlap"].get(name, {}).get("pair", 0)
         sources[name] = {
             "hub_id": source.spec.hub_id,
             "licence": source.spec.licence,
             "expected": source.spec.expected_count,
             "taken": "whole" if name in WHOLE_SOURCES else "sampled",
-            "read": pairs + sum(sum(found.values()) for found in counts.values()),
-            **counts,
-            "duplicates": duplicates.get(name, {}),
-            "overlap": overlaps.get(name, {}),
-            "usable": pairs - sum(left_out.get(name, {}).values()),
+            "read": usable + gone + sum(sum(found.values()) for found in refused[name].values()),
+            **refused[name],
+            "duplicates": removed,
+            "overlap": noted["overlap"].get(name, {}),
+            "usable": usable,
             "sampled": sum(sides.values()),
             "weight": sum(sides.values()) / total if total else 0.0,
             "positions": sides,

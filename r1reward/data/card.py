@@ -44,9 +44,8 @@ def render_card(card: Mapping[str, Any]) -> str:
         "",
         *_reasons(card["sources"]),
         "",
-        "Of pairs that are there twice the one read first stays. *near*: same picture bytes, and question, "
-        f"chosen and rejected response each share {card['near_duplicate']:.0%} of their word triples. "
-        "*reversed*: the other response is the chosen one.",
+        "Of pairs that are there twice the one read first stays. *exact*: same picture bytes, question and "
+        "responses. *reversed*: the same, but the other response is the chosen one.",
         "",
         "## Overlap with benchmarks",
         "",

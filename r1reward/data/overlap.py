@@ -13,27 +13,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import pandas as pd
 
 from r1reward.data.fingerprint import Fingerprint, digest, fingerprint
-from r1reward.data.index import Index
 from r1reward.types import PreferencePair
 
 # The training source behind the prefix of an item's id; an id without a known prefix is of VL-Feedback.
 ORIGINS = {"hallucination": "povid", "RLAIF": "rlaif_v", "wildvision": "wildvision_battle"}
 NOT_IN_TRAINING = ("RLHF", "mathverse", "mmmu")
 
-_FIND = """
-INSERT INTO overlaps
-SELECT number, '{kind}', MIN(benchmark.pair_id) FROM pairs JOIN benchmark ON {same}
-WHERE number NOT IN (SELECT number FROM removed UNION ALL SELECT number FROM overlaps)
-GROUP BY number
-"""
-KINDS = {
-    "pair": "pairs.texts = benchmark.texts AND pairs.picture = benchmark.picture",
-    "texts": "pairs.texts = benchmark.texts",
-    "question": "pairs.picture = benchmark.picture AND pairs.question = benchmark.question",
-}
+# What is the same in both, by kind; a pair is noted under the first that fits.
+KINDS = {"pair": ["texts", "picture"], "texts": ["texts"], "question": ["picture", "question"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +61,14 @@ def training_source(item_id: str) -> str | None:
     return None if prefix in NOT_IN_TRAINING else ORIGINS.get(prefix, "vl_feedback")
 
 
-def find_overlaps(index: Index, benchmark: BenchmarkPairs, *, remove: bool) -> Mapping[str, Any]:
-    """Note all pairs that overlap, and remove whole pairs if asked; returns counts by source and kind."""
-    connection = index.connection
-    connection.executemany(
-        "INSERT INTO benchmark VALUES (?, ?, ?, ?)",
-        (
-            (pair_id, mark.picture, mark.question, mark.texts)
-            for pair_id, mark in benchmark.fingerprints.items()
-        ),
-    )
-    connection.execute("CREATE INDEX benchmark_by_texts ON benchmark (texts)")
-    connection.execute("CREATE INDEX benchmark_by_picture ON benchmark (picture)")
+def find_overlaps(pairs: pd.DataFrame, benchmark: BenchmarkPairs) -> pd.DataFrame:
+    """The pairs that overlap: `pair_id`, `source`, `kind`; `original` is the first such id of the benchmark."""
+    marks = [(name, m.picture, m.question, m.texts) for name, m in benchmark.fingerprints.items()]
+    known = pd.DataFrame(marks, columns=["original", "picture", "question", "texts"]).astype(object)
+    found = []
     for kind, same in KINDS.items():
-        connection.execute(_FIND.format(kind=kind, same=same))
-    if remove:
-        connection.execute(
-            "INSERT INTO removed SELECT number, 'overlap', original FROM overlaps WHERE kind = 'pair'"
-        )
-    return index.kinds("overlaps")
+        originals = known.groupby(same, as_index=False)["original"].min()
+        shared = pairs.reset_index().merge(originals, on=same).set_index("index").assign(kind=kind)
+        found.append(shared[["pair_id", "source", "kind", "original"]])
+        pairs = pairs.drop(shared.index)
+    return pd.concat(found).sort_index()

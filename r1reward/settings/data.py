@@ -62,12 +62,6 @@ class DataSettings(Settings):
     sampled_pairs: int = Field(
         default=100_000, ge=1, description="Pairs sampled from the sources that are not taken whole."
     )
-    near_duplicate: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        description="Share of common word triples from which two pairs about one picture are the same.",
-    )
     overlap: Literal["report", "remove"] = Field(
         default="report", description="Whether pairs that are in a benchmark too stay or go."
     )

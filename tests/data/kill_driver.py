@@ -3,8 +3,8 @@
 TARGET names what it dies in, at its COUNT-th call.
 """
 
-import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.data import build, duplicates, index
+from r1reward.data import build, storage
 from r1reward.data.build import BuiltData, build_dataset
 from r1reward.data.sources import SOURCES
 
 TARGETS: dict[str, tuple[Any, str]] = {
-    "row of a source": (index.Index, "add"),
-    "row of the duplicates": (duplicates, "bands"),
-    "end of duplicates or overlap": (index.Index, "kinds"),
-    "draw": (index.Index, "_coin"),
-    "line of a file": (json, "dumps"),
-    "card": (build, "write_json"),
-    "removal of the index": (build, "remove_index"),
+    "row of a source": (build, "index_row"),
+    "counts of a source": (build, "write_json"),
+    "duplicates": (build, "find_duplicates"),
+    "draw": (build, "draw_pairs"),
+    "line of a file": (storage.json, "dumps"),
+    "card": (build, "render_card"),
+    "removal of what was read": (shutil, "rmtree"),
 }
 
 

@@ -107,15 +107,17 @@ def test_a_finished_build_is_used_until_something_changes(world: Path, tmp_path:
         return build_dataset(world, tmp_path, sampled_pairs=sampled_pairs, seed=0, progress=stages.append)
 
     first = build().path.read_bytes()
-    assert "reading povid" in stages and not (tmp_path / "index.sqlite").exists()
+    assert "reading povid" in stages and not (tmp_path / "read").exists()
     assert build().path.read_bytes() == first and stages == []
     assert len(build(21)) == 21 and stages
     (tmp_path / "pairs.jsonl").write_bytes(first)  # no longer what the card says
     assert len(build(21)) == 21 and stages
 
 
-def test_what_stands_in_the_way_of_the_index_is_replaced(world: Path, tmp_path: Path) -> None:
-    (tmp_path / "index.sqlite").write_bytes(b"no database at all" * 100)
+def test_what_another_build_has_read_is_read_again(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "read").mkdir()
+    (tmp_path / "read" / "povid.json").write_text('{"key": "of another build", "counts": {}}')
+    (tmp_path / "read" / "povid.parquet").write_bytes(b"no parquet at all" * 100)
     assert len(build_dataset(world, tmp_path, sampled_pairs=20, seed=0)) == 20
 
 
@@ -279,7 +281,7 @@ def test_other_code_makes_another_build(world: Path, tmp_path: Path, monkeypatch
         for pattern in build_module.CODE
         for file in Path(build_module.__file__).parent.glob(pattern)
     }
-    assert {"build.py", "index.py", "duplicates.py", "povid.py", "rows.py", "pictures.py"} <= found
+    assert {"build.py", "index.py", "overlap.py", "povid.py", "rows.py", "pictures.py"} <= found
     code = tmp_path / "code.py"
     monkeypatch.setattr(build_module, "__file__", str(code))
     monkeypatch.setattr(build_module, "CODE", ("code.py",))
@@ -394,4 +396,4 @@ def test_a_build_goes_on_after_a_full_disk(world: Path, tmp_path: Path) -> None:
     assert not (out / "data_card.json").exists()
     run(world, out)
     assert (out / "pairs.jsonl").read_bytes() == (whole / "pairs.jsonl").read_bytes()
-    assert not list(out.glob(".*.tmp")) and not (out / "index.sqlite").exists()
+    assert not list(out.glob(".*.tmp")) and not (out / "read").exists()

@@ -34,7 +34,7 @@ def _answer(position: int) -> str:
 
 PAIRS = tuple(PreferencePair(f"p-{i}", "p", "q", ("a", "b"), 1, meta={"image": "x.png"}) for i in range(4))
 CARD_OF_NOTHING = {
-    "pairs": 0, "positions": {"1": 0, "2": 0}, "seed": 0, "sha256": "", "near_duplicate": 0.9,
+    "pairs": 0, "positions": {"1": 0, "2": 0}, "seed": 0, "sha256": "",
     "overlap": "report", "pool": {"sampled": 0, "usable": 0}, "benchmark": {"pairs": 0, "shared_sources": {}},
 }  # fmt: skip
 ANNOTATIONS = (
