@@ -211,7 +211,7 @@ def _run_stages(build: _Build, progress: Callable[[str], None]) -> dict[str, Any
     progress("comparing with benchmarks")
     overlaps = find_overlaps(left, build.benchmark)
     if build.settings["overlap"] == "remove":
-        left = left.drop(overlaps.index[overlaps["kind"] == "pair"])
+        left = left.drop(overlaps.query("kind == 'pair'").index)
     progress("sampling")
     whole = [name for name in build.sources if name in WHOLE_SOURCES]
     how = {"count": build.settings["sampled_pairs"], "seed": build.settings["seed"]}
@@ -297,9 +297,9 @@ def _make_card(
     total, sources = len(drawn), {}
     for name, source in build.sources.items():
         removed = noted["duplicates"].get(name, {})
-        swapped = drawn.loc[drawn["source"] == name, "swapped"]
-        sides = {"1": int((~swapped).sum()), "2": int(swapped.sum())}
-        usable = int((left["source"] == name).sum())
+        swapped = drawn.loc[drawn["source"] == name, "swapped"].tolist()
+        sides = {"1": swapped.count(False), "2": swapped.count(True)}
+        usable = left["source"].tolist().count(name)
         gone = sum(removed.values())
         if build.settings["overlap"] == "remove":
             gone += noted["overlap"].get(name, {}).get("pair", 0)

@@ -44,8 +44,10 @@ def find_duplicates(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs that are there before: `pair_id`, `source`, `kind` and the id of the `original`."""
     same = pairs.groupby(["picture", "texts"], sort=False)
     kinds = np.where(pairs["flipped"] == same["flipped"].transform("first"), "exact", "reversed")
-    found = pairs[["pair_id", "source"]].assign(kind=kinds, original=same["pair_id"].transform("first"))
-    return found[same.cumcount() > 0]
+    found = pairs.loc[:, ["pair_id", "source"]].assign(
+        kind=kinds, original=same["pair_id"].transform("first")
+    )
+    return found.loc[same.cumcount() > 0]
 
 
 def count_kinds(found: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -63,10 +65,10 @@ def draw_pairs(pairs: pd.DataFrame, *, whole: Sequence[str], count: int, seed: i
     Within a source every second pair, in random order, is swapped; a coin decides where an odd one goes.
     """
     taken = pairs["source"].isin(whole)
-    pool = pairs[~taken].sort_values("draw", kind="stable").head(count)
-    drawn = pd.concat([pairs[taken], pool]).sort_index().sort_values("side", kind="stable")
+    pool = pairs.loc[~taken].sort_values(by="draw", kind="stable").head(count)
+    drawn = pd.concat([pairs.loc[taken], pool]).sort_index().sort_values(by="side", kind="stable")
     turn = drawn.groupby("source").cumcount() + 1 + drawn["source"].map(lambda source: _coin(seed, source))
-    return drawn.assign(swapped=turn % 2 == 1).sort_index().sort_values("place", kind="stable")
+    return drawn.assign(swapped=turn % 2 == 1).sort_index().sort_values(by="place", kind="stable")
 
 
 def _coin(seed: int, source: str) -> int:

@@ -62,13 +62,14 @@ def training_source(item_id: str) -> str | None:
 
 
 def find_overlaps(pairs: pd.DataFrame, benchmark: BenchmarkPairs) -> pd.DataFrame:
-    """The pairs that overlap: `pair_id`, `source`, `kind`; `original` is the first such id of the benchmark."""
+    """The pairs that overlap: `pair_id`, `source`, `kind`; `original` is the first id of the benchmark."""
     marks = [(name, m.picture, m.question, m.texts) for name, m in benchmark.fingerprints.items()]
     known = pd.DataFrame(marks, columns=["original", "picture", "question", "texts"]).astype(object)
+    known = known.sort_values(by="original")
     found = []
     for kind, same in KINDS.items():
-        originals = known.groupby(same, as_index=False)["original"].min()
+        originals = known.drop_duplicates(subset=same).loc[:, ["original", *same]]
         shared = pairs.reset_index().merge(originals, on=same).set_index("index").assign(kind=kind)
-        found.append(shared[["pair_id", "source", "kind", "original"]])
+        found.append(shared.loc[:, ["pair_id", "source", "kind", "original"]])
         pairs = pairs.drop(shared.index)
     return pd.concat(found).sort_index()
