@@ -89,7 +89,7 @@ def policy_loss(
     `log_probs` gets a gradient. The ratio is clipped to `1 - clip_eps .. 1 + clip_eps_high`, unless given the
     same width. `pre_clip` bounds the ratio: "default" is 1e3 for stable_reinforce and off
     for the others, None is off; reinforce has no ratio. `ratio`, of new and old log-probs, replaces it;
-    metrics of Pre-CLIP then say what `pre_clip` would have met. `kl_coef` acts for grpo only, see the module.
+    metrics then say what `pre_clip` would have met. `kl_coef` acts for grpo only, see the module.
     `loss` is the token mean of this batch (the paper's 1/|t| sum); a trainer that splits a batch adds up
     `reduce_loss(per_token, mask, denominator=tokens of the whole batch)` over its parts instead.
 
@@ -245,8 +245,6 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     clipped = (positive & (ratio > 1 + inputs.clip_eps_high)) | (negative & (ratio < 1 - inputs.clip_eps))
     bound = _watched_bound(inputs.pre_clip)
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
-    if inputs.own_ratio is not None:
-        used = ratio.double().log()
     quantities = {
         "policy_loss": per_token,
         "clip_share": torch.zeros_like(clipped) if name == "reinforce" else clipped,
