@@ -28,7 +28,7 @@ from r1reward.types import PreferencePair
 PLACES = find_places()
 NOTEBOOKS = [notebook.name for notebook in read_notebooks(PLACES)]
 CHAIN = [notebook.name for notebook in read_notebooks(PLACES) if not notebook.on_request]
-MOST_LINES = 15
+MOST_LINES = 18
 
 
 def cells_of(name: str, kind: str) -> list:
