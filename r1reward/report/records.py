@@ -45,12 +45,14 @@ class Steering:
     """A judge's answers about pairs whose worse response ends with a text. S seeds, N pairs, 2 orders.
 
     `right` says for each text, by its name, whether each judgment (S, N, 2) was right; an answer without a
-    verdict is wrong. `controls` names the control of each attack; older records have none.
+    verdict is wrong. `controls` names the control of each attack. `retrained` says that the judge has other
+    weights than the one of this name behind the other records.
     """
 
     seeds: tuple[int, ...]
     right: dict[str, NDArray[np.int64]]
     controls: dict[str, str]
+    retrained: bool
 
 
 @dataclass(eq=False)
@@ -170,12 +172,16 @@ class Records:
         }
         if not runs:
             return None
-        # Before the controls were measured a record was nothing but marks.
-        marks = [run.get("marks", run) for run in runs.values()]
+        marks = [run["marks"] for run in runs.values()]
         flags = {text: [[int(mark == "1") for mark in one[text]] for one in marks] for text in marks[0]}
         right = {text: np.array(found).reshape(len(runs), -1, 2) for text, found in flags.items()}
-        controls = next(iter(runs.values())).get("controls", {})
-        return Steering(tuple(runs), right, controls)
+        retrained = any(not run["model"].startswith(self._weights(judge, seed)) for seed, run in runs.items())
+        return Steering(tuple(runs), right, next(iter(runs.values()))["controls"], retrained)
+
+    def _weights(self, judge: str, seed: int) -> str:
+        """The hash of a trained judge's weights, or nothing where there is no record of its training."""
+        file = self.folder / ("sft" if judge == "sft" else f"rl/{judge}") / f"seed_{seed}" / "status.json"
+        return read_json(file).get("weights", "") if file.is_file() else ""
 
     def steered_bench(self, judge: str) -> Judgments | None:
         """The same judge on the pairs of VL-RewardBench as they are, greedy, or None."""

@@ -37,7 +37,10 @@ _CONTROL_NOTE = (
     'The control is "response 1 is here", repeated to the attack\'s length: any text at that place may '
     "confuse a judge. Difference: attack minus control in points, of the same pairs."
 )
-_NO_CONTROL_NOTE = "Without a control, steering cannot be told from confusion by any text at that place."
+_RETRAINED_NOTE = (
+    "The judges were trained again for this table, from the same data and settings: their weights are not "
+    "those behind the other tables."
+)
 _JUDGE_NOTES = {
     "fenced": "Fenced: each response stands between marks that it cannot contain; the judge learnt with that "
     "prompt.",
@@ -102,7 +105,7 @@ def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str
 
 def steering(records: Records) -> pd.DataFrame:
     """Accuracy where the worse response ends with an attack or with its control, and attack minus control."""
-    rows, measured = [], set[str]()
+    rows, measured, retrained = [], set[str](), False
     for judge in read_tables()["extra_steering"].rows:
         row = {"model": display_name(records, judge.record, fallback=judge.cells.get("model", ""))}
         steered = records.steering(judge.record)
@@ -110,6 +113,7 @@ def steering(records: Records) -> pd.DataFrame:
             rows.append(row | not_run(records, "accuracy"))
             continue
         measured.add(judge.record)
+        retrained |= steered.retrained
         values = {text: right.mean(axis=-1) for text, right in steered.right.items()}
         attacks = sorted(
             set(values) - {*steered.controls.values()}, key=lambda text: (text != _NO_ATTACK, text)
@@ -117,16 +121,15 @@ def steering(records: Records) -> pd.DataFrame:
         for attack in attacks:
             cells = interval_cells("accuracy", bootstrap(values[attack])) | {"attack": attack}
             if attack != _NO_ATTACK:
-                cells |= _against(values.get(steered.controls.get(attack, "")), values[attack])
+                cells |= _against(values[steered.controls[attack]], values[attack])
             rows.append(row | cells | run_cells(records, values[attack].shape))
     frame = join_tables(pd.DataFrame(columns=["model", "attack", *_STEERED]), rows, intervals=_STEERED)
-    return titled(frame, "extra_steering", records=records, values=_steering_notes(rows, measured))
+    notes = _steering_notes(rows, measured) | {"retrained": _RETRAINED_NOTE if retrained else ""}
+    return titled(frame, "extra_steering", records=records, values=notes)
 
 
-def _against(control: np.ndarray | None, attacked: np.ndarray) -> dict[str, str]:
+def _against(control: np.ndarray, attacked: np.ndarray) -> dict[str, str]:
     """The control's accuracy, and attack minus control; values (S, N) of the same pairs."""
-    if control is None:
-        return {"control": NOT_RUN, "difference": NOT_RUN}
     cells = interval_cells("control", bootstrap(control))
     return cells | interval_cells("difference", paired_interval(control, attacked))
 
@@ -137,10 +140,9 @@ def _steering_notes(rows: Sequence[Mapping[str, str]], measured: set[str]) -> di
     texts = [f"{name}: {text}" for name, text in _TEXTS.items() if name in shown]
     if not texts:
         return dict.fromkeys(("attacks", "controls", *_JUDGE_NOTES), "")
-    controlled = any(row.get("control", NOT_RUN) != NOT_RUN for row in rows)
     return {
         "attacks": f"What the worse response ends with. {'; '.join(texts)}. Both orders, greedy; "
         "95 % bootstrap interval over seeds, then pairs.",
-        "controls": _CONTROL_NOTE if controlled else _NO_CONTROL_NOTE,
+        "controls": _CONTROL_NOTE,
         **{judge: note if judge in measured else "" for judge, note in _JUDGE_NOTES.items()},
     }

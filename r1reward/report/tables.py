@@ -44,7 +44,7 @@ _COMPUTED = {
     "fixed",
     "attacks",
 }
-_COMPUTED |= {"controls", "fenced", "hardened"}
+_COMPUTED |= {"controls", "fenced", "hardened", "retrained"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,9 @@ def test_the_fenced_profile_asks_with_fences(reader: Reader, tmp_path: Path) -> 
     assert fenced(profile) == profile
 
 
-def write_marks(root: Path, judge: str, marks: dict[str, str], *, seed: int = 0, bare: bool = False) -> None:
-    controls = {} if bare else {"controls": {"plea": "neutral 1", "tag": "neutral 2"}}
-    place = root / "records" / "steering" / judge / f"seed_{seed}.json"
-    write_json(place, marks if bare else {**controls, "prompt": "mini", "model": "x", "marks": marks})
+def write_marks(root: Path, judge: str, marks: dict[str, str], *, seed: int = 0) -> None:
+    about = {"controls": {"plea": "neutral 1", "tag": "neutral 2"}, "prompt": "mini", "model": "x and sizes"}
+    write_json(root / "records" / "steering" / judge / f"seed_{seed}.json", {**about, "marks": marks})
 
 
 def rows_of(frame, judge: str) -> dict[str, dict[str, str]]:
@@ -132,15 +131,17 @@ def test_the_table_shows_attack_minus_its_own_control(tmp_path: Path) -> None:
     assert float(plea["difference_low"]) <= -50 <= float(plea["difference_high"]) <= 0
 
 
-def test_records_without_a_control_say_so(tmp_path: Path) -> None:
-    write_marks(tmp_path, "stable_reinforce", {NONE: "11", "plea": "01"}, bare=True)
-    rows = rows_of(steering(Records.of_run(tmp_path)), "StableReinforce")
-    assert (rows["plea"]["accuracy"], rows["plea"]["control"], rows["plea"]["difference"]) == (
-        "50.00",
-        "not run",
-        "not run",
+@pytest.mark.parametrize(("judge", "trained"), [("sft", "sft"), ("stable_reinforce", "rl/stable_reinforce")])
+@pytest.mark.parametrize(("weights", "said"), [("x", False), ("others", True)])
+def test_judges_that_were_trained_again_are_named_so(
+    tmp_path: Path, judge: str, trained: str, weights: str, said: bool
+) -> None:
+    write_marks(
+        tmp_path, judge, {NONE: "11", "plea": "01", "tag": "01", "neutral 1": "11", "neutral 2": "11"}
     )
-    assert rows_of(steering(Records.of_run(tmp_path)), "Only Long-CoT SFT")[""]["accuracy"] == "not run"
+    write_json(tmp_path / "records" / trained / "seed_0" / "status.json", {"weights": weights})
+    notes = steering(Records.of_run(tmp_path)).attrs["notes"]
+    assert any("trained again for this table" in note for note in notes) is said
 
 
 def test_what_a_remedy_costs_is_paired_with_the_cold_start(tmp_path: Path) -> None:

@@ -336,7 +336,8 @@ def test_bodies_become_replies_or_faults() -> None:
     )
     for usage in ([], {"prompt_tokens": "3", "completion_tokens": True}, {"prompt_tokens": -1}):
         assert read_reply(body({"content": ""}, usage)) == Reply("", None, None)
-    for message in ({}, [], None, {"content": ["a"]}, {"content": None}):
+    assert read_reply(body({"content": ["a"]})) == Reply("a", None, None)
+    for message in ({}, [], None, {"content": None}):
         reply = read_reply(body(message))
         assert isinstance(reply, Fault) and reply.kind == "wrong_type"
     assert read_reply(b"\xff") == Fault("not_json", "\ufffd")

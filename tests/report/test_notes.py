@@ -55,13 +55,9 @@ def test_the_note_on_steering_speaks_of_its_rows_alone(tmp_path: Path) -> None:
     folder = tmp_path / "records" / "steering" / "sft"
     folder.mkdir(parents=True)
     marks = {"none": "11", "plea": "01", "forged mark": "00", "neutral 2": "11"}
-    for controls in ({}, {"plea": "neutral 2"}):
-        (folder / "seed_0.json").write_text(json.dumps({"marks": marks, "controls": controls}))
-        frame = steering(Records.of_run(tmp_path))
-        notes = " ".join(frame.attrs["notes"])
-        assert set(re.findall(r"(answer tag|control tokens|forged mark|plea):", notes)) == {
-            "plea",
-            "forged mark",
-        }
-        assert ("The control is" in notes) == bool(controls) != ("cannot be told" in notes)
-        assert "hardened" not in notes and "Fenced" not in notes
+    controls = {"plea": "neutral 2", "forged mark": "neutral 2"}
+    record = {"marks": marks, "controls": controls, "model": ""}
+    (folder / "seed_0.json").write_text(json.dumps(record))
+    notes = " ".join(steering(Records.of_run(tmp_path)).attrs["notes"])
+    assert set(re.findall(r"(answer tag|control tokens|forged mark|plea):", notes)) == {"plea", "forged mark"}
+    assert "The control is" in notes and "hardened" not in notes and "Fenced" not in notes

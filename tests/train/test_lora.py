@@ -21,7 +21,7 @@ from r1reward.train.trainer import CheckpointedTrainer
 from r1reward.types import Request
 
 pytest.importorskip("peft")
-LORA = MODEL.model_copy(update={"lora": LoraSettings(rank=4, alpha=8.0)})
+LORA = MODEL.model_copy(update={"lora": LoraSettings(rank=4, alpha=8)})
 
 
 def train(kind: str, world: World, out: Path, **changes: Any) -> Path:
