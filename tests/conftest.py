@@ -11,7 +11,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from hypothesis import settings
 
+# A busy machine is slow, which is no fault of what is tested.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Files of minutes. Side by side, the longest must start first; the others follow in their order.
 LONGEST = ("test_notebooks.py", "pipeline/test_verify.py", "train/test_kill.py", "report/test_render.py")

@@ -139,7 +139,7 @@ def test_of_an_animation_the_first_frame_is_shown() -> None:
         assert getattr(Image.open(io.BytesIO(common_form(data)[0])), "n_frames", 1) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(1, 3000),
     st.integers(1, 3000),

@@ -119,7 +119,7 @@ def test_no_records_are_no_score() -> None:
         score([])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(records_strategy, st.sampled_from(["", "drop", "coin"]))
 def test_records_survive_the_file_and_the_report_agrees(records: list[PairRecord], policy: Any) -> None:
     """Whatever the policy that the record names: the same numbers by two ways."""

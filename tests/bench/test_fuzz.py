@@ -69,7 +69,7 @@ GARBAGE = garbage(
 
 
 @pytest.mark.parametrize("name", list(CASES))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_row_costs_itself(name: str, caplog: pytest.LogCaptureFixture, data: st.DataObject) -> None:
     case = CASES[name]

@@ -85,7 +85,7 @@ def write_pictures(given: list[tuple[Item, list[bytes], int]], folder: Path) -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(given=st.lists(items(), min_size=1, max_size=4), prompt=st.sampled_from(["mini", "paper"]))
 def test_nothing_is_lost_there_and_back(form: str, given, prompt, tmp_path_factory) -> None:
     folder = tmp_path_factory.mktemp("export")

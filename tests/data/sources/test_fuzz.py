@@ -93,7 +93,7 @@ def has_bytes(value: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", list(ALL))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_a_damaged_row_is_named_and_its_neighbours_stay(name: str, data: st.DataObject) -> None:
     good = good_row(name)
