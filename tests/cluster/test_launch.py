@@ -129,7 +129,11 @@ def test_a_launch_is_written_whole(pairs: list[PreferencePair], tmp_path: Path) 
     )
     assert len((tmp_path / "o" / "prompts.jsonl").read_text().splitlines()) == 16
     assert launch.flags[launch.flags.index("--train.num_episodes") + 1] == "1"
-    whole = prepare(small(rl={"epochs": 5}), start="mini", pairs=file, out=tmp_path / "w", seed=1)
+    assert launch.environment["R1REWARD_JUDGES"] == str((tmp_path / "o").resolve())
+    whole = prepare(
+        small(rl={"epochs": 5}), start="mini", pairs=file, out=tmp_path / "w", seed=1, judges=tmp_path / "j"
+    )
+    assert whole.environment["R1REWARD_JUDGES"] == str((tmp_path / "j").resolve())
     assert len((tmp_path / "w" / "prompts.jsonl").read_text().splitlines()) == 16, "of 20, in rollouts of 8"
     assert whole.flags[whole.flags.index("--train.num_episodes") + 1] == "5"
     assert "python -m openrlhf.cli.train_ppo_ray" in launch.command()
@@ -225,12 +229,12 @@ def board(folder: Path, steps: range, **changes: float) -> Path:
 
 def test_logs_are_read_back(tmp_path: Path) -> None:
     board(tmp_path / "b" / "first", range(1, 4), policy_loss=9.0)
-    board(tmp_path / "b" / "second", range(3, 5), vllm_kl=0.5)
+    board(tmp_path / "b" / "second", range(3, 5), vllm_kl=0.5, judged=0.5)
     rows = events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["policy_loss"] for row in rows] == [9.0, 9.0, 0.25, 0.25]
     assert (
-        rows[-1]["contradicted_share"] == 1.0
+        rows[-1]["contradicted_share"] == 0.5
         and rows[-1]["judge_unknown"] == 2
         and rows[-1]["vllm_kl"] == 0.5
     )

@@ -99,12 +99,18 @@ def test_a_killed_run_goes_on(examples: Path, alone: Path, tmp_path: Path) -> No
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-3)
 
 
-@pytest.mark.parametrize("status", [0, 3])
+@pytest.mark.parametrize("status", [0, 3, -9])
 def test_processes_that_fail_fail_the_launch(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharded, "find_spec", lambda name: name)
     ended = nullcontext() if status == 0 else pytest.raises(RuntimeError, match=f"ended with status {status}")
     with ended:
-        launch([sys.executable, "-c", f"raise SystemExit({status})"])
+        launch(
+            [
+                sys.executable,
+                "-c",
+                f"import os; os.kill(os.getpid(), 9) if {status} < 0 else os._exit({status})",
+            ]
+        )
 
 
 def test_a_process_trains_with_what_the_launch_was_told(

@@ -104,6 +104,9 @@ def test_a_random_judge_is_a_coin_that_remembers() -> None:
     opinions = judge.judge(reasonings, [Verdict.FIRST] * 4000)
     assert abs(opinions.count(True) / 4000 - 0.5) < 0.03
     assert judge.judge(reasonings, [Verdict.FIRST] * 4000) == opinions
+    others = judge.judge(reasonings, [Verdict.SECOND] * 4000)
+    alike = sum(one == other for one, other in zip(opinions, others, strict=True))
+    assert abs(alike / 4000 - 0.5) < 0.03, "each verdict has a coin of its own"
 
 
 def test_fingerprints_tell_judges_apart() -> None:

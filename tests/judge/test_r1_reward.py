@@ -33,10 +33,13 @@ class LengthEngine:
         first, second = (
             len(line.partition(":")[2]) for line in request.text.splitlines() if line.startswith("r")
         )
-        digit, probability = ("1", 0.9) if first >= second else ("2", 0.6)
-        tokens = ("<think>", "longer", "</think>", "<answer>", digit, "</answer>", "<|im_end|>")
-        log_probs = tuple(math.log(probability) if token == digit else 0.0 for token in tokens)
-        return Completion("".join(tokens[:-1]), tuple(range(7)), log_probs, "stop", tokens)
+        return said("1", 0.9) if first >= second else said("2", 0.6)
+
+
+def said(digit: str, probability: float) -> Completion:
+    tokens = ("<think>", "longer", "</think>", "<answer>", digit, "</answer>", "<|im_end|>")
+    log_probs = tuple(math.log(probability) if token == digit else 0.0 for token in tokens)
+    return Completion("".join(tokens[:-1]), tuple(range(7)), log_probs, "stop", tokens)
 
 
 @pytest.fixture
@@ -63,6 +66,7 @@ def test_verdicts_of_exchanged_responses_are_turned_back(judge: R1Reward) -> Non
     assert {vote.verdict for vote in judgment.votes} == {Verdict.SECOND}
     assert judgment.confidence == pytest.approx((0.6 + 0.9) / 2)
     assert judge.engine.samplings == [Sampling(8, 1.0, 3, 0)]
+    assert len({request.place for request in judge.engine.requests}) == 2, "each order draws by itself"
 
 
 def test_equally_many_votes_are_decided_by_probability(judge: R1Reward) -> None:
@@ -81,6 +85,16 @@ def test_ranking_orders_by_wins(judge: R1Reward) -> None:
     assert len(judge.engine.requests) == 10
     with pytest.raises(ValueError, match="two are needed"):
         judge.rank("what ?", (), ["only"])
+
+
+def test_responses_that_won_equally_often_are_ordered_by_confidence(judge: R1Reward) -> None:
+    """Each of the three beats one: "a" the next for sure (0.9), the others by 0.6."""
+    answers = {"a b": said("1", 0.9), "a c": said("2", 0.6), "b c": said("1", 0.6)}
+    judge.engine.answer = lambda request: answers[
+        " ".join(line.partition(":")[2] for line in request.text.splitlines() if line.startswith("r"))
+    ]
+    ranking = judge.rank("what ?", (), ["a", "b", "c"], both_orders=False)
+    assert ranking.scores == (0.5, 0.5, 0.5) and ranking.order == (0, 2, 1)
 
 
 def test_many_questions_are_ranked_in_one_call(judge: R1Reward) -> None:

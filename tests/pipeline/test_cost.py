@@ -6,7 +6,14 @@ import pytest
 
 from r1reward.files import read_json, write_json
 from r1reward.pipeline.aside import move_aside
-from r1reward.pipeline.cost import StaleWorkError, refuse_stale_work, seconds_spent, start_afresh
+from r1reward.pipeline.cost import (
+    StaleWorkError,
+    refuse_stale_work,
+    seconds_spent,
+    start_afresh,
+    why_afresh,
+)
+from r1reward.pipeline.staleness import compute_lock
 
 HOURS = 7200.0
 
@@ -124,3 +131,12 @@ def test_force_starts_long_work_afresh_that_other_settings_would_stop(checkout):
     with pytest.raises(StaleWorkError):
         checkout.run("02")
     assert checkout.run("02", force=True) == ["02"] and checkout.succeeded
+
+
+def test_force_goes_on_with_an_attempt_that_was_cut_short(checkout):
+    context = took(checkout, HOURS)
+    notebook = context.notebooks[1]
+    lock = compute_lock(context, notebook)
+    assert why_afresh(context, notebook, lock, force=True) == ["--force"]
+    write_json(context.attempt_file(notebook), {"lock": lock, "outcome": "was cut short"})
+    assert why_afresh(context, notebook, lock, force=True) == []

@@ -135,6 +135,8 @@ def test_the_claims_are_about_the_mean_and_the_smallest_gain(root):
     assert (sampled.verdict, sampled.seeds) == ("does not hold", 1) and sampled.measured == pytest.approx(-40)
     everywhere = entries["downstream_everywhere"]
     assert everywhere.measured == pytest.approx(20) and "10 of 10 columns gained" in everywhere.note
+    each = differences(Records.of_run(root))
+    assert everywhere.low < 100 * min(each[name].low for name in DOWNSTREAM_COLUMNS), "ten are looked at"
     assert entries["reasoning_preferred"].verdict == "not run"
 
 

@@ -38,7 +38,12 @@ def test_repeated_runs_and_harmful_hits_are_counted(run_root: Path, stress: dict
             write_jsonl(folder / "metrics.jsonl", rows)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").write_text(json.dumps(about))
+    for seed in range(100, 105):  # those of the search in the same cell
+        folder = run_root / f"records/stress/hard/reinforce_pp/seed_{seed}"
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps({"status": "finished", "seed": seed, "steps": 1}))
     frame = stress_table(Records.of_run(run_root))
+    assert frame[frame["variant"] == "Reinforce++"].iloc[-1]["steps"] == "7, 7, 7, 7, 7"
     row = frame[frame["variant"] == "without Pre-CLIP"].iloc[0]
     assert list(row[["repeated", "bound_passed", "device"]]) == ["3", "4 of 6 steps, 2 harmful", "cpu"]
     assert row["steps"] == "7, 7, 7, 13, 14"
