@@ -30,6 +30,11 @@ from r1reward.train.variants import VARIANTS, find_variant
 PROFILE = load_profile("smoke")
 STABLE = {"algorithm": "stable_reinforce", "pre_clip": 1e3, "advantage_limit": 3.0}
 PLUS = {"algorithm": "reinforce_pp", "pre_clip": "off", "advantage_limit": "off"}
+# The settings that formulas of notebook 03 take the place of, and what these call them.
+FORMULAS = {
+    "stable_reinforce": {"consistency_weight": "weight", "advantage_limit": "sigmas", "pre_clip": "delta"},
+    "reinforce_pp": {"consistency_weight": "weight"},
+}
 
 
 def data_is_what_the_profile_asks_for(run: Path) -> None:
@@ -130,8 +135,12 @@ def rl_arms_are_what_they_are_called(run: Path) -> None:
     }  # fmt: skip
     for name, algorithm in (("stable_reinforce", STABLE), ("reinforce_pp", PLUS)):
         status = read_json(run / f"records/rl/{name}/seed_0/status.json")
-        asked = status["run"]
-        assert status["used"] == {**algorithm, **shared}
+        asked, formulas = status["run"], status["used"].pop("formulas")
+        assert status["used"] == {**algorithm, **shared, **dict.fromkeys(FORMULAS[name], "own formula")}
+        values = {key: value for one in formulas.values() for key, value in one["values"].items()}
+        wanted = {"weight": PROFILE.rl.consistency_weight, "sigmas": 3.0, "delta": 1e3}
+        assert all(wanted[key] == values[key] for key in FORMULAS[name].values())
+        assert "answers.result * (1 + weight * answers.consistency)" in formulas["reward"]["source"]
         assert asked["rl"] == PROFILE.rl.model_dump(mode="json") | {"algorithm": name}
         assert asked["start"] == weights_hash(run / "work/sft/seed_0/model")
         assert asked["pairs"] == sha256_file(run / "work/data/rl.jsonl")

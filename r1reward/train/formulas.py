@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# In a record, in place of a setting that a caller's formula makes idle.
+OWN = "own formula"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:

@@ -7,6 +7,7 @@ from typing import Any
 
 from r1reward.algo.losses import default_pre_clip
 from r1reward.settings import RLSettings
+from r1reward.train.formulas import OWN
 from r1reward.train.learner import Learner
 
 DEFAULT_LIMIT = 3.0
@@ -31,15 +32,15 @@ def used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[
 
     `left_out` are the faulty rows of its file by their reasons; the record has them if there are any.
     """
-    settings = learner.settings
+    settings, own = learner.settings, learner.formulas.described
     bound, limit = pre_clip_bound(settings), advantage_limit(settings)
     return {
         "algorithm": settings.algorithm,
-        "pre_clip": "off" if bound is None else bound,
-        "advantage_limit": "off" if limit is None else limit,
+        "pre_clip": OWN if "ratio" in own else "off" if bound is None else bound,
+        "advantage_limit": OWN if "advantages" in own else "off" if limit is None else limit,
         **learner.task.used(),
         "items": num_items,
         "seed": learner.seed,
         **({"left_out": dict(left_out)} if left_out else {}),
-        **({"formulas": learner.formulas.described} if learner.formulas.described else {}),
+        **({"formulas": own} if own else {}),
     }

@@ -18,7 +18,7 @@ from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.parsing import follows_format
 from r1reward.prompts import PromptName
 from r1reward.settings import RLSettings
-from r1reward.train.formulas import Answers, checked
+from r1reward.train.formulas import OWN, Answers, checked
 from r1reward.train.metrics import judge_metrics
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Request, Trajectory, Vote
 
@@ -75,7 +75,7 @@ class JudgeTask:
         asked = {"judge_record": judge.record()} if isinstance(judge, ServerConsistencyJudge) else {}
         return {
             "consistency_judge": self.fingerprint,
-            "consistency_weight": settings.consistency_weight,
+            "consistency_weight": OWN if self._reward else settings.consistency_weight,
             "external_consistency": settings.external_consistency,
             "prompt": self._prompt,
             **asked,

@@ -93,6 +93,7 @@ def test_a_formula_acts_and_stands_in_the_record(
     [(name, function)], used = part.items(), read_json(other / "status.json")["used"]
     [(shown, described)] = used["formulas"].items()
     assert name == shown
+    assert used[{"advantages": "advantage_limit", "ratio": "pre_clip"}[name]] == "own formula"
     assert f"def {function.__name__}" in described["source"]
     assert described["values"]["torch"] == "torch"
 
