@@ -81,7 +81,11 @@ class FaultServer:
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.countdown, self.victims = 0, queue.Queue[subprocess.Popen]()
         handler = type("Handler", (_Handler,), {"owner": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler, bind_and_activate=False)
+        # A busy machine takes connections late, and would drop those beyond the usual five.
+        self._server.request_queue_size = 128
+        self._server.server_bind()
+        self._server.server_activate()
         self._server.daemon_threads, self._server.block_on_close = True, False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
