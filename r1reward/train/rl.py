@@ -9,7 +9,7 @@ step, so a run that was killed goes on from its last checkpoint to the same weig
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from r1reward.algo import (
-    filter_advantages,
-    group_advantages,
     policy_loss,
     reduce_loss,
-    standardize_advantages,
 )
 from r1reward.data.usable import usable_pairs
 from r1reward.engines.base import NonFiniteError, Sampling
@@ -37,8 +33,9 @@ from r1reward.locks import exclusive
 from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
+from r1reward.train.advantages import advantages
 from r1reward.train.collapse import CollapseWatch, save_evidence
-from r1reward.train.formulas import Formulas, checked
+from r1reward.train.formulas import Formulas
 from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
@@ -52,7 +49,7 @@ from r1reward.train.learner import (
 from r1reward.train.lora import save_trained
 from r1reward.train.metrics import advantage_metrics, rollout_metrics, weighted_means
 from r1reward.train.monitor import Monitor
-from r1reward.train.resolved import advantage_limit, pre_clip_bound, used
+from r1reward.train.resolved import pre_clip_bound, used
 from r1reward.train.tasks import JudgeTask, Task
 from r1reward.types import Completion, Trajectory
 
@@ -306,48 +303,6 @@ def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list
     chunk = Chunk(rows, batch, ids, mask, old, reference)
     require_finite("old log-probs", old.log_probs, chunk)
     return chunk
-
-
-def advantages(
-    chunks: Sequence[Chunk],
-    trajectories: Sequence[Trajectory],
-    *,
-    settings: RLSettings,
-    own: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Set the advantages (B, T) of all chunks; returns those of all counted tokens (N,) before the filter.
-
-    GRPO measures rewards within the samples of a prompt; the others standardise over all tokens of the
-    rollout, with any KL penalty (k1) in the token's reward-to-go. `own` takes the place of standardising and
-    of the filter.
-    """
-    rewards = torch.tensor([trajectory.reward for trajectory in trajectories])
-    if settings.algorithm == "grpo":
-        groups = torch.arange(len(rewards)) // settings.samples_per_prompt
-        rewards = group_advantages(rewards, groups, normalize_std=settings.normalize_groups)
-    masks = [chunk.mask for chunk in chunks]
-    values = [
-        rewards.to(c.mask.device)[c.rows][:, None].expand(c.mask.shape) - _penalty(c, settings)
-        for c in chunks
-    ]
-    counted = torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)])
-    z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
-    limit = advantage_limit(settings)
-    kept = z if limit is None else filter_advantages(z, limit=limit)
-    if own is not None:
-        kept = checked("advantages", own(counted), like=counted)
-    parts = kept.split([int(mask.sum()) for mask in masks])
-    for chunk, part in zip(chunks, parts, strict=True):
-        chunk.advantages = torch.zeros(chunk.mask.shape, device=z.device).masked_scatter(chunk.mask, part)
-    return z
-
-
-def _penalty(chunk: Chunk, settings: RLSettings) -> Tensor:
-    """KL (k1) from each token to the end, (B, T); 0 for GRPO, whose KL stands in its loss."""
-    if chunk.reference is None or settings.algorithm == "grpo":
-        return torch.zeros(chunk.mask.shape, device=chunk.mask.device)
-    kl = settings.kl_coef * (chunk.old.log_probs - chunk.reference)
-    return kl.flip(1).cumsum(1).flip(1)
 
 
 def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:

@@ -98,6 +98,25 @@ def test_a_formula_acts_and_stands_in_the_record(
     assert described["values"]["torch"] == "torch"
 
 
+def test_a_reward_reaches_the_rollout(world: World, tmp_path: Path) -> None:
+    """An untrained model earns nothing but what its length costs, under a rule that pays for nothing else."""
+    settings = RL.model_copy(update={"max_steps": 1})
+    rl.train_rl(
+        world.model,
+        world.pairs,
+        out=tmp_path,
+        settings=settings,
+        model_settings=MODEL,
+        engine_settings=ENGINE,
+        seed=0,
+        formulas=Formulas(reward=lambda answers: -answers.length),
+        quiet=True,
+    )
+    [row] = read_jsonl(tmp_path / "metrics.jsonl")
+    assert row["reward"] == pytest.approx(-row["response_length"]) and row["reward"] < 0
+    assert read_json(tmp_path / "status.json")["used"]["consistency_weight"] == "own formula"
+
+
 def test_what_a_filter_took_out_is_counted_whoever_brought_it(train: Callable[..., Path]) -> None:
     rows = metrics(train("narrow", Formulas(advantages=narrow)))
     assert any(row["filtered_positive"] + row["filtered_negative"] > 0 for row in rows)

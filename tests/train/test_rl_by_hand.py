@@ -13,6 +13,7 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import rl
+from r1reward.train.learner import count_steps
 from r1reward.types import Completion, PreferencePair, Verdict
 
 
@@ -132,3 +133,10 @@ def test_the_kl_penalty_is_a_reward_to_go() -> None:
     settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
     z = rl.advantages([chunk], trajectories_of([1.0]), settings=settings)
     assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
+
+
+@pytest.mark.parametrize(("epochs", "limit", "steps"), [(1, None, 2), (3, None, 7), (3, 4, 4), (1, 9, 2)])
+def test_number_of_steps(epochs: int, limit: int | None, steps: int) -> None:
+    settings = RL.model_copy(update={"epochs": epochs, "max_steps": limit})
+    assert count_steps(settings, 20) == steps
+    assert count_steps(settings, 3) == 1
