@@ -25,42 +25,14 @@ from r1reward.types import PreferencePair
 
 GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
 UPDATE_GOLDEN = "R1REWARD_UPDATE_GOLDEN"
-SPEC_KEYS = set(
-    [
-        "step",
-        "reward",
-        "reward_result",
-        "reward_format",
-        "reward_consistency",
-        "accuracy",
-        "response_length",
-        "truncated_share",
-        "policy_loss",
-        "policy_loss_max",
-        "grad_norm",
-        "entropy",
-        "approx_kl",
-        "clip_share",
-        "pre_clip_high_positive",
-        "pre_clip_high_negative",
-        "pre_clip_low_positive",
-        "pre_clip_low_negative",
-        "filtered_positive",
-        "filtered_negative",
-        "z_min",
-        "z_max",
-        "answer_one_share",
-        "unparsed_share",
-        "judge_unknown",
-        "learning_rate",
-        "log_ratio_max",
-        "tokens_per_second",
-        "rollout_seconds",
-        "update_seconds",
-        "seconds",
-        "cpu_seconds",
-    ]
-)
+SPEC_KEYS = {
+    "step", "reward", "reward_result", "reward_format", "reward_consistency", "accuracy", "response_length",
+    "truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "entropy", "approx_kl", "clip_share",
+    "pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative",
+    "filtered_positive", "filtered_negative", "z_min", "z_max", "answer_one_share", "unparsed_share",
+    "judge_unknown", "learning_rate", "log_ratio_max", "tokens_per_second", "rollout_seconds",
+    "update_seconds", "seconds", "cpu_seconds",
+}  # fmt: skip
 
 
 def new_learner(
