@@ -1,4 +1,4 @@
-"""Numbers of the README's sentences, each computed again from the published results of mini."""
+"""Numbers of the README and of docs/results.md, each computed again from the published results of mini."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def signed(text: str) -> str:
 
 
 def judges(results: Results) -> list[str]:
-    """The rows of the table of judges."""
+    """The rows of the table of differences."""
     found = []
     titles = {"StableReinforce": "StableReinforce", "REINFORCE++": "Reinforce++"}
     titles["control: SFT continued for the time RL took"] = "SFT continued (control)"
@@ -83,6 +83,32 @@ def judges(results: Results) -> list[str]:
                         ("critique, then score", "Critique, then score")):  # fmt: skip
         found.append(f"| {title} | {results.cell('table_03', model=name)} | |")
     return found
+
+
+def headline(results: Results) -> list[str]:
+    """The rows of the table with the paper's numbers."""
+    # The baselines of Table 5 have the names of its trained models.
+    rows = [*paper_table(3).to_dict("records"), *paper_table(5).to_dict("records")[2:]]
+    printed = {row["model"]: row["overall_acc"] for row in rows}
+    both = ("greedy", SAMPLED)
+    lines = []
+    for title, name, theirs, modes in (
+        ("reward model with a scalar head", "Reward model with a scalar head", "Reward Model", ("scores",)),
+        ("critique, then score (MM-RLHF-Reward)", "Critique, then score", "MM-RLHF-Reward", ("scores",)),
+        ("long-CoT cold start (SFT)", "Only Long-CoT SFT", "Only Long-Cot SFT", both),
+        ("SFT continued for the time RL took", "SFT continued (control)", "", both),
+        ("Reinforce++", "Reinforce++", "Reinforce++", both),
+        ("**StableReinforce (R1-Reward)**", "StableReinforce", "StableReinforce", both),
+        ("StableReinforce, 15 votes", "Voting@15, StableReinforce", "Voting@15", (SAMPLED,)),
+    ):
+        value = {"Collapse": "collapses", "": "not printed"}.get(cell := printed.get(theirs, ""))
+        value = value or f"{float(cell):.1f}"
+        cells = [f"**{value}**" if title.startswith("**") else value]
+        for mode in both:
+            shown = "scores" if modes == ("scores",) and mode == "greedy" else mode
+            cells.append(results.cell("table_03", model=name, decoding=shown) if shown in modes else "")
+        lines.append(" ".join(f"| {title} | {' | '.join(cells)} |".split()))
+    return lines
 
 
 def sharpening(results: Results) -> list[str]:
@@ -195,9 +221,10 @@ def verdicts(results: Results) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "sentences", [judges, sharpening, algorithms, weights, votes, others, downstream, verdicts]
+    "sentences", [judges, headline, sharpening, algorithms, weights, votes, others, downstream, verdicts]
 )
 def test_sentences_follow_the_results(repository: Path, sentences: Callable[[Results], list[str]]) -> None:
-    text: Any = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    documents = (repository / "README.md", repository / "docs/results.md")
+    text: Any = " ".join(" ".join(file.read_text(encoding="utf-8") for file in documents).split())
     found = sentences(Results(repository / "results" / "mini"))
     assert [sentence for sentence in found if sentence not in text] == []
