@@ -72,12 +72,13 @@ def _run(
             name, process = running[connection]
             kind, value = _receive(connection, name, process)
             if kind == "line":
-                print(f"{name}: {value}", flush=True)
+                print(f"{name}: {value}", file=sys.stderr, flush=True)
                 continue
             del running[connection]
             process.join()
             finished += 1
-            print(f"{finished}/{len(calls)} done after {clock(time.monotonic() - started)}", flush=True)
+            passed = clock(time.monotonic() - started)
+            print(f"{finished}/{len(calls)} done after {passed}", file=sys.stderr, flush=True)
             yield name, value
 
 

@@ -16,7 +16,7 @@ class Progress:
     """
 
     def __init__(self, label: str, *, stream: TextIO | None = None) -> None:
-        self._label, self._stream = label, stream or sys.stdout
+        self._label, self._stream = label, stream or sys.stderr
         self._started = self._shown = time.monotonic()
         self._first: int | None = None
 

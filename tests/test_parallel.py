@@ -21,7 +21,7 @@ def test_results_keep_their_names_and_order(capsys):
         ("root of 1", 1),
         ("root of 4", 2),
     ]
-    assert "3/3 done" in capsys.readouterr().out
+    assert "3/3 done" in capsys.readouterr().err
 
 
 def test_each_call_has_its_own_process_and_one_thread():
@@ -47,7 +47,7 @@ def test_processes_find_loaded_what_most_calls_need():
 
 def test_lines_come_out_behind_the_name(capsys):
     side_by_side({"first": partial(print, "so\nfar"), "second": partial(print, "good")}, processes=2)
-    assert {"first: so", "first: far", "second: good"} <= set(capsys.readouterr().out.splitlines())
+    assert {"first: so", "first: far", "second: good"} <= set(capsys.readouterr().err.splitlines())
 
 
 def test_one_process_is_this_one():

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from r1reward.files import read_json, write_json
+from r1reward.files import read_json, sha256_file, write_json
 from r1reward.pipeline.cost import earlier_seconds, start_afresh, why_afresh
 from r1reward.pipeline.dag import Notebook
+from r1reward.pipeline.executed import EXECUTED, write_clean
 from r1reward.pipeline.notebook import explain_unknown, hold_notebook, let_go
 from r1reward.pipeline.progress import LiveOutput, time_left
 from r1reward.pipeline.ready import check_ready
@@ -67,7 +68,7 @@ def execute(
             write_json(context.attempt_file(notebook), {**attempt, "outcome": outcome})
             more = f"\n\nEnd of {log_file}:\n{_tail(log_file)}" if error.of_code else f" (log: {log_file})"
             raise NotebookFailedError(f"{error}{more}") from error
-    _seal(context, notebook, lock, seconds)
+    _seal(context, notebook, lock, seconds=seconds, executed=executed)
 
 
 def check_parameters(file: Path, given: Mapping[str, Any]) -> None:
@@ -123,14 +124,22 @@ def _papermill(
     return [round(end - begun, 1) for begun, end in zip(starts, ends, strict=True)]
 
 
-def _seal(context: Context, notebook: Notebook, lock: dict[str, Any], seconds: list[float]) -> None:
+def _seal(
+    context: Context, notebook: Notebook, lock: dict[str, Any], *, seconds: list[float], executed: Path
+) -> None:
     manifest = context.manifest(notebook)
     if manifest is None:
         raise NotebookFailedError(f"{notebook.name} ended without run.finish()")
     if compute_lock(context, notebook) != lock:
         print(f"{notebook.name}: code, settings or inputs changed while it ran; it stays stale")
-    write_json(context.manifest_file(notebook), {**manifest, "lock": lock, "cell_seconds": seconds})
+    clean = write_clean(executed, context.executed_file(notebook.name), places=_short_names(context))
+    sealed = {"lock": lock, "cell_seconds": seconds, EXECUTED: sha256_file(clean)}
+    write_json(context.manifest_file(notebook), {**manifest, **sealed})
     context.attempt_file(notebook).unlink(missing_ok=True)
+
+
+def _short_names(context: Context) -> dict[str, str]:
+    return {str(context.folder): f"runs/{context.profile.name}", str(context.places.root): "."}
 
 
 def _cell_seconds(context: Context, notebook: Notebook) -> list[float]:

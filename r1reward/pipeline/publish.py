@@ -10,6 +10,7 @@ from pathlib import Path
 from r1reward.files import sha256_file, write_atomic
 from r1reward.locks import acquire, release
 from r1reward.pipeline.aside import move_aside
+from r1reward.pipeline.executed import promised_notebooks
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import KEPT
 from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
@@ -47,12 +48,26 @@ def install(context: Context, source: Path) -> list[Path]:
     sources = {name: source / name for name in ("records", "tables", "manifests")}
     files = {name: source / name for name in DRAWN_FILES}
     sources |= {name: file for name, file in files.items() if file.exists()}
+    sources |= _executed(context, source)
     for grid in (results / KEPT).glob("*"):
         if not (source / "records" / grid.name).exists():
             sources[f"{KEPT}/{grid.name}"] = grid
     for target, parts in ((results, sources), (figures, {"": source / "figures"})):
         replace_folder(target, parts, dispose=partial(_keep_old, context.folder, target))
     return [results, figures]
+
+
+def _executed(context: Context, source: Path) -> dict[str, Path]:
+    """The executed notebooks of the manifests in `source`, from this run or as they are published."""
+    published = context.places.results(context.profile.name) / "notebooks"
+    found: dict[str, Path] = {}
+    for name, digest in promised_notebooks(source).items():
+        places = (context.executed_file(name), published / f"{name}.ipynb")
+        kept = [file for file in places if file.is_file() and sha256_file(file) == digest]
+        if not kept:
+            raise NotPublishableError(f"{places[0]} is not what {name} showed when it ran: run it again")
+        found[f"notebooks/{name}.ipynb"] = kept[0]
+    return found
 
 
 def _refuse_foreign(results: Path, figures: Path) -> None:
@@ -109,6 +124,7 @@ def replace_folder(target: Path, sources: dict[str, Path], *, dispose: Callable[
     staging.mkdir(parents=True)
     for name, source in sources.items():
         if source.is_file():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, staging / name)
             continue
         ignored = shutil.ignore_patterns("*.attempt.json", "report.json", ".*")

@@ -113,6 +113,10 @@ class Context:
         """Where the lock of an attempt that has not finished lies."""
         return self.folder / "manifests" / f"{notebook.name}.attempt.json"
 
+    def executed_file(self, name: str) -> Path:
+        """Where the executed notebook lies in the form that is published."""
+        return self.folder / "notebooks" / f"{name}.ipynb"
+
     def manifest(self, notebook: Notebook) -> dict[str, Any] | None:
         """The notebook's manifest, or None. Raises ValueError for a damaged one."""
         return _read_state(self.manifest_file(notebook), keys=("outputs",))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from r1reward.files import sha256_file, write_atomic
 from r1reward.pipeline.aside import move_aside
+from r1reward.pipeline.executed import check_executed
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
@@ -61,7 +62,7 @@ def _known(profiles: list[str]) -> str:
 def verify(places: Places, profile: str, *, render: Render = draw) -> list[str]:
     """Faults of a profile's committed results, each as a sentence; empty when all is well."""
     results, figures = places.results(profile), places.figures(profile)
-    faults = check_records(results)
+    faults = check_records(results) + check_executed(results)
     with tempfile.TemporaryDirectory() as temporary:
         try:
             drawn = redraw(results, Path(temporary) / profile, render=render)
