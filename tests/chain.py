@@ -25,7 +25,7 @@ from r1reward.judge.consistency import ModelConsistencyJudge
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import parse_verdict
 from r1reward.train.annotators import ARMS
-from r1reward.train.variants import VARIANTS, find_variant
+from r1reward.train.grid import VARIANTS, find_variant
 
 PROFILE = load_profile("smoke")
 STABLE = {"algorithm": "stable_reinforce", "pre_clip": 1e3, "advantage_limit": 3.0}

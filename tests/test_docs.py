@@ -8,7 +8,7 @@ import pytest
 from r1reward.config import load_profile
 from r1reward.data.catalogue import CATALOGUE
 from r1reward.data.sources import ALL_SOURCES
-from r1reward.settings.data import SourceName
+from r1reward.settings.inputs import SourceName
 
 ROOT = Path(__file__).parents[1]
 

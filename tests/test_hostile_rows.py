@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from r1reward.bench import multimodal_rewardbench, vl_rewardbench
-from r1reward.engines.base import Engine, EngineError, Sampling
+from r1reward.engines import Engine, EngineError, Sampling
 from r1reward.engines.inputs import budget_of, build_messages, encode
 from r1reward.engines.loading import load_processor
 from r1reward.files import read_jsonl

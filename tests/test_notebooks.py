@@ -21,8 +21,8 @@ from r1reward.pipeline.dag import read_notebooks
 from r1reward.pipeline.execute import check_parameters
 from r1reward.pipeline.places import RUNS_VARIABLE, find_places
 from r1reward.pipeline.staleness import Parameters
+from r1reward.train.grid import VARIANTS
 from r1reward.train.stress import COMPARED
-from r1reward.train.variants import VARIANTS
 from r1reward.types import PreferencePair
 
 PLACES = find_places()

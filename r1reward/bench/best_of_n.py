@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from r1reward.bench.runner import tell_faults
-from r1reward.engines.forgiving import ForgivingEngine, errors_of
+from r1reward.engines import ForgivingEngine, errors_of
 from r1reward.files import write_atomic
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.progress import Progress

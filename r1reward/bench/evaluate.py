@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1reward.bench.runner import run_benchmark
-from r1reward.engines import identify, load_engine
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling, identify, load_engine
 from r1reward.progress import Progress
 from r1reward.scoring import Scores
 from r1reward.settings import Profile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from r1reward.engines.base import Engine, Sampling
+from r1reward.engines import Engine, Sampling
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Split, render
 from r1reward.mini.tasks import DIRECTIONS, NUMBERS, TASKS, Case, read_claims
 from r1reward.stats import wilson_interval

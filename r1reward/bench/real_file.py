@@ -13,8 +13,7 @@ from typing import Any
 
 from r1reward.bench.runner import run_benchmark
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.engines import load_engine
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling, load_engine
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName
 from r1reward.settings import Profile

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1reward.bench.runner import ORDERS, run_judge
-from r1reward.engines import identify
-from r1reward.engines.base import Sampling
-from r1reward.engines.forgiving import ask_each
+from r1reward.engines import Sampling, ask_each, identify
 from r1reward.judge.scalar_model import ResponseScore, load_reward_model, score_request, score_responses
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, score_template

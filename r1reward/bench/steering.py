@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from r1reward.bench.runner import tell_faults
-from r1reward.engines import Sampling, identify, load_engine
-from r1reward.engines.forgiving import ForgivingEngine, errors_of
+from r1reward.engines import ForgivingEngine, Sampling, errors_of, identify, load_engine
 from r1reward.files import write_json
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.progress import Progress

@@ -16,7 +16,7 @@ from typing import Any
 from openrlhf.utils.agent import SingleTurnAgentExecutor  # type: ignore[import-not-found]
 
 from r1reward.cluster.rewards import VISION_VARIABLE, AnswerScorer
-from r1reward.engines.outputs import read_completion
+from r1reward.engines import read_completion
 
 NEVER = -100.0
 

@@ -12,9 +12,16 @@ from r1reward.benchmarks import units_of
 from r1reward.data.storage import write_rows
 from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark, OpenJudge, Row, read_rows
 from r1reward.downstream.questions import Style
-from r1reward.engines import Engine, EngineError, identify, load_engine
-from r1reward.engines.base import Sampling
-from r1reward.engines.forgiving import ForgivingEngine, NotAsked, errors_of
+from r1reward.engines import (
+    Engine,
+    EngineError,
+    ForgivingEngine,
+    NotAsked,
+    Sampling,
+    errors_of,
+    identify,
+    load_engine,
+)
 from r1reward.files import read_json, sha256_file, write_json
 from r1reward.progress import Progress
 from r1reward.settings import Profile

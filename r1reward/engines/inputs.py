@@ -24,7 +24,7 @@ from PIL import Image
 from qwen_vl_utils import process_vision_info
 from torch import Tensor
 
-from r1reward.engines.base import EngineError, PictureError, PromptTooLongError
+from r1reward.engines import EngineError, PictureError, PromptTooLongError
 from r1reward.pictures import Budget, PictureFault, read_picture, short_name
 from r1reward.texts import is_unicode, plain_text
 from r1reward.types import Request

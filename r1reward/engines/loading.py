@@ -8,7 +8,7 @@ import r1reward.torchvision_ops  # noqa: F401
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
 from r1reward import mini
-from r1reward.engines.precision import compute_in, computes_in
 from r1reward.engines.speed import speed_up
 from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import ModelSettings
@@ -112,7 +111,7 @@ def load_model(
     """Model and processor of a checkpoint folder or hub id; "mini" is the shipped tiny base model.
 
     Without `settings` weights are float32 and pictures as the checkpoint says. With `train` weights are
-    float32 whatever the settings say and forwards compute in the settings' type, see `engines.precision`.
+    float32 whatever the settings say and forwards compute in the settings' type, see `computing`.
     The device is the accelerator if there is one. Raises CheckpointError for files that cannot be read, for
     weights that are missing or that the model does not have, and where model and processor are not of one
     kind.
@@ -124,10 +123,25 @@ def load_model(
     model = _read_model(folder, dtype=kept)
     model.to(device or default_device())  # type: ignore[arg-type]
     if dtype != kept:
-        compute_in(model, dtype)
+        model.computes_in = dtype
     processor = load_processor(path, settings=settings)
     _require_fit(folder, model, processor)
     return speed_up(model), processor
+
+
+def computes_in(model: Any) -> torch.dtype | None:
+    """The type in which a model loaded to `train` computes; None where it is that of its weights.
+
+    Float32 weights with bfloat16 arithmetic (Micikevicius et al., 2018): a weight of bfloat16 has 8
+    significant bits, and most updates are smaller than half of the last one.
+    """
+    return getattr(model, "computes_in", None)
+
+
+def computing(model: Any) -> AbstractContextManager[Any]:
+    """The context of a forward of a model, or of many: weights are cast once for all of them."""
+    dtype = computes_in(model)
+    return nullcontext() if dtype is None else torch.autocast(model.device.type, dtype)
 
 
 def require_whole(path: str | Path) -> None:

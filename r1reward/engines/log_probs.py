@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from r1reward.engines.inputs import Batch
-from r1reward.engines.precision import computing
+from r1reward.engines.loading import computing
 
 _VISION_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 

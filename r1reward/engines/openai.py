@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.engines import EngineError, Progress, Sampling
 from r1reward.pictures import Budget
 from r1reward.servers.client import ServerClient, ServerError
 from r1reward.servers.messages import user_turn

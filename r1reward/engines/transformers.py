@@ -20,12 +20,10 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from r1reward.engines.base import EngineError, NonFiniteError, Progress, Sampling
+from r1reward.engines import EngineError, NonFiniteError, Progress, Sampling, read_completion
 from r1reward.engines.inputs import SharedPrompts, encode, encode_shared
-from r1reward.engines.loading import load_model
+from r1reward.engines.loading import computing, load_model
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
-from r1reward.engines.outputs import read_completion
-from r1reward.engines.precision import computing
 from r1reward.engines.speed import last_token_only, roomy_cache, speed_up
 from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request

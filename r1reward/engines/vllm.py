@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1reward.engines.base import EngineError, Progress, Sampling
+from r1reward.engines import EngineError, Progress, Sampling, read_completion
 from r1reward.engines.inputs import (
     budget_of,
     build_messages,
@@ -21,7 +21,6 @@ from r1reward.engines.inputs import (
 )
 from r1reward.engines.loading import load_processor, model_folder, require_whole
 from r1reward.engines.log_probs import vision_token_ids
-from r1reward.engines.outputs import read_completion
 from r1reward.servers.parameters import NEUTRAL
 from r1reward.settings import EngineSettings, ModelSettings
 from r1reward.types import Completion, Request

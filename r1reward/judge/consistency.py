@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from r1reward.engines.base import Engine, Sampling
+from r1reward.engines import Engine, Sampling
 from r1reward.engines.loading import checkpoint_hash
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt

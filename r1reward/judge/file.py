@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1reward.engines.base import EngineError
+from r1reward.engines import EngineError
 from r1reward.files import (
     RefusedRow,
     append_jsonl,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from r1reward.engines.base import Engine, Sampling
+from r1reward.engines import Engine, Sampling
 from r1reward.parsing import extract_reasoning, find_answer_token, parse_verdict
 from r1reward.prompts import PromptName, judge_prompt
 from r1reward.types import Comparison, Completion, PreferencePair, Request, Verdict, Vote

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model, readable
 from r1reward.engines.log_probs import pad_responses, read_policy, response_states

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from r1reward.engines.base import EngineError
+from r1reward.engines import EngineError
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.pictures import data_uri, encode_png, read_picture
 from r1reward.texts import html_text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1reward.engines.base import EngineError, PictureError
+from r1reward.engines import EngineError, PictureError
 from r1reward.pictures import Budget, PictureFault, common_form, data_uri, short_name
 from r1reward.texts import is_unicode, plain_text
 

@@ -1,5 +1,7 @@
 """Every setting of a run, typed and bounded; a profile (`r1reward.config`) gives them values."""
 
+# ruff: noqa: F401  (what is imported is offered here)
+
 from __future__ import annotations
 
 from pydantic import Field
@@ -16,78 +18,35 @@ from r1reward.settings.base import (
     UndeclaredSettingError,
     setting_names,
 )
-from r1reward.settings.data import (
+from r1reward.settings.inputs import (
     AnnotatorSettings,
     DataSettings,
-    WorldSettings,
-)
-from r1reward.settings.evaluation import (
-    BenchSettings,
-    DownstreamSettings,
-    RatingSettings,
-    ScalingSettings,
-)
-from r1reward.settings.model import (
     EngineName,
     EngineServerSettings,
     EngineSettings,
     LoraSettings,
     ModelSettings,
     VLLMSettings,
+    WorldSettings,
 )
-from r1reward.settings.training import (
+from r1reward.settings.stages import (
     Algorithm,
     AnnotatorStudySettings,
+    BenchSettings,
     ClusterSettings,
+    DownstreamSettings,
     JudgeServerSettings,
     JudgeSettings,
     JudgesSettings,
+    RatingSettings,
     RewardModelSettings,
     RLSettings,
+    ScalingSettings,
     SFTSettings,
     StressSettings,
     WeakAnnotatorSettings,
     WeakJudgeServerSettings,
 )
-
-__all__ = [
-    "HOW_ASKED",
-    "Address",
-    "Algorithm",
-    "AnnotatorSettings",
-    "AnnotatorStudySettings",
-    "BenchSettings",
-    "ClusterSettings",
-    "ConnectionSettings",
-    "DataSettings",
-    "DownstreamSettings",
-    "EngineName",
-    "EngineServerSettings",
-    "EngineSettings",
-    "JudgeServerSettings",
-    "JudgeSettings",
-    "JudgesSettings",
-    "KeyVariable",
-    "LoraSettings",
-    "ModelName",
-    "ModelSettings",
-    "Profile",
-    "RLSettings",
-    "RatingSettings",
-    "RewardModelSettings",
-    "SFTSettings",
-    "ScalingSettings",
-    "ServerParameter",
-    "ServerSettings",
-    "Settings",
-    "StressSettings",
-    "UndeclaredSettingError",
-    "VLLMSettings",
-    "WeakAnnotatorSettings",
-    "WeakJudgeServerSettings",
-    "WorldSettings",
-    "setting_names",
-]
 
 
 class Profile(Settings):

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from r1reward.data.storage import write_rows
-from r1reward.engines import load_engine
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling, load_engine
 from r1reward.files import read_jsonl
 from r1reward.judge.choose import JudgeName, make_consistency_judge
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge

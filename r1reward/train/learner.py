@@ -12,17 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1reward.engines.base import NonFiniteError
+from r1reward.engines import NonFiniteError
 from r1reward.engines.inputs import Batch
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
-from r1reward.train.checkpoint import checkpoint_state, load_optimizer
-from r1reward.train.formulas import Formulas
-from r1reward.train.lora import load_policy
-from r1reward.train.tasks import Task
-from r1reward.train.updates import UpdateMeter
+from r1reward.train.checkpoint import checkpoint_state, load_optimizer, load_policy
+from r1reward.train.monitor import UpdateMeter
+from r1reward.train.tasks import Formulas, Task
 
 BETAS = (0.9, 0.95)
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script

@@ -9,7 +9,7 @@ step, so a run that was killed goes on from its last checkpoint to the same weig
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from r1reward.algo import (
+    filter_advantages,
+    group_advantages,
     policy_loss,
     reduce_loss,
+    standardize_advantages,
 )
+from r1reward.algo.losses import default_pre_clip
 from r1reward.data.usable import usable_pairs
-from r1reward.engines.base import NonFiniteError, Sampling
+from r1reward.engines import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
@@ -33,9 +38,7 @@ from r1reward.locks import exclusive
 from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
-from r1reward.train.advantages import advantages
-from r1reward.train.collapse import CollapseWatch, save_evidence
-from r1reward.train.formulas import Formulas
+from r1reward.train.checkpoint import save_trained
 from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
@@ -46,12 +49,18 @@ from r1reward.train.learner import (
     make_learner,
     require_finite,
 )
-from r1reward.train.lora import save_trained
-from r1reward.train.metrics import advantage_metrics, rollout_metrics, weighted_means
-from r1reward.train.monitor import Monitor
-from r1reward.train.resolved import pre_clip_bound, used
-from r1reward.train.tasks import JudgeTask, Task
+from r1reward.train.monitor import (
+    CollapseWatch,
+    Monitor,
+    advantage_metrics,
+    rollout_metrics,
+    save_evidence,
+    weighted_means,
+)
+from r1reward.train.tasks import OWN, Formulas, JudgeTask, Task, checked
 from r1reward.types import Completion, Trajectory
+
+DEFAULT_LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +100,9 @@ def train_rl(
         resume: go on from the last checkpoint if `out` holds one of the same run.
         quiet: no progress line.
 
-    A run that collapses (see `train.collapse`) stops there; a loss or gradient that is not finite leaves
-    its evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the
-    same call goes on once there is space. What the judge does not know pays nothing and is counted.
+    A run that collapses (see `CollapseWatch`) stops there; a loss or gradient that is not finite leaves its
+    evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the same
+    call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
     pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
     if not pairs.kept:
@@ -225,9 +234,28 @@ def _run(
     )
     status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
     checkpoint.write_status(
-        out, record, status=status, step=step, reason=reason, used=used(learner, len(items), left_out)
+        out, record, status=status, step=step, reason=reason, used=_used(learner, len(items), left_out)
     )
     return RLResult(status, step, model, reason)
+
+
+def _used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[str, Any]:
+    """What a run was made with, for its record: defaults as values, "off" where a part is off.
+
+    `left_out` are the faulty rows of its file by their reasons; the record has them if there are any.
+    """
+    settings, own = learner.settings, learner.formulas.described
+    bound, limit = pre_clip_bound(settings), advantage_limit(settings)
+    return {
+        "algorithm": settings.algorithm,
+        "pre_clip": OWN if "ratio" in own else "off" if bound is None else bound,
+        "advantage_limit": OWN if "advantages" in own else "off" if limit is None else limit,
+        **learner.task.used(),
+        "items": num_items,
+        "seed": learner.seed,
+        **({"left_out": dict(left_out)} if left_out else {}),
+        **({"formulas": own} if own else {}),
+    }
 
 
 def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:
@@ -303,6 +331,62 @@ def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list
     chunk = Chunk(rows, batch, ids, mask, old, reference)
     require_finite("old log-probs", old.log_probs, chunk)
     return chunk
+
+
+def advantages(
+    chunks: Sequence[Chunk],
+    trajectories: Sequence[Trajectory],
+    *,
+    settings: RLSettings,
+    own: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Set the advantages (B, T) of all chunks; returns those of all counted tokens (N,) before the filter.
+
+    GRPO measures rewards within the samples of a prompt; the others standardise over all tokens of the
+    rollout, with any KL penalty (k1) in the token's reward-to-go. `own` takes the place of standardising and
+    of the filter.
+    """
+    rewards = torch.tensor([trajectory.reward for trajectory in trajectories])
+    if settings.algorithm == "grpo":
+        groups = torch.arange(len(rewards)) // settings.samples_per_prompt
+        rewards = group_advantages(rewards, groups, normalize_std=settings.normalize_groups)
+    masks = [chunk.mask for chunk in chunks]
+    values = [
+        rewards.to(c.mask.device)[c.rows][:, None].expand(c.mask.shape) - _penalty(c, settings)
+        for c in chunks
+    ]
+    counted = torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)])
+    z = counted if settings.algorithm == "grpo" else standardize_advantages(counted)
+    limit = advantage_limit(settings)
+    kept = z if limit is None else filter_advantages(z, limit=limit)
+    if own is not None:
+        kept = checked("advantages", own(counted), like=counted)
+    parts = kept.split([int(mask.sum()) for mask in masks])
+    for chunk, part in zip(chunks, parts, strict=True):
+        chunk.advantages = torch.zeros(chunk.mask.shape, device=z.device).masked_scatter(chunk.mask, part)
+    return z
+
+
+def pre_clip_bound(settings: RLSettings) -> float | None:
+    """The bound of the ratio before the exponential; None where there is none."""
+    if settings.pre_clip == "default":
+        return default_pre_clip(settings.algorithm)
+    return None if settings.pre_clip == "off" else settings.pre_clip
+
+
+def advantage_limit(settings: RLSettings) -> float | None:
+    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
+    if settings.advantage_limit == "default":
+        return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
+    return None if settings.advantage_limit == "off" else settings.advantage_limit
+
+
+def _penalty(chunk: Chunk, settings: RLSettings) -> Tensor:
+    """KL (k1) from each token to the end, (B, T); 0 for GRPO, whose KL stands in its loss."""
+    if chunk.reference is None or settings.algorithm == "grpo":
+        return torch.zeros(chunk.mask.shape, device=chunk.mask.device)
+    kl = settings.kl_coef * (chunk.old.log_probs - chunk.reference)
+    return kl.flip(1).cumsum(1).flip(1)
 
 
 def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:

@@ -18,11 +18,11 @@ from r1reward.data.usable import usable_targets
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
-from r1reward.files import sha256_file
+from r1reward.files import read_jsonl, sha256_file
 from r1reward.pictures import Budget
 from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
 from r1reward.texts import plain_text
-from r1reward.train.lora import load_policy
+from r1reward.train.checkpoint import load_policy
 from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
 
 
@@ -138,3 +138,23 @@ class ResponseTrainer(CheckpointedTrainer):
 def answer_log_probs(model: Any, *, batch: Batch, responses: Tensor, mask: Tensor) -> Tensor:
     """Log-probabilities (B, T) of the answers' tokens, see `policy_forward`."""
     return policy_forward(model, batch, responses=responses, mask=mask).log_probs
+
+
+def run_seconds(record: Path) -> float:
+    """Processor seconds that the steps of a finished RL run took, by its `metrics.jsonl`."""
+    return sum(row["cpu_seconds"] for row in read_jsonl(record / "metrics.jsonl"))
+
+
+def continued_settings(
+    settings: SFTSettings, *, rl_record: Path, sft_record: Path, num_examples: int
+) -> SFTSettings:
+    """SFT settings over all examples whose run takes as long as an RL run, with its own full schedule.
+
+    The pace is that of the cold start whose metrics are in `sft_record`. The learning rate rises and
+    falls over the new run, so the control is not handicapped by a rate that never comes down.
+    """
+    last = read_jsonl(sft_record / "metrics.jsonl")[-1]
+    updates = max(1, round(run_seconds(rl_record) * last["step"] / last["cpu_seconds"]))
+    return settings.model_copy(
+        update={"epochs": updates * settings.batch_size / num_examples, "max_examples": None}
+    )

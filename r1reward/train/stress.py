@@ -21,8 +21,7 @@ from typing import Any, Literal
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.settings import Profile, RLSettings, StressSettings
-from r1reward.train.grid import Grid, run_grid
-from r1reward.train.variants import REFERENCE, REFERENCES, find_variant
+from r1reward.train.grid import REFERENCE, REFERENCES, Grid, find_variant, run_grid
 from r1reward.types import Comparison, PreferencePair
 
 FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200

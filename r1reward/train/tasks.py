@@ -1,28 +1,111 @@
 """What the RL loop trains for: how an item is asked about, and what answers to it are worth.
 
-`JudgeTask` is the paper's reward model (§3.2): pairs, verdicts, and the three parts of the reward.
+`JudgeTask` is the paper's reward model (§3.2): pairs, verdicts, and the three parts of the reward. `Formulas`
+are the caller's in place of the paper's (§3.1, §3.2): known by their source and by the values that they name,
+so that the record of a run shows both, and a run with another formula is another run.
 """
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from r1reward.algo import final_reward
+from r1reward.engines import Sampling, load_engine
 from r1reward.judge.consistency import ConsistencyJudge
-from r1reward.judge.reward_model import judge_request, read_vote
+from r1reward.judge.reward_model import judge_request, judge_samples, read_vote
 from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.parsing import follows_format
 from r1reward.prompts import PromptName
-from r1reward.settings import RLSettings
-from r1reward.train.formulas import OWN, Answers, checked
-from r1reward.train.metrics import judge_metrics
+from r1reward.settings import Profile, RLSettings
+from r1reward.train.monitor import judge_metrics
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Request, Trajectory, Vote
 
+# In a record, in place of a setting that a caller's formula makes idle.
+OWN = "own formula"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What the reward sees of B sampled answers, as tensors (B,).
+
+    `result` is 1 where the verdict is right, `formatting` where the form is kept, `length` counts tokens.
+    `consistency` is 1 where the consistency judge finds that the reasoning supports the verdict. It is asked
+    about right answers (all under `external_consistency`) and 0 where it was not asked or did not know.
+    """
+
+    result: Tensor
+    consistency: Tensor
+    formatting: Tensor
+    length: Tensor
+
+
 RewardFormula = Callable[[Answers], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Formulas:
+    """A caller's own formulas; where one is None the package's acts, as the settings have it.
+
+    Args:
+        reward: from `Answers` to their rewards (B,).
+        advantages: from the rewards (N,) of the tokens of a rollout, less any KL penalty, to theirs (N,).
+            Under GRPO it is given rewards that are measured within the answers to a prompt.
+        ratio: from new and old log-probs (B, T) to the probability ratio (B, T), with its gradient.
+
+    Raises ValueError for a function whose source cannot be read, as nothing would tell its run from others.
+    """
+
+    reward: RewardFormula | None = None
+    advantages: Callable[[Tensor], Tensor] | None = None
+    ratio: Callable[[Tensor, Tensor], Tensor] | None = None
+    described: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Read now: the process that trains has no notebook in which to look the source up.
+        own = {"reward": self.reward, "advantages": self.advantages, "ratio": self.ratio}
+        described = {name: _describe(name, function) for name, function in own.items() if function}
+        object.__setattr__(self, "described", described)
+
+
+def checked(name: str, values: Tensor, *, like: Tensor) -> Tensor:
+    """What a caller's formula returned. Raises ValueError unless it is finite and has the shape of `like`."""
+    if not isinstance(values, Tensor) or values.shape != like.shape:
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"the formula {name} must return a tensor of shape {tuple(like.shape)}, got {shape}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"the formula {name} returned values that are not finite")
+    return values
+
+
+def _describe(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise ValueError(f"{name}: define it with def, in a file or a notebook's cell ({error})") from error
+    named = inspect.getclosurevars(function)
+    values = {**named.globals, **named.nonlocals}
+    return {"source": source, "values": {key: _value(key, values[key]) for key in sorted(values)}}
+
+
+def _value(name: str, value: Any) -> Any:
+    """A value that a formula names, as JSON: what a caller defined by its source, a library's by its name."""
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if inspect.ismodule(value):
+        return value.__name__
+    if inspect.isfunction(value) and value.__module__ == "__main__":
+        return _describe(name, value)
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', name)}"
+    return repr(value)
 
 
 class Task(Protocol):
@@ -145,3 +228,20 @@ def score_votes(
         )
         for i, ((pair, vote), earned) in enumerate(zip(flat, rewards.tolist(), strict=True))
     ]
+
+
+def sample_scored(
+    checkpoint: str | Path,
+    pairs: Sequence[PreferencePair],
+    *,
+    profile: Profile,
+    judge: ConsistencyJudge,
+    seed: int,
+    reward: RewardFormula | None = None,
+) -> list[JudgeTrajectory]:
+    """One sampled answer to every pair, scored as in a rollout of RL (paper §3.2)."""
+    sampling = Sampling(profile.engine.max_new_tokens, profile.rl.temperature, 1, seed)
+    votes = judge_samples(
+        load_engine(checkpoint, profile), pairs, prompt=profile.model.prompt, sampling=sampling
+    )
+    return score_votes(pairs, votes, judge=judge, settings=profile.rl, reward=reward)

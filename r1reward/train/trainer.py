@@ -29,9 +29,8 @@ from r1reward.locks import exclusive
 from r1reward.prompts import PromptName
 from r1reward.settings import ClusterSettings, SFTSettings
 from r1reward.train import checkpoint
-from r1reward.train.lora import save_trained
-from r1reward.train.monitor import Monitor
-from r1reward.train.updates import UpdateMeter
+from r1reward.train.checkpoint import save_trained
+from r1reward.train.monitor import Monitor, UpdateMeter
 from r1reward.types import Request
 
 AnyExample = TypeVar("AnyExample", bound="Example")

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.prompts import judge_prompt
 from r1reward.types import Completion, PreferencePair, Request
 

@@ -15,7 +15,7 @@ from r1reward.bench.files import spread
 from r1reward.bench.mm_rlhf_rewardbench import load_benchmark
 from r1reward.bench.pool import judge_often
 from r1reward.config import load_profile
-from r1reward.engines.base import EngineError, Sampling
+from r1reward.engines import EngineError, Sampling
 from r1reward.files import read_jsonl
 from r1reward.mini.world.benchmark import write_mm_rlhf_rewardbench
 from r1reward.mini.world.cases import Writer

@@ -12,7 +12,7 @@ from PIL import Image
 from r1reward.bench import reward_model as module
 from r1reward.bench.reward_model import evaluate_reward_model, verdict_of
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.engines.base import EngineError
+from r1reward.engines import EngineError
 from r1reward.files import read_jsonl
 from r1reward.judge.scalar_model import ResponseScore, new_reward_model
 from r1reward.mini.world import write_world

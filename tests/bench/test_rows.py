@@ -14,7 +14,7 @@ from r1reward.bench.pool import sample_pool
 from r1reward.bench.runner import run_benchmark
 from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
 from r1reward.data.storage import read_pairs, write_pairs
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.files import read_jsonl
 from r1reward.report.records import Records
 from r1reward.report.render import EXTRA_TABLES, PAPER_TABLES

@@ -11,7 +11,7 @@ from PIL import Image
 
 from r1reward.bench.runner import run_benchmark
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.engines.base import EngineError, NonFiniteError, Sampling
+from r1reward.engines import EngineError, NonFiniteError, Sampling
 from r1reward.engines.inputs import build_messages
 from r1reward.files import read_jsonl
 from r1reward.scoring import read_records

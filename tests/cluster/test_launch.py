@@ -15,15 +15,13 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from r1reward.cli import main
-from r1reward.cluster import events
 from r1reward.cluster import launch as launching
-from r1reward.cluster.flags import rl_flags
 from r1reward.cluster.launch import prepare
-from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row
+from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row, rl_flags
 from r1reward.config import load_profile
 from r1reward.data.cold_start import SFTExample, write_sft
 from r1reward.data.storage import write_pairs
-from r1reward.engines.base import PromptTooLongError
+from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
 from r1reward.files import read_jsonl
@@ -217,7 +215,7 @@ def test_an_export_is_completed(tmp_path: Path) -> None:
 
 
 def board(folder: Path, steps: range, **changes: float) -> Path:
-    names = {*events.NAMES.values(), "judge_unknown", "judged", "contradicted", "reward_failed"}
+    names = {*launching.NAMES.values(), "judge_unknown", "judged", "contradicted", "reward_failed"}
     with SummaryWriter(str(folder)) as writer:
         for step in steps:
             values = {**dict.fromkeys(names, 0.25), "rollout/num_samples": 8.0, **changes}
@@ -230,7 +228,7 @@ def board(folder: Path, steps: range, **changes: float) -> Path:
 def test_logs_are_read_back(tmp_path: Path) -> None:
     board(tmp_path / "b" / "first", range(1, 4), policy_loss=9.0)
     board(tmp_path / "b" / "second", range(3, 5), vllm_kl=0.5, judged=0.5)
-    rows = events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
+    rows = launching.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["policy_loss"] for row in rows] == [9.0, 9.0, 0.25, 0.25]
     assert (
@@ -242,16 +240,16 @@ def test_logs_are_read_back(tmp_path: Path) -> None:
 
 def test_logs_without_our_metrics_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no step"):
-        events.read_back(tmp_path, tmp_path / "metrics.jsonl")
+        launching.read_back(tmp_path, tmp_path / "metrics.jsonl")
     board(tmp_path / "b", range(1, 2), filtered_positive=None)
     with pytest.raises(ValueError, match="step 1: filtered_positive was not logged"):
-        events.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
+        launching.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
 
 
 def test_steps_are_written_while_the_run_trains(tmp_path: Path) -> None:
     """A step that is not logged whole yet waits; what cannot be written is no reason to end a run."""
     folder, record, written = tmp_path / "b", tmp_path / "metrics.jsonl", threading.Event()
-    assert events.write_finished(folder, record) == 0 and not record.exists()
+    assert launching.write_finished(folder, record) == 0 and not record.exists()
     board(folder / "first", range(1, 3))
     board(folder / "second", range(3, 4), filtered_positive=None)
 
@@ -262,13 +260,13 @@ def test_steps_are_written_while_the_run_trains(tmp_path: Path) -> None:
         raise OSError("no space left")
 
     with pytest.MonkeyPatch.context() as patch:
-        count = events.write_finished(folder, record)
-        patch.setattr(events, "write_finished", note)
-        with events.following(folder, record, seconds=0):
+        count = launching.write_finished(folder, record)
+        patch.setattr(launching, "write_finished", note)
+        with launching.following(folder, record, seconds=0):
             assert written.wait(30)
     assert count == 2 and [row["step"] for row in read_jsonl(record)] == [1, 2]
     board(folder / "third", range(3, 4))
-    with events.following(folder, record, seconds=0):
+    with launching.following(folder, record, seconds=0):
         while len(read_jsonl(record)) < 3:  # a poll is on its way
             pass
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from r1reward.cluster.flags import rl_flags
+from r1reward.cluster.prepare import rl_flags
 from r1reward.config import load_profile
 from r1reward.settings import ClusterSettings, Profile, RLSettings
 

@@ -17,7 +17,7 @@ from r1reward.data.annotate import (
 )
 from r1reward.data.build import build_dataset
 from r1reward.data.cold_start import select_rl, select_sft
-from r1reward.engines.base import PictureError
+from r1reward.engines import PictureError
 from r1reward.mini.tasks import TASKS, moves_from, read_claims
 from r1reward.parsing import follows_format, parse_verdict
 from r1reward.settings import AnnotatorSettings, DataSettings

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from r1reward.data.annotate import ModelAnnotator
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.prompts import judge_prompt
 from r1reward.types import Completion, PreferencePair, Request
 

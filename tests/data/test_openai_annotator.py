@@ -25,7 +25,7 @@ from r1reward.data.annotate import (
     annotate_pairs,
     make_annotator,
 )
-from r1reward.engines.base import PictureError
+from r1reward.engines import PictureError
 from r1reward.files import read_jsonl
 from r1reward.prompts import judge_prompt
 from r1reward.servers.replies import Fault, Reply, read_error, read_reply, waiting_time

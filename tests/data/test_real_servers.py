@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_jsonl
 from r1reward.mini import base_folder

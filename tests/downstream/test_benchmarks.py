@@ -13,7 +13,7 @@ from r1reward.downstream.benchmarks import BENCHMARKS, read_rows
 from r1reward.downstream.evaluate import score_answers
 from r1reward.downstream.readers import read_first_letter, read_option
 from r1reward.downstream.scripted import ScriptedOpenJudge, claim_share, find_open_judge
-from r1reward.engines.base import EngineError
+from r1reward.engines import EngineError
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
 from r1reward.report.records import Records

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from r1reward.engines import inputs
-from r1reward.engines.base import PictureError, PromptTooLongError
+from r1reward.engines import PictureError, PromptTooLongError, inputs
 from r1reward.engines.inputs import DecodedPictures, build_messages, encode, encode_shared, load_picture
 from r1reward.types import Request
 

@@ -9,8 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from r1reward.config import load_profile
-from r1reward.engines import identify
-from r1reward.engines.base import NonFiniteError, Sampling
+from r1reward.engines import NonFiniteError, Sampling, identify
 from r1reward.engines.loading import (
     CheckpointError,
     checkpoint_hash,

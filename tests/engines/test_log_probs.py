@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import answer_log_probs, pad_responses, policy_forward, vision_token_ids
 from r1reward.engines.transformers import TransformersEngine

@@ -13,9 +13,7 @@ import pytest
 from PIL import Image
 
 from r1reward.config import load_profile
-from r1reward.engines import load_engine
-from r1reward.engines.base import EngineError, PictureError, Sampling
-from r1reward.engines.forgiving import ForgivingEngine, errors_of
+from r1reward.engines import EngineError, ForgivingEngine, PictureError, Sampling, errors_of, load_engine
 from r1reward.engines.inputs import fetch_pictures, load_picture
 from r1reward.engines.loading import load_processor
 from r1reward.engines.openai import OpenAIEngine

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from r1reward.engines import transformers
-from r1reward.engines.base import EngineError, PictureError, Sampling
+from r1reward.engines import EngineError, PictureError, Sampling, transformers
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import answer_log_probs, vision_token_ids
 from r1reward.engines.transformers import TransformersEngine

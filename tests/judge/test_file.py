@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from r1reward.cli import main
-from r1reward.engines.base import Engine, EngineError, Sampling
+from r1reward.engines import Engine, EngineError, Sampling
 from r1reward.files import append_jsonl, read_jsonl, write_atomic
 from r1reward.judge import file as module
 from r1reward.judge.file import judge_file

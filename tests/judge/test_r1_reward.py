@@ -12,7 +12,7 @@ from PIL import Image
 
 import r1reward
 from r1reward.cli import main
-from r1reward.engines.base import EngineError, Sampling
+from r1reward.engines import EngineError, Sampling
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.types import Comparison, Completion, Request, Verdict
 

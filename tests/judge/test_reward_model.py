@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.judge.reward_model import judge_pairs, judge_samples
 from r1reward.prompts import judge_prompt
 from r1reward.types import Completion, PreferencePair, Request, Verdict

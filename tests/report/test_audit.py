@@ -17,8 +17,8 @@ from r1reward.report.audit import (
     whole_counts,
 )
 from r1reward.report.records import Records
-from r1reward.train.resolved import DEFAULT_LIMIT
-from r1reward.train.variants import VARIANTS
+from r1reward.train.grid import VARIANTS
+from r1reward.train.rl import DEFAULT_LIMIT
 from r1reward.types import Verdict
 
 
@@ -79,7 +79,7 @@ def test_differences_are_read_from_this_code() -> None:
 
 def test_a_setting_or_constant_that_is_gone_is_an_error() -> None:
     paper = load_profile("paper").model_dump()
-    for gone in ("setting rl.gone", "constant train/rl.py GONE", "constant train/variants.py Gone.start"):
+    for gone in ("setting rl.gone", "constant train/rl.py GONE", "constant train/grid.py Gone.start"):
         with pytest.raises(ValueError, match=r"differences\.toml"):
             ours({"ours": gone}, paper)
 

@@ -7,7 +7,7 @@ from r1reward.report.records import Records
 from r1reward.report.robustness import stress_table
 from r1reward.report.tables import judge_table, read_tables
 from r1reward.stats import exact_interval
-from r1reward.train.variants import VARIANTS
+from r1reward.train.grid import VARIANTS
 
 
 def test_collapse_rates_have_exact_intervals(run_root: Path, stress: dict) -> None:

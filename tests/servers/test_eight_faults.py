@@ -13,7 +13,7 @@ import pytest
 from raw_server import RawServer, http, says
 
 from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.engines.openai import OpenAIEngine
 from r1reward.files import read_jsonl
 from r1reward.judge.server import ServerConsistencyJudge

@@ -20,8 +20,7 @@ from studio import Changes, Studio, effect
 
 from r1reward.data.annotate import make_annotator
 from r1reward.data.storage import write_pairs
-from r1reward.engines import Sampling, load_engine
-from r1reward.engines.base import EngineError, PromptTooLongError
+from r1reward.engines import EngineError, PromptTooLongError, Sampling, load_engine
 from r1reward.engines.openai import OpenAIEngine
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.engines.vllm import VLLMEngine

@@ -14,7 +14,7 @@ from studio import Changes, Studio, effect, watch_engine
 from r1reward.bench import real_file
 from r1reward.bench.evaluate import evaluate
 from r1reward.bench.pool import judge_often
-from r1reward.cluster.flags import rl_flags
+from r1reward.cluster.prepare import rl_flags
 from r1reward.config import load_profile
 from r1reward.data.annotate import answers_folder, make_annotator
 from r1reward.data.annotate.openai import OpenAIAnnotator
@@ -27,11 +27,10 @@ from r1reward.judge.r1_reward import R1Reward
 from r1reward.mini.world import find_sources
 from r1reward.pictures import Budget
 from r1reward.pipeline.overview import profiles
-from r1reward.settings.data import SourceName
+from r1reward.settings.inputs import SourceName
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import Grid, run_grid
+from r1reward.train.grid import Grid, Variant, find_variant, run_grid
 from r1reward.train.stress import CELLS, make_stress_grid, run_fresh, search_cells
-from r1reward.train.variants import Variant, find_variant
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 TABLE_2 = get_args(SourceName)[:8]

@@ -23,9 +23,9 @@ from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.settings import RewardModelSettings
 from r1reward.train import rl
 from r1reward.train.annotators import run_arm, write_study_pairs
+from r1reward.train.checkpoint import load_policy, merged_weights
 from r1reward.train.consistency import Opinion, make_consistency_judges
-from r1reward.train.lora import load_policy, merged_weights
-from r1reward.train.reward_model import train_reward_model
+from r1reward.train.scalar_head import train_reward_model
 from r1reward.types import PreferencePair, Verdict
 
 

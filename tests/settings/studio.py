@@ -19,7 +19,7 @@ from torch import Tensor
 
 from r1reward.config import load_profile
 from r1reward.data.storage import read_pairs
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.consistency import ScriptedConsistencyJudge

@@ -10,9 +10,8 @@ from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import keep_layers, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
 from r1reward.judge.consistency import ModelConsistencyJudge
-from r1reward.train.grid import Grid, run_grid
+from r1reward.train.grid import Grid, find_variant, run_grid
 from r1reward.train.tasks import JudgeTask
-from r1reward.train.variants import find_variant
 
 OVERRIDES = {
     "processes": 1,

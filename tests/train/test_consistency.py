@@ -8,7 +8,7 @@ import pytest
 from helpers import MODEL, World
 
 from r1reward.config import load_profile
-from r1reward.engines.base import Sampling
+from r1reward.engines import Sampling
 from r1reward.files import read_jsonl
 from r1reward.settings import JudgeSettings
 from r1reward.train import consistency

@@ -17,7 +17,7 @@ from r1reward.engines.log_probs import PolicyOutput
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.server import ServerConsistencyJudge
 from r1reward.settings import JudgeServerSettings
-from r1reward.train import collapse, rl, tasks
+from r1reward.train import monitor, rl, tasks
 from r1reward.types import Verdict
 
 SERVER = Path(__file__).parent / "judge_server.py"
@@ -71,7 +71,7 @@ def loud_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
 
     It never ends an answer, which is no collapse here.
     """
-    monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", 1.0)
+    monkeypatch.setattr(monitor, "MAX_TRUNCATED_SHARE", 1.0)
     read = tasks.read_vote
     monkeypatch.setattr(tasks, "read_vote", lambda one: replace(read(one), reasoning=one.text))
 
@@ -117,7 +117,7 @@ def test_a_judge_that_stays_away_ends_no_run(world: World, tmp_path: Path, proce
     assert result.status == "finished"
     rows = read_jsonl(tmp_path / "metrics.jsonl")
     assert [row["judge_unknown"] > 0 for row in rows] == [False] + [True] * 5
-    assert all(row["reward"] < rows[0]["reward"] - collapse.MAX_REWARD_DROP for row in rows[1:])
+    assert all(row["reward"] < rows[0]["reward"] - monitor.MAX_REWARD_DROP for row in rows[1:])
 
 
 def test_a_nan_in_one_micro_batch_leaves_its_evidence_and_the_model_before(

@@ -20,8 +20,7 @@ from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.parallel import side_by_side
 from r1reward.settings import RLSettings
 from r1reward.train import rl
-from r1reward.train.formulas import Answers, Formulas
-from r1reward.train.tasks import JudgeTask, score_votes
+from r1reward.train.tasks import Answers, Formulas, JudgeTask, score_votes
 from r1reward.types import Completion, PreferencePair, Verdict, Vote
 
 SIGMAS = 1.0

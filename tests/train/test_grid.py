@@ -15,10 +15,9 @@ from r1reward.engines.loading import device_name
 from r1reward.files import append_jsonl, read_json, write_json
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import Grid, run_grid, run_key
+from r1reward.train.grid import VARIANTS as ALL
+from r1reward.train.grid import Grid, Variant, find_variant, run_grid, run_key
 from r1reward.train.rl import RLResult
-from r1reward.train.variants import VARIANTS as ALL
-from r1reward.train.variants import Variant, find_variant
 from r1reward.types import PreferencePair
 
 PAIR = PreferencePair("id", "povid", "which ?", ("a", "b"), 1)

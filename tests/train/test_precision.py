@@ -17,7 +17,7 @@ from r1reward.mini.tiny import build_config
 from r1reward.settings import LoraSettings, ModelSettings, RewardModelSettings
 from r1reward.train import rl
 from r1reward.train.learner import Learner, make_learner
-from r1reward.train.reward_model import train_reward_model
+from r1reward.train.scalar_head import train_reward_model
 from r1reward.train.sft import train_sft
 from r1reward.train.tasks import JudgeTask
 

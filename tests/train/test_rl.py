@@ -19,7 +19,7 @@ from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
 from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
-from r1reward.train import collapse, rl
+from r1reward.train import monitor, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, learning_rate, make_learner
 from r1reward.types import PreferencePair
 
@@ -359,7 +359,7 @@ def test_golden_trajectory(world: World, tmp_path: Path) -> None:
 def test_a_run_whose_answers_fall_apart_is_stopped(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", -1.0)
+    monkeypatch.setattr(monitor, "MAX_TRUNCATED_SHARE", -1.0)
     result = train(world, tmp_path, collapse_patience=1)
     assert (result.status, result.steps) == ("collapsed", 1)
     assert "cut off" in result.reason and not (tmp_path / "collapse").exists()
@@ -371,7 +371,7 @@ def test_a_resumed_run_remembers_how_its_answers_fell_apart(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two steps running, with a kill between them."""
-    monkeypatch.setattr(collapse, "MAX_TRUNCATED_SHARE", -1.0)
+    monkeypatch.setattr(monitor, "MAX_TRUNCATED_SHARE", -1.0)
     take_step = rl.take_step
 
     def killed(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:

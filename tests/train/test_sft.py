@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,20 +15,20 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 
 from r1reward.data.cold_start import read_sft, write_sft
 from r1reward.data.storage import read_pairs
-from r1reward.engines.base import PromptTooLongError
+from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, load_model, load_processor, weights_hash
-from r1reward.files import read_json, read_jsonl, sha256_file
+from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file
 from r1reward.judge.reward_model import judge_request
 from r1reward.locks import BusyError
-from r1reward.settings import RewardModelSettings
-from r1reward.train import reward_model as reward_module
+from r1reward.settings import RewardModelSettings, SFTSettings
+from r1reward.train import scalar_head as reward_module
 from r1reward.train import sft as sft_module
-from r1reward.train.reward_model import train_reward_model
 from r1reward.train.rl import train_rl
-from r1reward.train.sft import Collator, train_sft
+from r1reward.train.scalar_head import train_reward_model
+from r1reward.train.sft import Collator, continued_settings, run_seconds, train_sft
 from r1reward.train.tasks import JudgeTask
-from r1reward.train.trainer import ExampleStream, choose_examples
+from r1reward.train.trainer import ExampleStream, Recorder, choose_examples
 
 
 def test_labels_are_the_answers_and_their_end(world: World) -> None:
@@ -335,3 +336,33 @@ def test_a_batch_that_does_not_split_is_refused(world: World, tmp_path: Path) ->
             seed=0,
             quiet=True,
         )
+
+
+def test_the_control_gets_the_time_of_the_rl_run(tmp_path):
+    append_jsonl(
+        tmp_path / "rl" / "metrics.jsonl", [{"step": 1, "cpu_seconds": 4.0}, {"step": 2, "cpu_seconds": 6.0}]
+    )
+    append_jsonl(
+        tmp_path / "sft" / "metrics.jsonl", [{"step": 1, "cpu_seconds": 1.0}, {"step": 8, "cpu_seconds": 4.0}]
+    )
+    assert run_seconds(tmp_path / "rl") == 10.0
+    settings = SFTSettings(batch_size=16, micro_batch_size=16, max_examples=50)
+    control = continued_settings(
+        settings, rl_record=tmp_path / "rl", sft_record=tmp_path / "sft", num_examples=160
+    )
+    # Ten seconds at two updates a second are 20 updates of 16, which is twice around 160 examples.
+    assert control.epochs == 2.0
+    assert control.max_examples is None
+    assert control.learning_rate == settings.learning_rate
+
+
+def test_the_pace_of_a_cold_start_counts_the_time_before_a_kill(tmp_path):
+    """Its updates count from the start of the run, and so do the seconds that the control is matched by."""
+    file, shown = tmp_path / "metrics.jsonl", []
+    append_jsonl(file, {"step": 8, "loss": 1.0, "seconds": 500.0, "cpu_seconds": 400.0})
+    recorder = Recorder(file, SimpleNamespace(show=shown.append))
+    recorder.on_train_begin(None, None, None)
+    recorder.on_log(None, SimpleNamespace(global_step=9), None, logs={"loss": 0.5, "epoch": 2.0})
+    row = read_jsonl(file)[-1]
+    assert (row["step"], row["loss"], shown) == (9, 0.5, [row])
+    assert row["seconds"] >= 500.0 and row["cpu_seconds"] >= 400.0

@@ -11,7 +11,7 @@ from r1reward.config import load_profile
 from r1reward.data.storage import read_pairs
 from r1reward.settings import RLSettings, StressSettings
 from r1reward.train import stress as stress_module
-from r1reward.train.grid import Grid
+from r1reward.train.grid import REFERENCE, Grid, Variant
 from r1reward.train.stress import (
     CELLS,
     COMPARED,
@@ -25,7 +25,6 @@ from r1reward.train.stress import (
     search_cells,
     write_sure_pairs,
 )
-from r1reward.train.variants import REFERENCE, Variant
 from r1reward.types import PreferencePair, Verdict
 
 SIZE = StressSettings()

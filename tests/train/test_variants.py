@@ -4,7 +4,7 @@ import pytest
 
 from r1reward.algo.ratio import log_bound
 from r1reward.settings import RLSettings
-from r1reward.train.variants import REFERENCE, VARIANTS, find_variant, interventions, is_identical
+from r1reward.train.grid import REFERENCE, VARIANTS, find_variant, interventions, is_identical
 
 BASE = RLSettings()
 

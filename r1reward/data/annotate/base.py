@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from r1reward.data.annotate.answers import Annotation, AnswerFile, answer_key
-from r1reward.engines.base import EngineError
+from r1reward.engines import EngineError
 from r1reward.parsing import parse_verdict
 from r1reward.types import PreferencePair
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from r1reward.engines.base import Engine, Sampling
+from r1reward.engines import Engine, Sampling
 from r1reward.judge.reward_model import judge_request
 from r1reward.prompts import PromptName, prompt_hash
 from r1reward.types import PreferencePair

@@ -34,7 +34,7 @@ from r1reward.pictures import Budget
 from r1reward.prompts import PromptName
 from r1reward.settings import ModelSettings, RewardModelSettings
 from r1reward.texts import plain_text
-from r1reward.train.lora import add_adapters, load_adapters
+from r1reward.train.checkpoint import add_adapters, load_adapters
 from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
 
 _LOG = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from r1reward.judge.scalar_model import (
 )
 from r1reward.settings import RewardModelSettings
 from r1reward.train import checkpoint
-from r1reward.train.reward_model import PairCollator, bradley_terry, train_reward_model
+from r1reward.train.scalar_head import PairCollator, bradley_terry, train_reward_model
 from r1reward.train.trainer import ExampleStream
 
 SETTINGS = RewardModelSettings(**{**SFT.model_dump(), "warmup_ratio": 0.0})
