@@ -115,7 +115,7 @@ def run_arm(
     else:
         # An annotator that was never right teaches nothing.
         base = checkpoint_hash(profile.model.base)
-        checkpoint.open_run(folder, {"untaught": base}, resume=True, record=record)
+        checkpoint.open_run(folder, {"untaught": base}, record=record)
         learnt = load_model(profile.model.base)
         checkpoint.write_folder(folder / "model", lambda path: save_model(*learnt, path))
     return found

@@ -195,20 +195,18 @@ def load_optimizer(optimizer: torch.optim.Optimizer | Any, folder: Path) -> None
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def open_run(
-    out: Path, key: Mapping[str, Any], *, resume: bool, record: Path, sharded: bool = False
-) -> Path | None:
+def open_run(out: Path, key: Mapping[str, Any], *, record: Path, sharded: bool = False) -> Path | None:
     """Prepare the folder of a run; returns the checkpoint to go on from, if any.
 
     With `sharded` that is one of DeepSpeed's. `key` says what is run (settings, seed, inputs). A run of
-    another key, or any without `resume`, is moved to `out/earlier/<date>`, records too. The rows of
-    `record/metrics.jsonl` after the checkpoint's step are cut off.
+    another key is moved to `out/earlier/<date>`, records too. The rows of `record/metrics.jsonl` after the
+    checkpoint's step are cut off.
     """
     out.mkdir(parents=True, exist_ok=True)
     identity = json.loads(json.dumps(key))
     known = out / "run.json"
     before = read_json(known) if known.is_file() else None
-    if before != identity or not resume:
+    if before != identity:
         _move_aside(out, record, changed=_changed(before, identity) if before else ())
         write_json(known, identity)
     _check_model(out, record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,14 @@ def count_steps(settings: RLSettings, num_items: int) -> int:
 def choose_prompts(items: Sequence[Any], learner: Learner, step: int) -> list[Any]:
     """The items of a step: every pass over all has its own order, and passes follow each other."""
     size = learner.settings.rollout_batch_size
-    orders: dict[int, np.ndarray] = {}
-    chosen = []
-    for place in range((step - 1) * size, step * size):
-        epoch, index = divmod(place, len(items))
-        if epoch not in orders:
-            orders[epoch] = np.random.default_rng([learner.seed, epoch, 2]).permutation(len(items))
-        chosen.append(items[orders[epoch][index]])
-    return chosen
+    places = (divmod(place, len(items)) for place in range((step - 1) * size, step * size))
+    return [items[order_of_pass(len(items), learner.seed, epoch, 2)[index]] for epoch, index in places]
+
+
+@lru_cache(maxsize=4)
+def order_of_pass(number: int, *seeds: int) -> list[int]:
+    """The order in which so many items are passed over; it follows from the seeds alone."""
+    return np.random.default_rng(seeds).permutation(number).tolist()
 
 
 def make_learner(

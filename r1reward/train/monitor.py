@@ -40,12 +40,10 @@ class Monitor:
         total: steps of the whole run.
         step: the last step that is done; TensorBoard forgets what came after it.
         folder: where TensorBoard's events go. W&B is used if R1REWARD_WANDB is set.
-        quiet: no progress line.
     """
 
-    def __init__(self, name: str, *, total: int, step: int, folder: Path, quiet: bool = False) -> None:
-        self._progress = None if quiet else Progress(name)
-        self._total = total
+    def __init__(self, name: str, *, total: int, step: int, folder: Path) -> None:
+        self._progress, self._total = Progress(name), total
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         self._wandb: Any = None
         if os.environ.get(WANDB_SWITCH):
@@ -62,9 +60,8 @@ class Monitor:
             self._writer.add_scalar(key, value, step)
         if self._wandb is not None:
             self._wandb.log(values, step=step)
-        if self._progress:
-            note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
-            self._progress(step, self._total, note)
+        note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
+        self._progress(step, self._total, note)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

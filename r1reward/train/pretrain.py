@@ -162,7 +162,7 @@ def build_base(out: Path, *, seed: int = 0, steps: int = TOTAL_STEPS, save_steps
     while another process builds in `out`. What another seed left there is moved aside.
     """
     with exclusive(out):
-        last = open_run(out, {"base": {"seed": seed}}, resume=True, record=out)
+        last = open_run(out, {"base": {"seed": seed}}, record=out)
         return _build(out, seed=seed, steps=steps, save_steps=save_steps, last=last)
 
 

@@ -85,8 +85,6 @@ def train_rl(
     judge: ConsistencyJudge | None = None,
     formulas: Formulas | None = None,
     record: str | Path | None = None,
-    resume: bool = True,
-    quiet: bool = False,
 ) -> RLResult:
     """Train a judge on preference pairs and save it as `out/model`.
 
@@ -97,10 +95,8 @@ def train_rl(
         judge: gives the consistency reward; the scripted one unless given.
         formulas: own ones of the reward, the advantages or the ratio.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
-        resume: go on from the last checkpoint if `out` holds one of the same run.
-        quiet: no progress line.
 
-    A run that collapses (see `CollapseWatch`) stops there; a loss or gradient that is not finite leaves its
+    If `out` holds a checkpoint of the same run, it goes on from there. A run that collapses (see `CollapseWatch`) stops there; a loss or gradient that is not finite leaves its
     evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the same
     call goes on once there is space. What the judge does not know pays nothing and is counted.
     """
@@ -126,8 +122,6 @@ def train_rl(
         seed=seed,
         formulas=formulas,
         record=record,
-        resume=resume,
-        quiet=quiet,
     )
 
 
@@ -145,8 +139,6 @@ def train_policy(
     seed: int,
     formulas: Formulas | None = None,
     record: str | Path | None = None,
-    resume: bool = True,
-    quiet: bool = False,
 ) -> RLResult:
     """`train_rl` for any task, whose rewards are its own; `items_hash` changes with the items.
 
@@ -167,7 +159,7 @@ def train_policy(
     if formulas and formulas.described:
         key["formulas"] = formulas.described
     with exclusive(out):
-        last = checkpoint.open_run(out, key, resume=resume, record=record)
+        last = checkpoint.open_run(out, key, record=record)
         if ended := checkpoint.final_status(out, record):
             return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
         learner = make_learner(
@@ -184,9 +176,7 @@ def train_policy(
         board, start = out / "tensorboard", checkpoint.step_of(last)
         with (
             checkpoint.explain_full_disk(out),
-            Monitor(
-                settings.algorithm, total=learner.steps, step=start, folder=board, quiet=quiet
-            ) as monitor,
+            Monitor(settings.algorithm, total=learner.steps, step=start, folder=board) as monitor,
         ):
             return _run(
                 learner, items, out=out, record=record, monitor=monitor, start=start, left_out=left_out or {}

@@ -50,9 +50,6 @@ def train_reward_model(
     model_settings: ModelSettings,
     seed: int,
     record: str | Path | None = None,
-    max_prompt_tokens: int | None = None,
-    resume: bool = True,
-    quiet: bool = False,
 ) -> Path:
     """Train a reward model from a backbone; returns the folder of the result, `out/model`.
 
@@ -60,7 +57,7 @@ def train_reward_model(
         model_path: the backbone, as for `train_sft`.
         examples_path: cold-start examples; for `scalar`, which reads no reasoning, pairs will do.
         kind: "scalar", or "critique" as MM-RLHF-Reward.
-        out, record, resume, quiet: as for `train_sft`.
+        out, record: as for `train_sft`.
     """
     out, record = Path(out), Path(record or out)
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
@@ -89,17 +86,13 @@ def train_reward_model(
         name=f"{kind} reward model",
         key=key,
         load=load,
-        make_collator=lambda processor: PairCollator(
-            processor, model_settings.prompt, kind=kind, max_prompt_tokens=max_prompt_tokens
-        ),
+        make_collator=lambda processor: PairCollator(processor, model_settings.prompt, kind=kind),
         options={"batch_size": settings.batch_size, "critique_weight": settings.critique_weight},
         left_out=read.left_out,
         out=out,
         record=record,
         settings=settings,
         seed=seed,
-        resume=resume,
-        quiet=quiet,
     )
 
 
@@ -135,10 +128,8 @@ def bradley_terry(chosen: Tensor, rejected: Tensor) -> Tensor:
 class PairCollator:
     """Turns B pairs into 2 B prompts, those of the chosen responses first, with their critiques."""
 
-    def __init__(
-        self, processor: Any, prompt: PromptName, *, kind: Kind, max_prompt_tokens: int | None
-    ) -> None:
-        self._processor, self._kind, self._max_prompt_tokens = processor, kind, max_prompt_tokens
+    def __init__(self, processor: Any, prompt: PromptName, *, kind: Kind) -> None:
+        self._processor, self._kind = processor, kind
         self._prompt: PromptName = prompt
 
     def __call__(self, examples: Sequence[SFTExample]) -> dict[str, Any]:
@@ -146,7 +137,7 @@ class PairCollator:
         rejected = [(example, 3 - position) for example, position in chosen]
         requests = [score_request(e.pair, position, prompt=self._prompt) for e, position in chosen + rejected]
         ids, mask = pad_responses([self._critique(*shown) for shown in chosen + rejected])
-        batch = encode(self._processor, requests, max_prompt_tokens=self._max_prompt_tokens)
+        batch = encode(self._processor, requests)
         return {"batch": batch, "responses": ids, "labels": ids.masked_fill(~mask, -100)}
 
     def _critique(self, example: SFTExample, position: int) -> list[int]:

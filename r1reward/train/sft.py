@@ -37,11 +37,11 @@ def train_sft(
     record: str | Path | None = None,
     max_prompt_tokens: int | None = None,
     read: Callable[[str | Path], Sequence[Example]] | None = None,
-    resume: bool = True,
-    quiet: bool = False,
     cluster: ClusterSettings | None = None,
 ) -> Path:
     """Fine-tune a model on cold-start examples; returns the folder of the result, `out/model`.
+
+    If `out` holds a checkpoint of the same run, it goes on from there.
 
     Args:
         model_path: checkpoint folder or hub id; "mini" is the shipped tiny base model.
@@ -50,8 +50,6 @@ def train_sft(
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
         read: reads the examples where they are not those of the cold start.
-        resume: go on from the last checkpoint if `out` holds one of the same run.
-        quiet: no progress line.
         cluster: shards the model by DeepSpeed over the processes that call this together (`cluster.sft`).
     """
     out, record = Path(out), Path(record or out)
@@ -93,8 +91,6 @@ def train_sft(
         record=record,
         settings=settings,
         seed=seed,
-        resume=resume,
-        quiet=quiet,
         left_out=found.left_out,
         cluster=cluster,
     )

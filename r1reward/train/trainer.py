@@ -30,6 +30,7 @@ from r1reward.prompts import PromptName
 from r1reward.settings import ClusterSettings, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.checkpoint import save_trained
+from r1reward.train.learner import order_of_pass
 from r1reward.train.monitor import Monitor, UpdateMeter
 from r1reward.types import Request
 
@@ -61,8 +62,6 @@ def run_trainer(
     record: Path,
     settings: SFTSettings,
     seed: int,
-    resume: bool,
-    quiet: bool,
     options: Mapping[str, Any] | None = None,
     left_out: Mapping[str, int] | None = None,
     cluster: ClusterSettings | None = None,
@@ -88,14 +87,12 @@ def run_trainer(
     main = arguments.process_index == 0
     with exclusive(out) if main else nullcontext():
         with arguments.main_process_first(local=False):
-            last = checkpoint.open_run(
-                out, key, resume=resume or not main, record=record, sharded=cluster is not None
-            )
+            last = checkpoint.open_run(out, key, record=record, sharded=cluster is not None)
         if checkpoint.final_status(out, record):
             return out / "model"
         model, processor = load(None if cluster else last)
         board, step = out / "tensorboard", checkpoint.step_of(last)
-        shown = Monitor(name, total=steps, step=step, folder=board, quiet=quiet) if main else None
+        shown = Monitor(name, total=steps, step=step, folder=board) if main else None
         with checkpoint.explain_full_disk(out), shown or nullcontext():
             trainer = trainer_class(
                 model=model,
@@ -127,17 +124,13 @@ class ExampleStream(Dataset[Any]):
 
     def __init__(self, examples: Sequence[Example], *, seed: int, length: int) -> None:
         self._examples, self._seed, self._length = examples, seed, length
-        self._epoch, self._order = -1, np.empty(0)
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, place: int) -> Example:
         epoch, index = divmod(place, len(self._examples))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
-        return self._examples[int(self._order[index])]
+        return self._examples[order_of_pass(len(self._examples), self._seed, epoch)[index]]
 
 
 class CheckpointedTrainer(Trainer):

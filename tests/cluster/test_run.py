@@ -59,7 +59,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sft(out / "sft.jsonl", select_sft(built, annotations))
     write_pairs(out / "rl.jsonl", built)
     profile = load_profile("mini", overrides={"sft": {"epochs": 3}})
-    common = {"settings": profile.sft, "model_settings": profile.model, "seed": 0, "quiet": True}
+    common = {"settings": profile.sft, "model_settings": profile.model, "seed": 0}
     train_sft("mini", out / "sft.jsonl", out=out / "sft", **common)
     (out / "judges" / "strong").mkdir(parents=True)
     (out / "judges" / "strong" / "model").symlink_to(mini.base_folder())

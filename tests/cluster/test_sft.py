@@ -50,7 +50,7 @@ def profile(zero_stage: int = 3, **cluster: object) -> Profile:
 @pytest.fixture(scope="module")
 def alone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, chosen = tmp_path_factory.mktemp("alone"), profile()
-    common = {"settings": chosen.sft, "model_settings": chosen.model, "seed": 0, "quiet": True}
+    common = {"settings": chosen.sft, "model_settings": chosen.model, "seed": 0}
     train_sft("mini", examples, out=out, **common)
     return out
 

@@ -183,7 +183,7 @@ def row_of_scripted_answers(studio: Studio, changes: Changes) -> dict[str, float
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rl, "rollout", answer)
         sections = {"model_settings": profile.model, "engine_settings": profile.engine}
-        known = {"settings": profile.rl, **sections, "seed": 1, "quiet": True}
+        known = {"settings": profile.rl, **sections, "seed": 1}
         out = studio.fresh()
         rl.train_rl(studio.world.model, studio.world.pairs, out=out, **known)
     (row,) = read_jsonl(out / "metrics.jsonl")

@@ -169,7 +169,7 @@ def reward_models_learn_by_their_own_settings(studio: Studio) -> None:
               "warmup_ratio": 0.5, "save_steps": 5, "critique_weight": 3.0}  # fmt: skip
     profile = studio.profile({f"reward_model.{name}": value for name, value in values.items()})
     assert profile.reward_model == RewardModelSettings(**values)
-    known = {"settings": profile.reward_model, "model_settings": profile.model, "seed": 0, "quiet": True}
+    known = {"settings": profile.reward_model, "model_settings": profile.model, "seed": 0}
     out = studio.folder / "critique"
     train_reward_model(studio.world.model, studio.world.examples, kind="critique", out=out, **known)
     rows = read_jsonl(out / "metrics.jsonl")

@@ -133,7 +133,7 @@ class Studio:
 
     def _rl(self, profile: Profile, out: Path, seed: int) -> Path:
         settings = {"model_settings": profile.model, "engine_settings": profile.engine}
-        pairs, known = self.world.pairs, {"settings": profile.rl, **settings, "seed": seed, "quiet": True}
+        pairs, known = self.world.pairs, {"settings": profile.rl, **settings, "seed": seed}
         return rl.train_rl(profile.model.base, pairs, out=out, **known).model
 
     def sft(self, changes: Changes | None = None, *, seed: int = 1) -> Trained:
@@ -141,7 +141,7 @@ class Studio:
         return self._once("sft", changes or {}, seed, self._sft)
 
     def _sft(self, profile: Profile, out: Path, seed: int) -> Path:
-        known = {"settings": profile.sft, "model_settings": profile.model, "seed": seed, "quiet": True}
+        known = {"settings": profile.sft, "model_settings": profile.model, "seed": seed}
         return train_sft(profile.model.base, self.world.examples, out=out, **known)
 
     def _once(

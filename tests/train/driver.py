@@ -67,7 +67,6 @@ def train(kind: str, world: World, out: Path) -> None:
                 model_settings=MODEL,
                 engine_settings=ENGINE,
                 seed=5,
-                quiet=True,
                 **folders,
             )
         finally:
@@ -80,7 +79,6 @@ def train(kind: str, world: World, out: Path) -> None:
             settings=settings,
             model_settings=MODEL,
             seed=5,
-            quiet=True,
             **folders,
         )
 

@@ -86,7 +86,6 @@ def train(world: World, out: Path, **options: Any) -> rl.RLResult:
         model_settings=MODEL,
         engine_settings=ENGINE,
         seed=1,
-        quiet=True,
         **options,
     )
 

@@ -62,9 +62,7 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     def run(name: str, formulas: Formulas | None = None) -> Path:
         settings = RL.model_copy(update={"max_steps": 2, "inner_epochs": 2, "learning_rate": 1e-3})
         where = {"settings": settings, "model_settings": MODEL, "engine_settings": ENGINE}
-        rl.train_rl(
-            world.model, world.pairs, out=tmp_path / name, seed=0, formulas=formulas, quiet=True, **where
-        )
+        rl.train_rl(world.model, world.pairs, out=tmp_path / name, seed=0, formulas=formulas, **where)
         return tmp_path / name
 
     return run
@@ -109,7 +107,6 @@ def test_a_reward_reaches_the_rollout(world: World, tmp_path: Path) -> None:
         engine_settings=ENGINE,
         seed=0,
         formulas=Formulas(reward=lambda answers: -answers.length),
-        quiet=True,
     )
     [row] = read_jsonl(tmp_path / "metrics.jsonl")
     assert row["reward"] == pytest.approx(-row["response_length"]) and row["reward"] < 0

@@ -22,7 +22,7 @@ from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict
 
 def test_a_resumed_run_forgets_the_steps_after_its_checkpoint_and_no_other(tmp_path: Path) -> None:
     for step, rows in ((0, {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}), (2, {3: 30.0})):
-        with Monitor("run", total=4, step=step, folder=tmp_path, quiet=True) as monitor:
+        with Monitor("run", total=4, step=step, folder=tmp_path) as monitor:
             for number, reward in rows.items():
                 monitor.show({"step": number, "reward": reward})
     events = EventAccumulator(str(tmp_path))

@@ -49,7 +49,7 @@ def easy_reward(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(kind: str, start: Path, world: World, out: Path, *, model: ModelSettings, **changes: Any) -> Path:
     """The folder of the finished model."""
-    common: dict[str, Any] = {"out": out, "model_settings": model, "seed": 1, "quiet": True}
+    common: dict[str, Any] = {"out": out, "model_settings": model, "seed": 1}
     if kind == "rl":
         settings = RL.model_copy(update={"train_batch_size": 8, "warmup_ratio": 0.0, **changes})
         return rl.train_rl(start, world.pairs, settings=settings, engine_settings=ENGINE, **common).model

@@ -60,7 +60,6 @@ def train(world: World, out: Path, **changes: Any) -> rl.RLResult:
         model_settings=MODEL,
         engine_settings=ENGINE,
         seed=1,
-        quiet=True,
     )
 
 
@@ -296,7 +295,6 @@ def test_a_faulty_row_costs_that_row(
         model_settings=MODEL.model_copy(update={"max_pixels": 7056}),
         engine_settings=ENGINE,
         seed=1,
-        quiet=True,
     )
     assert trained == [read_pairs(world.pairs)]
     used = read_json(tmp_path / "status.json")["used"]

@@ -57,7 +57,6 @@ def train(world: World, examples: Path, out: Path, kind: Kind, **changes: Any) -
         settings=settings,
         model_settings=MODEL,
         seed=3,
-        quiet=True,
     )
 
 
@@ -105,7 +104,7 @@ def test_the_first_loss_is_the_mean_over_the_whole_batch(
     model, processor = new_reward_model(world.model, kind=kind, seed=3)
     rows = read_sft(examples) if kind == "critique" else [SFTExample(e.pair, "") for e in read_sft(examples)]
     stream = ExampleStream(rows, seed=3, length=4)
-    collate = PairCollator(processor, "mini", kind=kind, max_prompt_tokens=None)
+    collate = PairCollator(processor, "mini", kind=kind)
     preference, critique, tokens = 0.0, 0.0, 0
     for place in range(4):
         inputs = collate([stream[place]])
@@ -157,7 +156,7 @@ def test_a_critique_starts_after_the_prompt_and_the_chosen_come_first(
 ) -> None:
     _, processor = load_model(world.model)
     rows = read_sft(examples)[:2]
-    inputs = PairCollator(processor, "mini", kind=kind, max_prompt_tokens=None)(rows)
+    inputs = PairCollator(processor, "mini", kind=kind)(rows)
     prompts = processor.tokenizer.batch_decode(inputs["batch"]["input_ids"])
     for index, prompt in enumerate(prompts):
         example = rows[index % 2]

@@ -53,7 +53,6 @@ def test_training_lowers_the_loss_and_saves_what_the_auto_classes_load(world: Wo
         settings=settings,
         model_settings=MODEL,
         seed=0,
-        quiet=True,
     )
     rows = read_jsonl(tmp_path / "record/metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 17))
@@ -226,21 +225,10 @@ def test_an_example_whose_picture_does_not_fit_is_left_out(
     assert [found.pair for found in trained] == [example.pair for example in examples]
 
 
-@pytest.mark.parametrize("kind", ["sft", "scalar", "critique"])
-def test_a_prompt_above_the_limit_ends_a_training(kind: str, world: World, tmp_path: Path) -> None:
-    given = {"out": tmp_path, "model_settings": MODEL, "seed": 0, "quiet": True, "max_prompt_tokens": 8}
-    with pytest.raises(PromptTooLongError, match="the limit is 8"):
-        if kind == "sft":
-            train_sft(world.model, world.examples, settings=SFT, **given)
-        else:
-            settings = RewardModelSettings(**SFT.model_dump())
-            train_reward_model(world.model, world.examples, kind=kind, settings=settings, **given)
-
-
 def test_a_finished_run_is_not_trained_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments: dict[str, Any] = {"settings": SFT, "model_settings": MODEL, "seed": 0, "quiet": True}
+    arguments: dict[str, Any] = {"settings": SFT, "model_settings": MODEL, "seed": 0}
     folder = train_sft(world.model, world.examples, out=tmp_path, **arguments)
 
     def no_training(*_: Any, **__: Any) -> None:
@@ -294,7 +282,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(kind: str, world: W
 
 def train(kind: str, world: World, data: Path, out: Path, *, seed: int = 0, **changes: Any) -> Path:
     """A run of one of the trainings, of one update unless changed."""
-    common: dict[str, Any] = {"out": out, "model_settings": MODEL, "seed": seed, "quiet": True}
+    common: dict[str, Any] = {"out": out, "model_settings": MODEL, "seed": seed}
     sft = SFT.model_copy(update={"epochs": 0.25, "warmup_ratio": 0.0, **changes})
     if kind == "sft":
         return train_sft(world.model, data, settings=sft, **common)
@@ -319,7 +307,7 @@ def test_every_pass_shows_every_example_once(world: World) -> None:
 
 
 def test_prompts_above_the_limit_are_refused(world: World, tmp_path: Path) -> None:
-    how: dict[str, Any] = {"settings": SFT, "model_settings": MODEL, "seed": 0, "quiet": True}
+    how: dict[str, Any] = {"settings": SFT, "model_settings": MODEL, "seed": 0}
     with pytest.raises(PromptTooLongError, match="the limit is 8"):
         train_sft(world.model, world.examples, out=tmp_path, max_prompt_tokens=8, **how)
 
@@ -334,7 +322,6 @@ def test_a_batch_that_does_not_split_is_refused(world: World, tmp_path: Path) ->
             settings=settings,
             model_settings=MODEL,
             seed=0,
-            quiet=True,
         )
 
 
