@@ -21,7 +21,7 @@ from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train.checkpoint import checkpoint_state, load_optimizer, load_policy
 from r1reward.train.monitor import UpdateMeter
-from r1reward.train.tasks import Formulas, Task
+from r1reward.train.tasks import PAPER, Formulas, Task
 
 BETAS = (0.9, 0.95)
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script
@@ -105,7 +105,7 @@ def make_learner(
     task: Task,
     seed: int,
     steps: int,
-    formulas: Formulas | None = None,
+    formulas: Formulas = PAPER,
     checkpoint: Path | None = None,
 ) -> Learner:
     """The policy with its optimizer as a checkpoint, or the start, has them.
@@ -136,7 +136,7 @@ def make_learner(
         seed=seed,
         steps=steps,
         meter=UpdateMeter(optimizer),
-        formulas=formulas or Formulas(),
+        formulas=formulas,
         reference=reference,
     )
     if checkpoint is not None:

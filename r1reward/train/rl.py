@@ -38,7 +38,6 @@ from r1reward.locks import exclusive
 from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import checkpoint
-from r1reward.train.checkpoint import save_trained
 from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
@@ -57,195 +56,10 @@ from r1reward.train.monitor import (
     save_evidence,
     weighted_means,
 )
-from r1reward.train.tasks import OWN, Formulas, JudgeTask, Task, checked
+from r1reward.train.tasks import OWN, PAPER, Formulas, JudgeTask, Task, checked
 from r1reward.types import Completion, Trajectory
 
 DEFAULT_LIMIT = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class RLResult:
-    """How a run ended, with the reason of a collapse. `model` is the folder of the last finite weights."""
-
-    status: Literal["finished", "collapsed"]
-    steps: int
-    model: Path
-    reason: str = ""
-
-
-def train_rl(
-    model_path: str | Path,
-    pairs_path: str | Path,
-    *,
-    out: str | Path,
-    settings: RLSettings,
-    model_settings: ModelSettings,
-    engine_settings: EngineSettings,
-    seed: int,
-    judge: ConsistencyJudge | None = None,
-    formulas: Formulas | None = None,
-    record: str | Path | None = None,
-) -> RLResult:
-    """Train a judge on preference pairs and save it as `out/model`.
-
-    Args:
-        model_path: the cold-started checkpoint.
-        pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out with a warning.
-        out: checkpoints, TensorBoard events and the final model go here.
-        judge: gives the consistency reward; the scripted one unless given.
-        formulas: own ones of the reward, the advantages or the ratio.
-        record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
-
-    If `out` holds a checkpoint of the same run, it goes on from there. A run that collapses (see `CollapseWatch`) stops there; a loss or gradient that is not finite leaves its
-    evidence in `out/collapse`, and the weights before that update are saved. Raises DiskFullError; the same
-    call goes on once there is space. What the judge does not know pays nothing and is counted.
-    """
-    pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
-    if not pairs.kept:
-        raise ValueError(f"{pairs_path} holds no pairs to learn from")
-    task = JudgeTask(
-        judge or ScriptedConsistencyJudge(),
-        settings=settings,
-        prompt=model_settings.prompt,
-        reward=formulas.reward if formulas else None,
-    )
-    return train_policy(
-        task,
-        model_path,
-        pairs.kept,
-        items_hash=sha256_file(pairs_path),
-        left_out=pairs.left_out,
-        out=out,
-        settings=settings,
-        model_settings=model_settings,
-        engine_settings=engine_settings,
-        seed=seed,
-        formulas=formulas,
-        record=record,
-    )
-
-
-def train_policy(
-    task: Task,
-    model_path: str | Path,
-    items: Sequence[Any],
-    *,
-    items_hash: str,
-    left_out: Mapping[str, int] | None = None,
-    out: str | Path,
-    settings: RLSettings,
-    model_settings: ModelSettings,
-    engine_settings: EngineSettings,
-    seed: int,
-    formulas: Formulas | None = None,
-    record: str | Path | None = None,
-) -> RLResult:
-    """`train_rl` for any task, whose rewards are its own; `items_hash` changes with the items.
-
-    `left_out` counts the faulty rows of the items' file by their reasons, for the record. Raises
-    BusyError while another process trains in `out`.
-    """
-    out, record = Path(out), Path(record or out)
-    key = {
-        "rl": settings.model_dump(mode="json"),
-        "model": model_settings.model_dump(mode="json"),
-        "engine": engine_settings.model_dump(mode="json"),
-        "seed": seed,
-        "start": weights_hash(model_path),
-        "start_files": files_hash(model_path),
-        "pairs": items_hash,
-        "judge": task.fingerprint,
-    }
-    if formulas and formulas.described:
-        key["formulas"] = formulas.described
-    with exclusive(out):
-        last = checkpoint.open_run(out, key, record=record)
-        if ended := checkpoint.final_status(out, record):
-            return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
-        learner = make_learner(
-            model_path,
-            settings=settings,
-            model_settings=model_settings,
-            engine_settings=engine_settings,
-            task=task,
-            seed=seed,
-            steps=count_steps(settings, len(items)),
-            formulas=formulas,
-            checkpoint=last,
-        )
-        board, start = out / "tensorboard", checkpoint.step_of(last)
-        with (
-            checkpoint.explain_full_disk(out),
-            Monitor(settings.algorithm, total=learner.steps, step=start, folder=board) as monitor,
-        ):
-            return _run(
-                learner, items, out=out, record=record, monitor=monitor, start=start, left_out=left_out or {}
-            )
-
-
-def _run(
-    learner: Learner,
-    items: Sequence[Any],
-    *,
-    out: Path,
-    record: Path,
-    monitor: Monitor,
-    start: int,
-    left_out: Mapping[str, int],
-) -> RLResult:
-    rows = record / "metrics.jsonl"
-    settings = learner.settings
-    unknown_reward = settings.consistency_weight / (settings.rollout_batch_size * settings.samples_per_prompt)
-    seen = read_jsonl(rows) if rows.is_file() else []
-    watch = CollapseWatch(seen, patience=settings.collapse_patience, unknown_reward=unknown_reward)
-    step, reason = start, ""
-    for step in range(start + 1, learner.steps + 1):
-        try:
-            row = take_step(learner, choose_prompts(items, learner, step), step)
-        except NonFiniteError as error:
-            save_evidence(out / "collapse", step, error)
-            reason = str(error)
-            break
-        append_jsonl(rows, row)
-        monitor.show(row)
-        if reason := watch.see(row) or "":
-            break
-        if step % learner.settings.save_steps == 0 or step == learner.steps:
-            checkpoint.save_checkpoint(
-                out / "checkpoints",
-                step,
-                model=learner.model,
-                processor=learner.processor,
-                optimizer=learner.optimizer,
-                state={"update_count": learner.update_count, "seed": learner.seed},
-            )
-    model = checkpoint.write_folder(
-        out / "model", lambda folder: save_trained(learner.model, learner.processor, folder)
-    )
-    status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
-    checkpoint.write_status(
-        out, record, status=status, step=step, reason=reason, used=_used(learner, len(items), left_out)
-    )
-    return RLResult(status, step, model, reason)
-
-
-def _used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[str, Any]:
-    """What a run was made with, for its record: defaults as values, "off" where a part is off.
-
-    `left_out` are the faulty rows of its file by their reasons; the record has them if there are any.
-    """
-    settings, own = learner.settings, learner.formulas.described
-    bound, limit = pre_clip_bound(settings), advantage_limit(settings)
-    return {
-        "algorithm": settings.algorithm,
-        "pre_clip": OWN if "ratio" in own else "off" if bound is None else bound,
-        "advantage_limit": OWN if "advantages" in own else "off" if limit is None else limit,
-        **learner.task.used(),
-        "items": num_items,
-        "seed": learner.seed,
-        **({"left_out": dict(left_out)} if left_out else {}),
-        **({"formulas": own} if own else {}),
-    }
 
 
 def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:
@@ -435,3 +249,175 @@ def _denominator(minibatch: Sequence[Chunk], settings: RLSettings) -> int:
 
 def _split(rows: list[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class RLResult:
+    """How a run ended, with the reason of a collapse. `model` is the folder of the last finite weights."""
+
+    status: Literal["finished", "collapsed"]
+    steps: int
+    model: Path
+    reason: str = ""
+
+
+def train_rl(
+    model_path: str | Path,
+    pairs_path: str | Path,
+    *,
+    out: str | Path,
+    settings: RLSettings,
+    model_settings: ModelSettings,
+    engine_settings: EngineSettings,
+    seed: int,
+    judge: ConsistencyJudge | None = None,
+    formulas: Formulas = PAPER,
+    record: str | Path | None = None,
+) -> RLResult:
+    """Train a judge on preference pairs and save it as `out/model`.
+
+    Args:
+        model_path: the cold-started checkpoint.
+        pairs_path: JSON lines written by `data.storage.write_pairs`; faulty rows are left out with a warning.
+        out: checkpoints, TensorBoard events and the final model go here.
+        judge: gives the consistency reward; the scripted one unless given.
+        formulas: own ones of the reward, the advantages or the ratio.
+        record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
+
+    The same call goes on from the last checkpoint in `out`. A run that collapses (see `CollapseWatch`) stops
+    there; a loss or gradient that is not finite leaves its evidence in `out/collapse`, and the weights before
+    that update are saved. What the judge does not know pays nothing and is counted. Raises DiskFullError.
+    """
+    pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
+    if not pairs.kept:
+        raise ValueError(f"{pairs_path} holds no pairs to learn from")
+    task = JudgeTask(
+        judge or ScriptedConsistencyJudge(),
+        settings=settings,
+        prompt=model_settings.prompt,
+        reward=formulas.reward,
+    )
+    return train_policy(
+        task,
+        model_path,
+        pairs.kept,
+        items_hash=sha256_file(pairs_path),
+        left_out=pairs.left_out,
+        out=out,
+        settings=settings,
+        model_settings=model_settings,
+        engine_settings=engine_settings,
+        seed=seed,
+        formulas=formulas,
+        record=record,
+    )
+
+
+def train_policy(
+    task: Task,
+    model_path: str | Path,
+    items: Sequence[Any],
+    *,
+    items_hash: str,
+    left_out: Mapping[str, int] | None = None,
+    out: str | Path,
+    settings: RLSettings,
+    model_settings: ModelSettings,
+    engine_settings: EngineSettings,
+    seed: int,
+    formulas: Formulas = PAPER,
+    record: str | Path | None = None,
+) -> RLResult:
+    """`train_rl` for any task, whose rewards are its own; `items_hash` changes with the items.
+
+    `left_out` counts the faulty rows of the items' file by their reasons, for the record. Raises
+    BusyError while another process trains in `out`.
+    """
+    out, record = Path(out), Path(record or out)
+    key = {
+        "rl": settings.model_dump(mode="json"),
+        "model": model_settings.model_dump(mode="json"),
+        "engine": engine_settings.model_dump(mode="json"),
+        "seed": seed,
+        "start": weights_hash(model_path),
+        "start_files": files_hash(model_path),
+        "pairs": items_hash,
+        "judge": task.fingerprint,
+    }
+    if formulas.described:
+        key["formulas"] = formulas.described
+    with exclusive(out):
+        last = checkpoint.open_run(out, key, record=record)
+        if ended := checkpoint.final_status(out, record):
+            return RLResult(ended["status"], ended["step"], out / "model", ended.get("reason", ""))
+        learner = make_learner(
+            model_path,
+            settings=settings,
+            model_settings=model_settings,
+            engine_settings=engine_settings,
+            task=task,
+            seed=seed,
+            steps=count_steps(settings, len(items)),
+            formulas=formulas,
+            checkpoint=last,
+        )
+        board, start = out / "tensorboard", checkpoint.step_of(last)
+        with (
+            checkpoint.explain_full_disk(out),
+            Monitor(settings.algorithm, total=learner.steps, step=start, folder=board) as monitor,
+        ):
+            step, reason = _run(learner, items, out=out, record=record, monitor=monitor, start=start)
+            write = partial(checkpoint.save_trained, learner.model, learner.processor)
+            model = checkpoint.write_folder(out / "model", write)
+            status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
+            used = _used(learner, len(items), left_out or {})
+            checkpoint.write_status(out, record, status=status, step=step, reason=reason, used=used)
+            return RLResult(status, step, model, reason)
+
+
+def _run(
+    learner: Learner, items: Sequence[Any], *, out: Path, record: Path, monitor: Monitor, start: int
+) -> tuple[int, str]:
+    """The steps after `start`; returns the last one, and the reason where the run has collapsed."""
+    rows, settings = record / "metrics.jsonl", learner.settings
+    unknown_reward = settings.consistency_weight / (settings.rollout_batch_size * settings.samples_per_prompt)
+    seen = read_jsonl(rows) if rows.is_file() else []
+    watch = CollapseWatch(seen, patience=settings.collapse_patience, unknown_reward=unknown_reward)
+    for step in range(start + 1, learner.steps + 1):
+        try:
+            row = take_step(learner, choose_prompts(items, learner, step), step)
+        except NonFiniteError as error:
+            save_evidence(out / "collapse", step, error)
+            return step, str(error)
+        append_jsonl(rows, row)
+        monitor.show(row)
+        if reason := watch.see(row):
+            return step, reason
+        if step % settings.save_steps == 0 or step == learner.steps:
+            checkpoint.save_checkpoint(
+                out / "checkpoints",
+                step,
+                model=learner.model,
+                processor=learner.processor,
+                optimizer=learner.optimizer,
+                state={"update_count": learner.update_count, "seed": learner.seed},
+            )
+    return learner.steps, ""
+
+
+def _used(learner: Learner, num_items: int, left_out: Mapping[str, int]) -> dict[str, Any]:
+    """What a run was made with, for its record: defaults as values, "off" where a part is off.
+
+    `left_out` are the faulty rows of its file by their reasons; the record has them if there are any.
+    """
+    settings, own = learner.settings, learner.formulas.described
+    return {
+        "algorithm": settings.algorithm,
+        "pre_clip": OWN if "ratio" in own else pre_clip_bound(settings) or "off",
+        "advantage_limit": OWN if "advantages" in own else advantage_limit(settings) or "off",
+        **learner.task.used(),
+        "items": num_items,
+        "seed": learner.seed,
+        **({"left_out": dict(left_out)} if left_out else {}),
+        **({"formulas": own} if own else {}),
+    }

@@ -75,6 +75,10 @@ class Formulas:
         object.__setattr__(self, "described", described)
 
 
+# The package's formulas.
+PAPER = Formulas()
+
+
 def checked(name: str, values: Tensor, *, like: Tensor) -> Tensor:
     """What a caller's formula returned. Raises ValueError unless it is finite and has the shape of `like`."""
     if not isinstance(values, Tensor) or values.shape != like.shape:
