@@ -25,7 +25,7 @@ from r1reward.judge.consistency import ModelConsistencyJudge
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import parse_verdict
 from r1reward.train.annotators import ARMS
-from r1reward.train.grid import VARIANTS, find_variant
+from r1reward.train.grid import VARIANTS
 
 PROFILE = load_profile("smoke")
 STABLE = {"algorithm": "stable_reinforce", "pre_clip": 1e3, "advantage_limit": 3.0}
@@ -170,10 +170,13 @@ def reward_models_have_their_kind(run: Path) -> None:
 
 def the_grid_s_arms_are_what_they_are_called(run: Path) -> None:
     """Every variant of `core` that notebook 03 has not run: judged weights, judge, start, pairs."""
-    names = {variant.name for variant in VARIANTS if variant.core} - {"stable_reinforce", "reinforce_pp"}
+    names = {variant.name for variant in VARIANTS.values() if variant.core} - {
+        "stable_reinforce",
+        "reinforce_pp",
+    }
     assert {path.name for path in (run / "records/grid").iterdir()} == names
     for name in names:
-        about, variant = read_json(run / f"records/grid/{name}/seed_0/run.json"), find_variant(name)
+        about, variant = read_json(run / f"records/grid/{name}/seed_0/run.json"), VARIANTS[name]
         if about["status"] == "identical":
             assert about["same_as"] in ("stable_reinforce", "reinforce_pp") and variant.judge == "strong"
             continue

@@ -67,7 +67,7 @@ class Variant:
         return RLSettings.model_validate(base.model_dump() | dict(self.changes))
 
 
-VARIANTS = (
+_ALL = (
     Variant(REFERENCE, (5, 6, 7, 13)),
     Variant("reinforce_pp", (5,), {"algorithm": "reinforce_pp"}),
     # Sections 1 and 3.1 count the consistency reward among StableReinforce's own parts.
@@ -103,14 +103,7 @@ VARIANTS = (
         for judge, weight in SWEEP
     ),
 )
-
-
-def find_variant(name: str) -> Variant:
-    """The variant of that name, or a ValueError that lists all."""
-    for variant in VARIANTS:
-        if variant.name == name:
-            return variant
-    raise ValueError(f"no variant is called {name!r}; there are {', '.join(v.name for v in VARIANTS)}")
+VARIANTS = {variant.name: variant for variant in _ALL}
 
 
 def interventions(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -137,28 +130,18 @@ def is_identical(
 
     `base` are the RL settings of the profile; `reference` is one of REFERENCES.
     """
-    settings, known = variant.settings(base), find_variant(reference).settings(base)
+    settings, known = variant.settings(base), VARIANTS[reference].settings(base)
     stabilisers = {"algorithm", "pre_clip", "advantage_limit"}
     others = settings.model_dump(exclude=stabilisers) != known.model_dump(exclude=stabilisers)
     elsewhere = (variant.judge, variant.start, variant.pairs) != ("strong", "sft", "hard")
     if others or elsewhere or settings.algorithm not in _ONE_SURROGATE:
         return False
     seen = interventions(rows)
-    bounds = [_log_bound(settings), _log_bound(known)]
-    limits = [_limit(settings), _limit(known)]
+    bounds = [log_bound(pre_clip_bound(one) or math.inf) for one in (settings, known)]
+    limits = [advantage_limit(one) or math.inf for one in (settings, known)]
     same_ratio = bounds[0] == bounds[1] or seen["log_ratio_max"] < min(bounds)
     same_advantages = limits[0] == limits[1] or seen["z_abs_max"] <= min(limits)
     return same_ratio and same_advantages
-
-
-def _log_bound(settings: RLSettings) -> float:
-    bound = pre_clip_bound(settings)
-    return math.inf if bound is None else log_bound(bound)
-
-
-def _limit(settings: RLSettings) -> float:
-    limit = advantage_limit(settings)
-    return math.inf if limit is None else limit
 
 
 MODES: tuple[Mode, ...] = ("greedy", "sampled")

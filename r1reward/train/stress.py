@@ -12,7 +12,7 @@ everything collapsed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.judge.r1_reward import R1Reward
 from r1reward.settings import Profile, RLSettings, StressSettings
-from r1reward.train.grid import REFERENCE, REFERENCES, Grid, find_variant, run_grid
+from r1reward.train.grid import REFERENCE, REFERENCES, VARIANTS, Grid, run_grid
 from r1reward.types import Comparison, PreferencePair
 
 FIRST_TUNING_SEED, FIRST_FRESH_SEED = 100, 200
@@ -53,9 +53,7 @@ class Cell:
         return base.model_copy(update={**rate, **sizes, **lengths, "inner_epochs": self.inner_epochs})
 
 
-CELLS = tuple(
-    Cell(rate, epochs, pairs) for rate, epochs, pairs in product((2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure"))
-)
+CELLS = tuple(Cell(*cell) for cell in product((2e-4, 3e-4, 5e-4), (1, 4), ("hard", "sure")))
 
 
 def write_sure_pairs(
@@ -80,41 +78,40 @@ def write_sure_pairs(
     return len(read_pairs(path))
 
 
-def search_cells(
-    make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, *, cells: Sequence[Cell] = CELLS
-) -> dict[str, Any]:
+def search_cells(grid: Grid, *, cells: Sequence[Cell] = CELLS) -> dict[str, Any]:
     """Try cells in order until Reinforce++ alone collapses; returns what was tried and what is chosen.
 
     Alone: on at least three fifths of the tuning seeds, and StableReinforce, which only runs then, on at
     most one fifth. If no cell separates the two, the one where Reinforce++ collapses most often is chosen
     and `separates` is false.
     """
+    size = grid.profile.stress
     seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + size.seeds)
     tried: list[dict[str, Any]] = []
     outcome = {"tried": tried, "tuning_seeds": size.seeds}
     for cell in cells[: size.cells]:
-        grid = make_grid(cell, seeds)
-        ended = run_cell(grid, ["reinforce_pp"])
+        stressed = make_stress_grid(grid, cell, seeds)
+        ended = run_cell(stressed, ["reinforce_pp"])
         tried.append({"cell": cell.name, **asdict(cell), "ended": ended})
         if sum(ended["reinforce_pp"]["collapsed"]) < MANY * size.seeds:
             continue
-        ended |= run_cell(grid, [REFERENCE])
+        ended |= run_cell(stressed, [REFERENCE])
         if sum(ended[REFERENCE]["collapsed"]) <= FEW * size.seeds:
             return {**outcome, "chosen": cell.name, "separates": True}
     most = max(tried, key=lambda row: sum(row["ended"]["reinforce_pp"]["collapsed"]))
     return {**outcome, "chosen": most["cell"], "separates": False}
 
 
-def run_fresh(
-    make_grid: Callable[[Cell, Sequence[int]], Grid], size: StressSettings, found: dict[str, Any]
-) -> dict[str, Any]:
+def run_fresh(grid: Grid, found: dict[str, Any]) -> dict[str, Any]:
     """What was found, with how every variant ended on fresh seeds in the chosen cell."""
-    seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + size.fresh_seeds)
-    fresh = run_cell(make_grid(find_cell(found["chosen"]), seeds), COMPARED)
-    return {**found, "fresh": fresh, "fresh_seeds": size.fresh_seeds}
+    number = grid.profile.stress.fresh_seeds
+    (chosen,) = (cell for cell in CELLS if cell.name == found["chosen"])
+    seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + number)
+    fresh = run_cell(make_stress_grid(grid, chosen, seeds), COMPARED)
+    return {**found, "fresh": fresh, "fresh_seeds": number}
 
 
-def make_stress_grid(grid: Grid, cell: Cell, seeds: Sequence[int]) -> Grid:
+def make_stress_grid(grid: Grid, cell: Cell, seeds: Iterable[int]) -> Grid:
     """A grid of short runs in a cell, without a benchmark; every seed starts from the first cold start."""
     start, records = next(iter(grid.starts.values())), grid.records / cell.name
     return replace(
@@ -136,11 +133,11 @@ def run_cell(grid: Grid, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     `same_as` names that reference where it is one for all seeds, else "". References go first: others may
     be identical to them.
     """
-    outcomes = {}
     first = [[name] for name in REFERENCES if name in names]
+    runs = {}
     for group in (*first, [name for name in names if name not in REFERENCES]):
-        outcomes |= run_grid(grid, [find_variant(name) for name in group])
-    runs = {(about["variant"], about["seed"]): about for about in outcomes.values()}
+        for about in run_grid(grid, [VARIANTS[name] for name in group]).values():
+            runs[about["variant"], about["seed"]] = about
 
     def collapsed(name: str, seed: int) -> bool:
         about = runs[name, seed]
@@ -155,11 +152,3 @@ def run_cell(grid: Grid, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         name: {"collapsed": [int(collapsed(name, seed)) for seed in grid.starts], "same_as": same(name)}
         for name in names
     }
-
-
-def find_cell(name: str, cells: Sequence[Cell] = CELLS) -> Cell:
-    """The cell of that name; an unknown one is a ValueError."""
-    for cell in cells:
-        if cell.name == name:
-            return cell
-    raise ValueError(f"no stress cell is called {name!r}; there are {', '.join(cell.name for cell in cells)}")

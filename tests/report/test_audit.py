@@ -66,7 +66,7 @@ def test_differences_are_read_from_this_code() -> None:
     frame = differences().set_index("difference")
     here = frame["this code"]
     assert here["which advantages the filter drops"] == f"DEFAULT_LIMIT = {DEFAULT_LIMIT}"
-    assert here["model that RL starts from"] == f"Variant.start = {VARIANTS[0].start}"
+    assert here["model that RL starts from"] == f"Variant.start = {VARIANTS['stable_reinforce'].start}"
     assert here["what the loss is averaged over"] == "rl.loss_reduction = token"
     assert frame.loc["what the loss is averaged over", "switched by"] == "rl.loss_reduction = response"
     assert frame.loc["consistency reward of a contradicted answer", "switched by"].endswith("-1.0")

@@ -29,8 +29,8 @@ from r1reward.pictures import Budget
 from r1reward.pipeline.overview import profiles
 from r1reward.settings.inputs import SourceName
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import Grid, Variant, find_variant, run_grid
-from r1reward.train.stress import CELLS, make_stress_grid, run_fresh, search_cells
+from r1reward.train.grid import VARIANTS, Grid, Variant, run_grid
+from r1reward.train.stress import CELLS, run_fresh, search_cells
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 TABLE_2 = get_args(SourceName)[:8]
@@ -55,7 +55,7 @@ def runs_of_a_grid_go_side_by_side(studio: Studio) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid_module, "side_by_side", run_all)
         for processes in (1, 3):
-            run_grid(some_grid(studio, {"processes": processes}), [find_variant("judge_random")])
+            run_grid(some_grid(studio, {"processes": processes}), [VARIANTS["judge_random"]])
     assert used == [(2, 1), (2, 3)]
 
 
@@ -77,11 +77,10 @@ def stress_cells_are_of_this_size(studio: Studio) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("r1reward.train.stress.run_grid", train)
-            make = lambda cell, some, base=base: make_stress_grid(base, cell, some)  # noqa: E731
-            found = search_cells(make, base.profile.stress)
+            found = search_cells(base)
             tried, searched = len(found["tried"]), list(asked)
             asked.clear()
-            run_fresh(make, base.profile.stress, found)
+            run_fresh(base, found)
         assert tried == cells <= len(CELLS)
         assert set(searched) == {(size, size // 2, steps, seeds)}
         assert set(asked) == {(size, size // 2, steps, fresh)}

@@ -10,7 +10,7 @@ from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import keep_layers, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
 from r1reward.judge.consistency import ModelConsistencyJudge
-from r1reward.train.grid import Grid, find_variant, run_grid
+from r1reward.train.grid import VARIANTS, Grid, run_grid
 from r1reward.train.tasks import JudgeTask
 
 OVERRIDES = {
@@ -77,7 +77,7 @@ def test_the_record_of_an_arm_says_what_was_really_used(grid: Grid) -> None:
         "easy_pairs": easy,
     }  # fmt: skip
     single = Grid(**{name: getattr(grid, name) for name in Grid.__slots__} | {"starts": {0: cold}})
-    outcomes = run_grid(single, [find_variant(name) for name in arms])
+    outcomes = run_grid(single, [VARIANTS[name] for name in arms])
     for name, changes in arms.items():
         about = outcomes[f"{name}, seed 0"]
         assert about["used"] == reference | changes, name
@@ -90,7 +90,7 @@ def test_the_record_of_an_arm_says_what_was_really_used(grid: Grid) -> None:
 
 def test_seeds_sample_their_own_answers(grid: Grid) -> None:
     """In training and in the sampled answers to the benchmark; greedy ones have no seed."""
-    run_grid(grid, [find_variant("external")])
+    run_grid(grid, [VARIANTS["external"]])
     folders = [grid.records / "external" / f"seed_{seed}" for seed in (0, 1)]
     rewards = [read_jsonl(folder / "metrics.jsonl")[0]["entropy"] for folder in folders]
     assert rewards[0] != rewards[1]

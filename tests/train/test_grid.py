@@ -15,8 +15,7 @@ from r1reward.engines.loading import device_name
 from r1reward.files import append_jsonl, read_json, write_json
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import VARIANTS as ALL
-from r1reward.train.grid import Grid, Variant, find_variant, run_grid, run_key
+from r1reward.train.grid import VARIANTS, Grid, Variant, run_grid, run_key
 from r1reward.train.rl import RLResult
 from r1reward.types import PreferencePair
 
@@ -145,7 +144,7 @@ ARMS: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 
 def test_every_variant_stands_in_the_list_of_arms() -> None:
-    assert sorted(ARMS) == sorted(variant.name for variant in ALL)
+    assert sorted(ARMS) == sorted(VARIANTS)
 
 
 @pytest.mark.parametrize("name", sorted(ARMS))
@@ -153,7 +152,7 @@ def test_each_arm_is_trained_and_judged_as_it_is_called(
     name: str, grid: Grid, calls: Calls, tmp_path: Path
 ) -> None:
     changes, judge, start, pairs = ARMS[name]
-    outcomes = run_grid(replace(grid, references=tmp_path / "none"), [find_variant(name)])
+    outcomes = run_grid(replace(grid, references=tmp_path / "none"), [VARIANTS[name]])
     base = grid.profile.rl.model_dump(mode="json")
     assert base["consistency_weight"] == SMOKE_WEIGHT and len(calls.trained) == 2
     for seed, asked, judged in zip((0, 1), calls.trained, calls.judged, strict=True):
@@ -200,7 +199,7 @@ def changed_profile(grid: Grid, overrides: dict[str, Any]) -> Grid:
 @pytest.mark.parametrize("what", sorted(DIFFERENT))
 @pytest.mark.usefixtures("calls")
 def test_the_key_of_a_run_changes_with_all_it_follows_from(what: str, grid: Grid) -> None:
-    variant = find_variant("weight_0.0")
+    variant = VARIANTS["weight_0.0"]
     key = run_key(grid, variant, 0)
     assert key == run_key(replace(grid, work=grid.work / "elsewhere", kept=grid.work), variant, 0)
     assert run_key(DIFFERENT[what](grid), variant, 0) != key
@@ -208,15 +207,17 @@ def test_the_key_of_a_run_changes_with_all_it_follows_from(what: str, grid: Grid
 
 @pytest.mark.usefixtures("calls")
 def test_no_two_arms_or_seeds_have_the_same_key(grid: Grid) -> None:
-    keys = {(variant.name, seed): run_key(grid, variant, seed) for variant in ALL for seed in (0, 1)}
+    keys = {
+        (variant.name, seed): run_key(grid, variant, seed) for variant in VARIANTS.values() for seed in (0, 1)
+    }
     assert len(set(keys.values())) == len(keys)
 
 
-VARIANTS = [find_variant(name) for name in ("weight_0.0", "wo_pre_clip", "external")]
+CHOSEN = [VARIANTS[name] for name in ("weight_0.0", "wo_pre_clip", "external")]
 
 
 def test_a_variant_that_is_identical_by_construction_is_not_run(grid: Grid, runs: list) -> None:
-    outcomes = run_grid(grid, VARIANTS)
+    outcomes = run_grid(grid, CHOSEN)
     assert runs == [(name, seed) for seed in (0, 1) for name in ("weight_0.0", "external")]
     noted = outcomes["wo_pre_clip, seed 1"]
     assert noted["status"] == "identical"
@@ -231,7 +232,7 @@ def test_without_the_filter_it_is_reinforce_pp_while_pre_clip_never_acts(
     (tmp_path / "references/stable_reinforce").rename(tmp_path / "quiet")
     for name in ("stable_reinforce", "reinforce_pp"):
         leave_record(tmp_path / f"references/{name}/seed_0", z_min=-3.5)
-    outcomes = run_grid(grid, [find_variant(name) for name in ("wo_filter", "wo_pre_clip", "ppo")])
+    outcomes = run_grid(grid, [VARIANTS[name] for name in ("wo_filter", "wo_pre_clip", "ppo")])
     assert [outcomes[f"{name}, seed 0"]["same_as"] for name in ("wo_filter", "wo_pre_clip", "ppo")] == [
         "reinforce_pp", "stable_reinforce", "reinforce_pp",
     ]  # fmt: skip
@@ -244,7 +245,7 @@ def test_nothing_is_identical_to_a_run_whose_last_step_left_no_row(
     write_json(
         tmp_path / "references/stable_reinforce/seed_0/status.json", {"status": "collapsed", "step": 2}
     )
-    run_grid(grid, [find_variant("wo_pre_clip")])
+    run_grid(grid, [VARIANTS["wo_pre_clip"]])
     assert runs == [("wo_pre_clip", 0)]
 
 
@@ -257,44 +258,44 @@ def test_a_run_without_a_single_finished_step_is_recorded(
         return RLResult("collapsed", 1, out, "NaN")
 
     monkeypatch.setattr(grid_module, "train_rl", collapse)
-    about = run_grid(grid, [find_variant("external")])["external, seed 0"]
+    about = run_grid(grid, [VARIANTS["external"]])["external, seed 0"]
     assert (about["status"], about["interventions"]["steps"]) == ("collapsed", 0)
 
 
 def test_finished_runs_are_not_repeated_even_without_their_checkpoints(grid: Grid, runs: list) -> None:
-    first = run_grid(grid, VARIANTS)
+    first = run_grid(grid, CHOSEN)
     runs.clear()
-    assert run_grid(grid, VARIANTS) == first
+    assert run_grid(grid, CHOSEN) == first
     assert runs == []
     assert read_json(grid.records / "weight_0.0/seed_1/run.json") == first["weight_0.0, seed 1"]
 
 
 def test_another_setting_is_another_run(grid: Grid, runs: list) -> None:
-    run_grid(grid, VARIANTS)
+    run_grid(grid, CHOSEN)
     runs.clear()
-    run_grid(grid, [Variant("weight_0.0", (7,), {"consistency_weight": 0.2}), *VARIANTS[1:]])
+    run_grid(grid, [Variant("weight_0.0", (7,), {"consistency_weight": 0.2}), *CHOSEN[1:]])
     assert runs == [("weight_0.0", 0), ("weight_0.0", 1)]
 
 
 def test_a_new_start_repeats_its_seed_only(grid: Grid, runs: list, tmp_path: Path) -> None:
-    run_grid(grid, VARIANTS)
+    run_grid(grid, CHOSEN)
     runs.clear()
     grid.starts[1] = tmp_path / "better"  # type: ignore[index]
-    run_grid(grid, VARIANTS)
+    run_grid(grid, CHOSEN)
     assert {seed for _, seed in runs} == {1}
 
 
 def test_a_run_of_the_grid_can_be_sent_to_a_process(grid: Grid) -> None:
-    call = pickle.loads(pickle.dumps(partial(grid_module.run_one, grid, VARIANTS[0], 0)))
+    call = pickle.loads(pickle.dumps(partial(grid_module.run_one, grid, CHOSEN[0], 0)))
     assert call.args[0] == grid
 
 
 def test_kept_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp_path: Path) -> None:
-    first = run_grid(grid, VARIANTS)
+    first = run_grid(grid, CHOSEN)
     grid.records.rename(tmp_path / "kept")
     runs.clear()
     again = replace(grid, kept=tmp_path / "kept", records=tmp_path / "again")
-    assert run_grid(again, VARIANTS) == first
+    assert run_grid(again, CHOSEN) == first
     assert runs == []
     names = {path.relative_to(tmp_path / "kept") for path in (tmp_path / "kept").rglob("*.json*")}
     assert {path.relative_to(again.records) for path in again.records.rglob("*.json*")} == names
@@ -306,7 +307,7 @@ def test_kept_records_of_the_same_run_are_taken_over(grid: Grid, runs: list, tmp
 def test_a_kept_run_that_repeats_a_reference_is_checked_against_the_reference_here(
     grid: Grid, runs: list, tmp_path: Path
 ) -> None:
-    identical = [variant for variant in VARIANTS if variant.name == "wo_pre_clip"]
+    identical = [variant for variant in CHOSEN if variant.name == "wo_pre_clip"]
     run_grid(grid, identical)
     assert runs == []
     grid.records.rename(tmp_path / "kept")
@@ -318,7 +319,7 @@ def test_a_kept_run_that_repeats_a_reference_is_checked_against_the_reference_he
 
 def test_the_reference_is_run_where_the_grid_has_none(grid: Grid, runs: list, tmp_path: Path) -> None:
     own = replace(grid, references=grid.records)
-    run_grid(own, [find_variant("stable_reinforce")])
+    run_grid(own, [VARIANTS["stable_reinforce"]])
     assert runs == [("stable_reinforce", 0), ("stable_reinforce", 1)]
-    outcomes = run_grid(own, [find_variant("wo_filter")])
+    outcomes = run_grid(own, [VARIANTS["wo_filter"]])
     assert {about["status"] for about in outcomes.values()} == {"identical"}

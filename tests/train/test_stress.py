@@ -18,7 +18,6 @@ from r1reward.train.stress import (
     FIRST_FRESH_SEED,
     FIRST_TUNING_SEED,
     Cell,
-    find_cell,
     make_stress_grid,
     run_cell,
     run_fresh,
@@ -27,7 +26,11 @@ from r1reward.train.stress import (
 )
 from r1reward.types import PreferencePair, Verdict
 
-SIZE = StressSettings()
+
+def sized(grid: Grid, **sizes: int) -> Grid:
+    """The grid with the stress settings of a profile that sets none."""
+    stress = StressSettings(**sizes)
+    return replace(grid, profile=grid.profile.model_copy(update={"stress": stress}))
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, ou
     outcomes[first] = {"reinforce_pp": _statuses(2)}
     outcomes[second] = {"reinforce_pp": _statuses(5), REFERENCE: _statuses(2)}
     outcomes[third] = {"reinforce_pp": _statuses(3), REFERENCE: _statuses(1)}
-    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
+    found = search_cells(sized(grid))
     assert (found["chosen"], found["separates"]) == (third, True)
     assert [sum(row["ended"]["reinforce_pp"]["collapsed"]) for row in found["tried"]] == [2, 5, 3]
     assert [REFERENCE in row["ended"] for row in found["tried"]] == [False, True, True]
@@ -74,7 +77,7 @@ def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, ou
 
 def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
     outcomes[CELLS[4].name] = {"reinforce_pp": _statuses(4), REFERENCE: _statuses(4)}
-    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), SIZE)
+    found = search_cells(sized(grid))
     assert (found["chosen"], found["separates"]) == (CELLS[4].name, False)
     assert len(found["tried"]) == len(CELLS)
 
@@ -109,25 +112,27 @@ def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp
 
 
 def test_cells_are_told_apart_and_seeds_are_fresh() -> None:
-    assert find_cell(CELLS[3].name) == CELLS[3] and len({cell.name for cell in CELLS}) == len(CELLS)
+    assert len({cell.name for cell in CELLS}) == len(CELLS)
     assert FIRST_FRESH_SEED - FIRST_TUNING_SEED >= 100 >= StressSettings.model_fields["seeds"].metadata[1].le
-    with pytest.raises(ValueError, match="no stress cell is called"):
-        find_cell("rate_9")
 
 
-def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: dict) -> None:
+def test_fresh_seeds_run_every_variant_in_the_chosen_cell(
+    grid: Grid, outcomes: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cell = CELLS[1]
     outcomes[cell.name] = {
         "reinforce_pp": ["collapsed"] * 6,
         "wo_filter": ["collapsed"] * 2 + ["finished"] * 4,
     }
     asked: list[tuple[str, list[int]]] = []
+    make = stress_module.make_stress_grid
 
-    def make(cell: Cell, seeds: Any) -> Grid:
+    def made(grid: Grid, cell: Cell, seeds: Any) -> Grid:
         asked.append((cell.name, list(seeds)))
-        return make_stress_grid(grid, cell, seeds)
+        return make(grid, cell, seeds)
 
-    found = run_fresh(make, SIZE, {"chosen": cell.name, "separates": True})
+    monkeypatch.setattr(stress_module, "make_stress_grid", made)
+    found = run_fresh(sized(grid), {"chosen": cell.name, "separates": True})
     assert asked == [(cell.name, [200, 201, 202, 203, 204, 205])]
     collapsed = {name: sum(ended["collapsed"]) for name, ended in found["fresh"].items()}
     assert collapsed == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 6, "wo_filter": 2}
@@ -135,8 +140,7 @@ def test_fresh_seeds_run_every_variant_in_the_chosen_cell(grid: Grid, outcomes: 
 
 
 def test_a_profile_may_try_fewer_cells(grid: Grid, outcomes: dict) -> None:
-    size = StressSettings(cells=2)
-    found = search_cells(lambda cell, seeds: make_stress_grid(grid, cell, seeds), size)
+    found = search_cells(sized(grid, cells=2))
     assert [row["cell"] for row in found["tried"]] == [cell.name for cell in CELLS[:2]]
 
 
