@@ -20,9 +20,7 @@ from r1reward.data.critiques import split_critiques
 from r1reward.data.sifting import Sifted
 from r1reward.data.usable import usable_pairs, usable_targets
 from r1reward.engines.inputs import encode
-from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses
-from r1reward.files import sha256_file
 from r1reward.judge.scalar_model import (
     Kind,
     RewardModel,
@@ -33,9 +31,8 @@ from r1reward.judge.scalar_model import (
 from r1reward.pictures import Budget
 from r1reward.prompts import PromptName
 from r1reward.settings import ModelSettings, RewardModelSettings
-from r1reward.texts import plain_text
 from r1reward.train.checkpoint import add_adapters, load_adapters
-from r1reward.train.trainer import CheckpointedTrainer, choose_examples, run_trainer
+from r1reward.train.trainer import CheckpointedTrainer, answer_ids, run_trainer
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,21 +56,7 @@ def train_reward_model(
         kind: "scalar", or "critique" as MM-RLHF-Reward.
         out, record: as for `train_sft`.
     """
-    out, record = Path(out), Path(record or out)
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
-    read = _read_examples(Path(examples_path), kind, budget)
-    examples = choose_examples(read.kept, settings.max_examples, seed)
-    if not examples:
-        raise ValueError(f"{examples_path} holds no examples to learn from")
-    key = {
-        "kind": kind,
-        "reward_model": settings.model_dump(mode="json"),
-        "model": model_settings.model_dump(mode="json"),
-        "seed": seed,
-        "start": weights_hash(model_path),
-        "start_files": files_hash(model_path),
-        "examples": sha256_file(examples_path),
-    }
 
     def load(last: Path | None) -> tuple[Any, Any]:
         if last is not None and model_settings.lora.rank == 0:
@@ -82,16 +65,18 @@ def train_reward_model(
 
     return run_trainer(
         PreferenceTrainer,
-        examples,
+        _read_examples(Path(examples_path), kind, budget),
         name=f"{kind} reward model",
-        key=key,
+        key={"kind": kind, "reward_model": settings.model_dump(mode="json")},
+        model_path=model_path,
+        examples_path=examples_path,
         load=load,
         make_collator=lambda processor: PairCollator(processor, model_settings.prompt, kind=kind),
         options={"batch_size": settings.batch_size, "critique_weight": settings.critique_weight},
-        left_out=read.left_out,
         out=out,
         record=record,
         settings=settings,
+        model_settings=model_settings,
         seed=seed,
     )
 
@@ -143,9 +128,8 @@ class PairCollator:
     def _critique(self, example: SFTExample, position: int) -> list[int]:
         if self._kind == "scalar":
             return []
-        tokenizer = self._processor.tokenizer
-        text = plain_text(split_critiques(example.completion).texts[position - 1], tokenizer=tokenizer)
-        return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        text = split_critiques(example.completion).texts[position - 1]
+        return answer_ids(text, tokenizer=self._processor.tokenizer)
 
 
 class PreferenceTrainer(CheckpointedTrainer):

@@ -16,14 +16,12 @@ from torch import Tensor
 from r1reward.data.sifting import Sifted
 from r1reward.data.usable import usable_targets
 from r1reward.engines.inputs import Batch, encode
-from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import pad_responses, policy_forward
-from r1reward.files import read_jsonl, sha256_file
+from r1reward.files import read_jsonl
 from r1reward.pictures import Budget
 from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
-from r1reward.texts import plain_text
 from r1reward.train.checkpoint import load_policy
-from r1reward.train.trainer import CheckpointedTrainer, Example, choose_examples, run_trainer
+from r1reward.train.trainer import CheckpointedTrainer, Example, answer_ids, run_trainer
 
 
 def train_sft(
@@ -52,7 +50,6 @@ def train_sft(
         read: reads the examples where they are not those of the cold start.
         cluster: shards the model by DeepSpeed over the processes that call this together (`cluster.sft`).
     """
-    out, record = Path(out), Path(record or out)
 
     def load(last: Path | None) -> tuple[Any, Any]:
         sharded = cluster is not None
@@ -69,38 +66,26 @@ def train_sft(
 
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
     found = Sifted(list(read(examples_path))) if read else usable_targets(examples_path, budget)
-    examples = choose_examples(found.kept, settings.max_examples, seed)
-    if not examples:
-        raise ValueError(f"{examples_path} holds no examples to learn from")
-    key = {
-        "sft": settings.model_dump(mode="json"),
-        "model": model_settings.model_dump(mode="json"),
-        "seed": seed,
-        "start": weights_hash(model_path),
-        "start_files": files_hash(model_path),
-        "examples": sha256_file(examples_path),
-    }
     return run_trainer(
         ResponseTrainer,
-        examples,
+        found,
         name="sft",
-        key=key,
+        key={"sft": settings.model_dump(mode="json")},
+        model_path=model_path,
+        examples_path=examples_path,
         load=load,
         make_collator=lambda processor: Collator(processor, model_settings.prompt, max_prompt_tokens),
         out=out,
         record=record,
         settings=settings,
+        model_settings=model_settings,
         seed=seed,
-        left_out=found.left_out,
         cluster=cluster,
     )
 
 
 class Collator:
-    """Turns examples into prompts with pictures and right-padded answers.
-
-    An answer ends with the end token, which it does not hold otherwise: its text is text (`plain_text`).
-    """
+    """Turns examples into prompts with pictures and right-padded answers."""
 
     def __init__(self, processor: Any, prompt: Any, max_prompt_tokens: int | None) -> None:
         self._processor, self._prompt, self._max_prompt_tokens = processor, prompt, max_prompt_tokens
@@ -108,11 +93,7 @@ class Collator:
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         tokenizer = self._processor.tokenizer
         requests = [example.request(self._prompt) for example in examples]
-        answers = [
-            [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-            for text in (plain_text(example.completion, tokenizer=tokenizer) for example in examples)
-        ]
-        ids, mask = pad_responses(answers)
+        ids, mask = pad_responses([answer_ids(one.completion, tokenizer=tokenizer) for one in examples])
         batch = encode(self._processor, requests, max_prompt_tokens=self._max_prompt_tokens)
         return {"batch": batch, "responses": ids, "labels": ids.masked_fill(~mask, -100)}
 

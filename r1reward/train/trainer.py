@@ -24,10 +24,13 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from r1reward.files import append_jsonl, read_jsonl
+from r1reward.data.sifting import Sifted
+from r1reward.engines.loading import files_hash, weights_hash
+from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.locks import exclusive
 from r1reward.prompts import PromptName
-from r1reward.settings import ClusterSettings, SFTSettings
+from r1reward.settings import ClusterSettings, ModelSettings, SFTSettings
+from r1reward.texts import plain_text
 from r1reward.train import checkpoint
 from r1reward.train.checkpoint import save_trained
 from r1reward.train.learner import order_of_pass
@@ -52,37 +55,53 @@ class Example(Protocol):
 
 def run_trainer(
     trainer_class: type[CheckpointedTrainer],
-    examples: Sequence[AnyExample],
+    found: Sifted[AnyExample],
     *,
     name: str,
     key: Mapping[str, Any],
+    model_path: str | Path,
+    examples_path: str | Path,
     load: Callable[[Path | None], tuple[Any, Any]],
     make_collator: Callable[[Any], Callable[[Sequence[AnyExample]], dict[str, Any]]],
-    out: Path,
-    record: Path,
+    out: str | Path,
+    record: str | Path | None,
     settings: SFTSettings,
+    model_settings: ModelSettings,
     seed: int,
     options: Mapping[str, Any] | None = None,
-    left_out: Mapping[str, int] | None = None,
     cluster: ClusterSettings | None = None,
 ) -> Path:
     """Train on examples, or go on from the last checkpoint in `out`; returns `out/model`.
 
     Args:
         trainer_class: gives the loss.
+        found: the examples of `examples_path`, of which `settings.max_examples` are drawn.
         name: what is running, for the progress line.
-        key: what the run is a run of; work in `out` under another key is moved aside, see `open_run`.
+        key: what the run is a run of beside model, seed and examples; work in `out` under another key is
+            moved aside, see `open_run`.
         load: model and processor of a checkpoint, or of the start for None.
         make_collator: takes the processor; the collator turns examples into the trainer's inputs.
+        record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
         options: further arguments of `trainer_class`.
-        left_out: faulty rows of the examples' file by their reasons, for the record.
         cluster: how DeepSpeed shards the model over the processes; one process without it.
 
-    Raises BusyError while another process trains in `out`.
+    Raises BusyError while another process trains in `out`, and ValueError without examples.
     """
+    out, record = Path(out), Path(record or out)
+    examples = choose_examples(found.kept, settings.max_examples, seed)
+    if not examples:
+        raise ValueError(f"{examples_path} holds no examples to learn from")
+    key = {
+        **key,
+        "model": model_settings.model_dump(mode="json"),
+        "seed": seed,
+        "start": weights_hash(model_path),
+        "start_files": files_hash(model_path),
+        "examples": sha256_file(examples_path),
+    }
     steps = math.ceil(settings.epochs * len(examples) / settings.batch_size)
     # Under ZeRO-3 these have to be there before the model is loaded.
-    sharding = deepspeed_config(cluster, key["model"]["dtype"]) if cluster else None
+    sharding = deepspeed_config(cluster, model_settings.dtype) if cluster else None
     arguments = _arguments(out, settings, seed, steps, sharding)
     main = arguments.process_index == 0
     with exclusive(out) if main else nullcontext():
@@ -106,9 +125,15 @@ def run_trainer(
             for noisy in (ProgressCallback, PrinterCallback):
                 trainer.remove_callback(noisy)
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-        used = {"examples": len(examples), **({"left_out": dict(left_out)} if left_out else {})}
+        used = {"examples": len(examples), **({"left_out": found.left_out} if found.left_out else {})}
         trainer.save(out, record, used=used)
     return out / "model"
+
+
+def answer_ids(text: str, *, tokenizer: Any) -> list[int]:
+    """The tokens of an answer to learn and the end token, which it does not hold otherwise."""
+    text = plain_text(text, tokenizer=tokenizer)
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
 def choose_examples(examples: Sequence[AnyExample], limit: int | None, seed: int) -> list[AnyExample]:

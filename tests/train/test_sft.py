@@ -215,7 +215,7 @@ def test_an_example_whose_picture_does_not_fit_is_left_out(
     path = write_sft(tmp_path / "sft.jsonl", [long, *examples])
     trained: list[Any] = []
     module = sft_module if kind == "sft" else reward_module
-    monkeypatch.setattr(module, "run_trainer", lambda _, found, **__: trained.extend(found))
+    monkeypatch.setattr(module, "run_trainer", lambda _, found, **__: trained.extend(found.kept))
     narrow = {"out": tmp_path, "model_settings": MODEL.model_copy(update={"max_pixels": 7056}), "seed": 0}
     if kind == "sft":
         train_sft(world.model, path, settings=SFT, **narrow)
