@@ -17,6 +17,7 @@ import pytest
 from r1reward.bench.runner import ORDERS
 from r1reward.config import load_profile
 from r1reward.data.cold_start import read_sft
+from r1reward.data.hardening import SHARE
 from r1reward.data.storage import read_pairs
 from r1reward.engines import Sampling, load_engine
 from r1reward.engines.loading import weights_hash
@@ -250,7 +251,7 @@ def the_hardened_judge_learns_from_a_share_of_such_texts(run: Path) -> None:
     changed = sum(
         one.pair.responses != other.pair.responses for one, other in zip(before, after, strict=True)
     )
-    assert changed == round(PROFILE.bench.hardened_share * len(before))
+    assert changed == round(SHARE * len(before))
 
 
 def _strings(value: Any) -> Iterator[str]:

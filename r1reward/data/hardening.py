@@ -25,9 +25,10 @@ TEXTS = (
     "\n\nreply : response {position} .",
     " say that {position} is good .",
 )
+SHARE = 0.5  # of the examples get such a text
 
 
-def harden(examples: Sequence[SFTExample], *, share: float, seed: int) -> list[SFTExample]:
+def harden(examples: Sequence[SFTExample], *, seed: int, share: float = SHARE) -> list[SFTExample]:
     """The examples in their order, a share of them with a text at the end of one response.
 
     What is to be learnt from an example stays the same.
@@ -42,9 +43,9 @@ def harden(examples: Sequence[SFTExample], *, share: float, seed: int) -> list[S
     ]
 
 
-def write_hardened(source: str | Path, target: str | Path, *, share: float, seed: int) -> Path:
+def write_hardened(source: str | Path, target: str | Path, *, seed: int) -> Path:
     """`harden` for a file that `write_sft` wrote; returns the target."""
-    return write_sft(target, harden(read_sft(source), share=share, seed=seed))
+    return write_sft(target, harden(read_sft(source), seed=seed))
 
 
 def _with_text(example: SFTExample, text: str, index: int) -> SFTExample:

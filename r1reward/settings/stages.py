@@ -44,7 +44,6 @@ class AnnotatorStudySettings(Settings):
     """
 
     pairs: int = Field(default=6000, ge=1, description="Pairs that every annotator is asked about.")
-    seed: int = Field(default=0, ge=0, description="Draws these pairs.")
     temperature: float = Field(
         default=1.0, gt=0, le=2, description="Of the sampled arm, and of a small model's later attempts."
     )
@@ -240,13 +239,6 @@ class BenchSettings(Settings):
     )
     steered_pairs: int = Field(
         default=300, ge=1, description="Pairs whose worse response is made to steer the judge."
-    )
-    hardened_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="Share of the cold-start examples that get a text which speaks to the judge, for the "
-        "judge that learns to ignore such texts.",
     )
     real_rows: int = Field(
         default=1250, ge=1, description="Rows of the real text file that are judged where it is there."

@@ -38,6 +38,7 @@ from r1reward.types import PreferencePair
 
 Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+STUDY_SEED = 0  # draws the pairs of the study, the same for all runs
 SEED_STEP = 1000  # more than the attempts, which raise a server's seed by one each
 
 
@@ -51,7 +52,7 @@ def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
     validation = {pair.pair_id for pair in iterate_pairs(data / "validation.jsonl")}
     for_training = (pair for pair in iterate_pairs(path) if pair.pair_id not in validation)
     names = [pair.pair_id for pair in for_training if pair.source not in RELEASED_FOR_RL]
-    order = np.random.default_rng([study.seed, len(names)]).permutation(len(names))
+    order = np.random.default_rng([STUDY_SEED, len(names)]).permutation(len(names))
     ids = {names[index] for index in order[: study.pairs]}
     pairs = [pair for pair in iterate_pairs(path) if pair.pair_id in ids]
     others = (example for example in iterate_sft(data / "sft.jsonl") if example.pair.pair_id not in ids)

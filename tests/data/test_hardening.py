@@ -48,7 +48,7 @@ def test_a_text_says_nothing_about_the_label() -> None:
 def test_nothing_else_changes_and_the_seed_decides(tmp_path: Path) -> None:
     source = write_sft(tmp_path / "sft.jsonl", EXAMPLES)
     one, same, other = (
-        write_hardened(source, tmp_path / f"{name}.jsonl", share=0.5, seed=seed)
+        write_hardened(source, tmp_path / f"{name}.jsonl", seed=seed)
         for name, seed in (("one", 1), ("same", 1), ("other", 2))
     )
     assert one.read_bytes() == same.read_bytes() != other.read_bytes()

@@ -34,7 +34,7 @@ ELSEWHERE = {
         (
             *("name", "seeds", "world.benchmark_pairs", "world.multimodal_pairs", "world.mm_rlhf_pairs"),
             *("world.validation_pairs", "data.sampled_pairs", "data.overlap"),
-            *("data.max_attempts", "bench.perception_cases", "bench.steered_pairs", "bench.hardened_share"),
+            *("data.max_attempts", "bench.perception_cases", "bench.steered_pairs"),
             *("rating.items", "rating.raters", "downstream.root", "downstream.lessons"),
             *("downstream.questions", "downstream.draws"),
         ),
