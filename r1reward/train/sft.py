@@ -65,7 +65,7 @@ def train_sft(
         return model, processor
 
     budget = Budget(model_settings.min_pixels, model_settings.max_pixels)
-    found = Sifted(list(read(examples_path))) if read else usable_targets(examples_path, budget)
+    found: Sifted[Any] = Sifted(list(read(examples_path))) if read else usable_targets(examples_path, budget)
     return run_trainer(
         ResponseTrainer,
         found,
