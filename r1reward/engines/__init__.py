@@ -176,11 +176,11 @@ def _load_local(checkpoint: str | Path, profile: Profile) -> Engine:
         from r1reward.engines.vllm import VLLMEngine
 
         return VLLMEngine.from_pretrained(checkpoint, model=profile.model, settings=settings)
+    from r1reward.engines.loading import load_model
     from r1reward.engines.transformers import TransformersEngine
 
-    return TransformersEngine.from_pretrained(
-        checkpoint,
-        settings=profile.model,
+    return TransformersEngine(
+        *load_model(checkpoint, settings=profile.model),
         batch_size=settings.batch_size,
         max_prompt_tokens=settings.max_prompt_tokens,
     )

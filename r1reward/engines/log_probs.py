@@ -41,11 +41,11 @@ def answer_log_probs(logits: Tensor, *, vision_ids: Sequence[int], temperature: 
     return torch.log_softmax(scaled.masked_fill(banned, -torch.inf), dim=-1)
 
 
-def pad_responses(token_ids: Sequence[Sequence[int]], *, pad_token_id: int = 0) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) right-padded, and their mask (B, T), true at response tokens."""
+def pad_responses(token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) with zeros on the right, and their mask (B, T), true at response tokens."""
     length = max((len(row) for row in token_ids), default=0)
-    ids = torch.full((len(token_ids), length), pad_token_id, dtype=torch.long)
-    mask = torch.zeros((len(token_ids), length), dtype=torch.bool)
+    ids = torch.zeros((len(token_ids), length), dtype=torch.long)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
     for row, tokens in enumerate(token_ids):
         ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
         mask[row, : len(tokens)] = True

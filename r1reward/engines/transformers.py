@@ -12,7 +12,6 @@ import r1reward.torchvision_ops  # noqa: F401
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,9 @@ from transformers import Cache
 
 from r1reward.engines import EngineError, NonFiniteError, Progress, Sampling, read_completion
 from r1reward.engines.inputs import SharedPrompts, encode, encode_shared
-from r1reward.engines.loading import computing, load_model
+from r1reward.engines.loading import computing
 from r1reward.engines.log_probs import answer_log_probs, position_ids, vision_token_ids
 from r1reward.engines.speed import last_token_only, roomy_cache, speed_up
-from r1reward.settings import ModelSettings
 from r1reward.types import Completion, Request
 
 _LOG = logging.getLogger(__name__)
@@ -49,19 +47,6 @@ class TransformersEngine:
         self.batch_size = batch_size
         self.max_prompt_tokens = max_prompt_tokens
         self._vision_ids = vision_token_ids(model.config)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path: str | Path,
-        *,
-        settings: ModelSettings | None = None,
-        batch_size: int = 256,
-        max_prompt_tokens: int = 1024,
-    ) -> TransformersEngine:
-        """An engine of a checkpoint folder or hub id; `settings` set dtype and picture sizes."""
-        model, processor = load_model(path, settings=settings)
-        return cls(model, processor, batch_size=batch_size, max_prompt_tokens=max_prompt_tokens)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, progress: Progress | None = None

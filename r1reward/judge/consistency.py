@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from r1reward.engines import Engine, Sampling
-from r1reward.engines.loading import checkpoint_hash
+from r1reward.engines.loading import checkpoint_hash, load_model
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.prompts import ConsistencyPromptName, consistency_prompt
 from r1reward.types import Request, Verdict
@@ -87,7 +87,7 @@ class ModelConsistencyJudge:
 
     def _loaded(self) -> Engine:
         if self._engine is None:
-            self._engine = TransformersEngine.from_pretrained(self._checkpoint)
+            self._engine = TransformersEngine(*load_model(self._checkpoint))
         return self._engine
 
 

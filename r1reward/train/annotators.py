@@ -15,9 +15,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from r1reward.data.annotate import (
-    Annotation,
-    Annotator,
-    BatchAnnotator,
     ModelAnnotator,
     OpenAIAnnotator,
     annotate_pairs,
@@ -34,7 +31,6 @@ from r1reward.progress import Progress
 from r1reward.settings import ModelSettings, Profile, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.sft import train_sft
-from r1reward.types import PreferencePair
 
 Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -103,7 +99,13 @@ def run_arm(
     else:
         answers = _answers_folder(arm, folder, paid=paid, profile=profile, seed=seed)
         asked = _make_annotator(arm, out=out, log=answers / "requests.jsonl", profile=profile, seed=seed)
-        annotations = _annotate(asked, pairs, answers, profile, f"{arm}, seed {seed}: annotating")
+        annotations = annotate_pairs(
+            asked,
+            pairs,
+            path=answers / "annotations.jsonl",
+            max_attempts=profile.data.max_attempts,
+            progress=Progress(f"{arm}, seed {seed}: annotating"),
+        )
         examples = list(select_sft(pairs, annotations))
         attempts = [one.attempts if one.reached else 0 for one in annotations if not one.unanswered]
         annotator = asked.name
@@ -120,17 +122,6 @@ def run_arm(
         learnt = load_model(profile.model.base)
         checkpoint.write_folder(folder / "model", lambda path: save_model(*learnt, path))
     return found
-
-
-def _annotate(
-    annotator: Annotator | BatchAnnotator,
-    pairs: Sequence[PreferencePair],
-    folder: Path,
-    profile: Profile,
-    label: str,
-) -> list[Annotation]:
-    path, attempts = folder / "annotations.jsonl", profile.data.max_attempts
-    return annotate_pairs(annotator, pairs, path=path, max_attempts=attempts, progress=Progress(label))
 
 
 def _attempts_of_the_cold_start(data: Path, ids: Collection[str], answers: Path) -> list[int]:

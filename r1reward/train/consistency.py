@@ -21,13 +21,11 @@ from r1reward.judge.choose import JudgeName, make_consistency_judge
 from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import extract_reasoning, parse_verdict
-from r1reward.prompts import ConsistencyPromptName, PromptName, consistency_prompt
+from r1reward.prompts import PromptName, consistency_prompt
 from r1reward.settings import JudgeSettings, ModelSettings, Profile, SFTSettings
 from r1reward.stats import wilson_interval
 from r1reward.train.sft import train_sft
 from r1reward.types import PreferencePair, Request, Verdict
-
-OTHER = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def make_opinions(answers: Sequence[tuple[str, str]]) -> list[Opinion]:
     for (pair_id, reasoning, verdict), known in zip(read, agrees, strict=True):
         if known is not None:
             opinions.append(Opinion(reasoning, verdict, known, pair_id))
-            opinions.append(Opinion(reasoning, OTHER[verdict], not known, pair_id))
+            opinions.append(Opinion(reasoning, verdict.swapped(), not known, pair_id))
     return opinions
 
 
@@ -115,13 +113,12 @@ def train_consistency_judge(
     settings: JudgeSettings,
     model_settings: ModelSettings,
     seed: int,
-    prompt: ConsistencyPromptName = "mini",
 ) -> Path:
     """Fine-tune a base model on `settings.examples` opinions; returns the folder of the judge."""
     chosen = np.random.default_rng([seed, 4]).permutation(len(opinions))[: settings.examples]
     rows = [
         {
-            "text": consistency_prompt(opinion.reasoning, opinion.verdict, name=prompt),
+            "text": consistency_prompt(opinion.reasoning, opinion.verdict, name="mini"),
             "completion": "1" if opinion.agrees else "0",
         }
         for opinion in (opinions[index] for index in sorted(chosen.tolist()))

@@ -58,7 +58,7 @@ def train_sft(
         )
         if cluster:
             # DeepSpeed gathers weights inside the model's own forward only.
-            model.forward = partial(answer_log_probs, model)
+            model.forward = partial(response_log_probs, model)
             model.model.visual.requires_grad_(not cluster.freeze_vision)
             if cluster.gradient_checkpointing:
                 model.gradient_checkpointing_enable()
@@ -105,14 +105,14 @@ class ResponseTrainer(CheckpointedTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor | tuple[Tensor, Any]:
         mask = inputs["labels"] != -100
-        forward = model if self.is_deepspeed_enabled else partial(answer_log_probs, model)
+        forward = model if self.is_deepspeed_enabled else partial(response_log_probs, model)
         log_probs = forward(batch=inputs["batch"], responses=inputs["responses"], mask=mask)
         total = mask.sum() if num_items_in_batch is None else num_items_in_batch
         loss = -log_probs.sum() / total * self.accelerator.num_processes
         return (loss, log_probs) if return_outputs else loss
 
 
-def answer_log_probs(model: Any, *, batch: Batch, responses: Tensor, mask: Tensor) -> Tensor:
+def response_log_probs(model: Any, *, batch: Batch, responses: Tensor, mask: Tensor) -> Tensor:
     """Log-probabilities (B, T) of the answers' tokens, see `policy_forward`."""
     return policy_forward(model, batch, responses=responses, mask=mask).log_probs
 

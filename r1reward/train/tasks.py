@@ -179,9 +179,7 @@ class JudgeTask:
         votes = [tuple(read_vote(completion) for completion in samples) for samples in completions]
         return score_votes(items, votes, judge=self._judge, settings=self._settings, reward=self._reward)
 
-    def metrics(self, trajectories: Sequence[JudgeTrajectory]) -> dict[str, float]:
-        """See `judge_metrics`."""
-        return judge_metrics(trajectories)
+    metrics = staticmethod(judge_metrics)
 
 
 def score_votes(

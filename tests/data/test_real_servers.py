@@ -20,6 +20,7 @@ import pytest
 
 from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
 from r1reward.engines import Sampling
+from r1reward.engines.loading import load_model
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_jsonl
 from r1reward.mini import base_folder
@@ -110,7 +111,7 @@ def test_a_real_server_gives_the_answers_of_our_own_engine(
     assert record["prompt_tokens"] > 16 * 9 and record["answers_without_tokens"] == 0
     assert len(read_jsonl(tmp_path / "requests.jsonl")) == 16
 
-    engine = TransformersEngine.from_pretrained(base_folder())
+    engine = TransformersEngine(*load_model(base_folder()))
     prompts = [judge_prompt(pair, name="paper") for pair in pairs]
     asked = [Request(prompt, pair.images) for prompt, pair in zip(prompts, pairs, strict=True)]
     ours = [row[0].text for row in engine.generate(asked, Sampling(MAX_TOKENS, temperature=0))]
