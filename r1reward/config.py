@@ -27,21 +27,18 @@ class ProfileError(ValueError):
     """A profile that cannot be used; the message names file and key."""
 
 
-def load_profile(
-    name: str | Path, *, overrides: Mapping[str, Any] | None = None, preset: str | None = None
-) -> Profile:
+def load_profile(name: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Profile:
     """Read a profile by name, or from the path of a TOML file.
 
     A file may lay its settings over those of a profile of the package: `extends = "paper"`. It needs a name
     of its own, for runs and results are filed under it.
-    `mini+released` lays `profiles/presets/released.toml` over `mini`, as `preset="released"` does; the
-    profile is then called `mini+released`. `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
+    `mini+released` lays `profiles/presets/released.toml` over `mini`; the profile is then called so.
+    `overrides` is laid over both: `{"rl": {"max_steps": 3}}`.
     Raises ProfileError for an unknown file, key or value, and for a name that is taken or is no name.
     """
-    text, suffix = str(name), None
+    text, preset = str(name), None
     if "+" in Path(name).name and Path(name).suffix != ".toml":
-        text, _, suffix = text.rpartition("+")
-    preset = preset if suffix is None else suffix
+        text, _, preset = text.rpartition("+")
     path = _profile_path(text, PROFILE_FOLDER)
     layers = _read_profile(path)
     _check_name(path, layers[-1][1])

@@ -24,20 +24,18 @@ def test_every_preset_fits_every_profile():
     assert "released" in presets
     for preset in presets:
         for name in config.profile_names():
-            profile = load_profile(name, preset=preset)
-            assert profile == load_profile(f"{name}+{preset}")
-            assert profile.name == f"{name}+{preset}"
+            assert load_profile(f"{name}+{preset}").name == f"{name}+{preset}"
 
 
 def test_the_released_preset_holds_the_values_of_the_released_script():
-    rl = load_profile("paper", preset="released").rl
+    rl = load_profile("paper+released").rl
     assert (rl.learning_rate, rl.kl_coef, rl.epochs) == (3e-7, 1e-3, 1)
     assert rl.rollout_batch_size == load_profile("paper").rl.rollout_batch_size
 
 
 def test_overrides_win_and_leave_the_rest(tmp_path):
     path = write_atomic(tmp_path / "own.toml", MINIMAL + "[rl]\nepochs = 2\nclip_eps = 0.1\n")
-    profile = load_profile(path, overrides={"seeds": 4, "rl": {"epochs": 7}}, preset="released")
+    profile = load_profile(f"{path}+released", overrides={"seeds": 4, "rl": {"epochs": 7}})
     assert (profile.seeds, profile.rl.epochs) == (4, 7)
     assert profile.rl.clip_eps == 0.2
     assert profile.name == "own+released"

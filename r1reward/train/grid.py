@@ -183,13 +183,6 @@ def run_grid(grid: Grid, variants: Sequence[Variant]) -> dict[str, dict[str, Any
     return done | side_by_side(missing, processes=grid.profile.processes)
 
 
-def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
-    """One run of the grid: trained and judged, or settled without that."""
-    if about := settle(grid, variant, seed):
-        return about
-    return _note(grid, variant, seed, _train_and_judge(grid, variant, seed))
-
-
 def settle(grid: Grid, variant: Variant, seed: int) -> dict[str, Any] | None:
     """The record of a run that need not be trained: done before, kept, or identical to its reference."""
     folder, key = _record(grid, variant, seed), run_key(grid, variant, seed)
@@ -250,7 +243,8 @@ def _take_over(kept: Path, folder: Path, key: str) -> None:
         write_atomic(folder / file.name, file.read_bytes())
 
 
-def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
+def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
+    """Train a variant with a seed, judge the benchmark with it, and note how it ended."""
     folder = _record(grid, variant, seed)
     work = grid.work / variant.name / folder.name
     result = train_rl(
@@ -277,7 +271,7 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
     )
     # What the trainer says it used, not what was asked of it.
     ended = read_json(folder / "status.json")
-    return {
+    outcome = {
         "status": ended["status"],
         "reason": ended["reason"],
         "steps": ended["step"],
@@ -289,6 +283,7 @@ def _train_and_judge(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
         "model": weights_hash(result.model),
         "device": device_name(),
     }
+    return _note(grid, variant, seed, outcome)
 
 
 def run_key(grid: Grid, variant: Variant, seed: int) -> str:
