@@ -87,7 +87,8 @@ def test_processes_end_with_their_parent(tmp_path):
                 side_by_side({"a": WAIT, "b": WAIT}, processes=2)
         """)
     )
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    parent = subprocess.Popen([sys.executable, str(script)], text=True, **streams)
     assert parent.stdout
     assert sorted(parent.stdout.readline() for _ in range(2)) == ["a: waiting\n", "b: waiting\n"]
     parent.kill()
