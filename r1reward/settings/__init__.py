@@ -52,16 +52,12 @@ from r1reward.settings.stages import (
 class Profile(Settings):
     """All settings of a run."""
 
-    name: str = Field(
-        pattern=r"^\w[\w.-]*(\+\w[\w.-]*)*$",
-        max_length=80,
-        description="Name of the profile, a file name; results and figures are filed under it.",
-    )
-    sentence: str = Field(description="What this profile is for.")
-    seeds: int = Field(default=1, ge=1, le=1000, description="Independent repetitions of every training run.")
-    processes: int = Field(
-        default=1, ge=0, description="Runs side by side, each with one thread; 0 is one a core, 1 none."
-    )
+    # Name of the profile, a file name; results and figures are filed under it.
+    name: str = Field(pattern=r"^\w[\w.-]*(\+\w[\w.-]*)*$", max_length=80)
+    sentence: str = Field()  # what this profile is for
+    seeds: int = Field(default=1, ge=1, le=1000)  # independent repetitions of every training run
+    # Runs side by side, each with one thread; 0 is one a core, 1 none.
+    processes: int = Field(default=1, ge=0)
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
     world: WorldSettings = WorldSettings()

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 _RANDOM_CHARACTERS = 20
 
-ModelName = Annotated[str, Field(min_length=1, description="Name of the model at the server.")]
+ModelName = Annotated[str, Field(min_length=1)]  # at the server
 # What a server may refuse beside the text (see r1reward.servers.parameters).
 ServerParameter = Literal[
     "logprobs", "seed", "temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty"
@@ -43,18 +43,10 @@ def _check_variable(value: str) -> str:
     return value
 
 
-Address = Annotated[
-    str,
-    AfterValidator(_check_address),
-    Field(description="Address of the server, up to /v1 and without credentials."),
-]
-KeyVariable = Annotated[
-    str,
-    AfterValidator(_check_variable),
-    Field(description="Environment variable that holds the key; empty for a server without keys."),
-]
-
-
+# Of a server, up to /v1 and without credentials.
+Address = Annotated[str, AfterValidator(_check_address)]
+# The environment variable that holds the key; empty for a server without keys.
+KeyVariable = Annotated[str, AfterValidator(_check_variable)]
 # How a server is reached and paid: no answer is another one for it.
 HOW_ASKED = frozenset(
     {"key_variable", "concurrency", "timeout_seconds", "max_retries", "price_input", "price_output", "folder"}
@@ -146,25 +138,21 @@ class ConnectionSettings(Settings):
     model: ModelName
     base_url: Address = "http://localhost:8000/v1"
     key_variable: KeyVariable = ""
-    concurrency: int = Field(default=8, ge=1, le=512, description="Requests at the same time.")
-    timeout_seconds: float = Field(default=120.0, gt=0, description="Longest time for one request.")
-    max_retries: int = Field(
-        default=6, ge=0, description="Repetitions of a request without an answer before it has failed."
-    )
-    refused: tuple[ServerParameter, ...] = Field(
-        default=(),
-        description="What the server is known not to take, which is left out ('max_tokens' is sent as "
-        "max_completion_tokens); what else it refuses is found out.",
-    )
+    concurrency: int = Field(default=8, ge=1, le=512)  # requests at the same time
+    timeout_seconds: float = Field(default=120.0, gt=0)  # longest time for one request
+    # Repetitions of a request without an answer before it has failed.
+    max_retries: int = Field(default=6, ge=0)
+    # What the server is known not to take, which is left out ('max_tokens' is sent as max_completion_tokens);
+    # what else it refuses is found out.
+    refused: tuple[ServerParameter, ...] = ()
 
 
 class ServerSettings(ConnectionSettings):
     """A model behind an OpenAI-compatible server, and how it is asked."""
 
-    temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature.")
-    seed: int | None = Field(default=None, ge=0, description="Sent with each request.")
-    max_tokens: int = Field(default=2048, ge=1, description="Most tokens an answer may have.")
-    price_input: float = Field(
-        default=0.0, ge=0, description="US dollars for a million prompt tokens; 0 shows tokens instead."
-    )
-    price_output: float = Field(default=0.0, ge=0, description="US dollars for a million tokens of answers.")
+    temperature: float = Field(default=0.0, ge=0, le=2)  # sampling temperature
+    seed: int | None = Field(default=None, ge=0)  # sent with each request
+    max_tokens: int = Field(default=2048, ge=1)  # most tokens an answer may have
+    # US dollars for a million prompt tokens; 0 shows tokens instead.
+    price_input: float = Field(default=0.0, ge=0)
+    price_output: float = Field(default=0.0, ge=0)  # US dollars for a million tokens of answers

@@ -15,17 +15,13 @@ Algorithm = Literal["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforc
 class SFTSettings(Settings):
     """Long-CoT cold start (paper §3.2, §4)."""
 
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the cold-start data.")
-    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate of AdamW.")
-    batch_size: int = Field(default=256, ge=1, description="Examples an update.")
-    micro_batch_size: int = Field(default=64, ge=1, description="Examples a forward pass.")
-    max_examples: int | None = Field(
-        default=None, ge=1, description="Use only so many examples, drawn by the seed."
-    )
-    warmup_ratio: float = Field(
-        default=0.03, ge=0, le=1, description="Share of the steps with rising learning rate."
-    )
-    save_steps: int = Field(default=50, ge=1, description="Updates between checkpoints.")
+    epochs: float = Field(default=1.0, gt=0)  # passes over the cold-start data
+    learning_rate: float = Field(default=1e-5, gt=0)  # peak learning rate of AdamW
+    batch_size: int = Field(default=256, ge=1)  # examples an update
+    micro_batch_size: int = Field(default=64, ge=1)  # examples a forward pass
+    max_examples: int | None = Field(default=None, ge=1)  # use only so many examples, drawn by the seed
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)  # share of the steps with rising learning rate
+    save_steps: int = Field(default=50, ge=1)  # updates between checkpoints
 
 
 class WeakAnnotatorSettings(AnnotatorSettings):
@@ -43,85 +39,58 @@ class AnnotatorStudySettings(Settings):
     base model without its last layers, after a short lesson.
     """
 
-    pairs: int = Field(default=6000, ge=1, description="Pairs that every annotator is asked about.")
-    temperature: float = Field(
-        default=1.0, gt=0, le=2, description="Of the sampled arm, and of a small model's later attempts."
-    )
-    layers: int = Field(default=3, ge=1, description="Decoder layers of the base model that are kept.")
-    lessons: int = Field(default=3000, ge=1, description="Cold-start examples on other pairs it learns from.")
-    epochs: float = Field(default=1.0, gt=0, description="Passes over lessons or answers.")
-    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate.")
-    openai: WeakAnnotatorSettings = Field(
-        default=WeakAnnotatorSettings(), description="The server of the weak annotator."
-    )
+    pairs: int = Field(default=6000, ge=1)  # pairs that every annotator is asked about
+    # Of the sampled arm, and of a small model's later attempts.
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    layers: int = Field(default=3, ge=1)  # decoder layers of the base model that are kept
+    lessons: int = Field(default=3000, ge=1)  # cold-start examples on other pairs it learns from
+    epochs: float = Field(default=1.0, gt=0)  # passes over lessons or answers
+    learning_rate: float = Field(default=1e-5, gt=0)  # peak learning rate
+    openai: WeakAnnotatorSettings = WeakAnnotatorSettings()  # the server of the weak annotator
 
 
 class RewardModelSettings(SFTSettings):
     """The reward models with a head that Table 5 compares with (paper §4.1); an example is a pair."""
 
-    critique_weight: float = Field(
-        default=1.0, ge=0, description="Weight of the critique loss beside the Bradley-Terry loss."
-    )
+    # Weight of the critique loss beside the Bradley-Terry loss.
+    critique_weight: float = Field(default=1.0, ge=0)
 
 
 class RLSettings(Settings):
     """StableReinforce and the algorithms beside it (paper §3, §4)."""
 
-    algorithm: Algorithm = Field(default="stable_reinforce", description="Policy loss and advantage rule.")
-    learning_rate: float = Field(default=1e-6, gt=0, description="Peak learning rate of AdamW.")
-    rollout_batch_size: int = Field(default=256, ge=1, description="Prompts a rollout.")
-    train_batch_size: int = Field(
-        default=128, ge=1, description="Samples an update; the paper's 256/128 gives two updates."
-    )
-    micro_batch_size: int = Field(default=128, ge=1, description="Samples a forward pass.")
-    samples_per_prompt: int = Field(default=1, ge=1, description="Answers sampled for each prompt.")
-    epochs: int = Field(default=5, ge=1, description="Passes over the RL subset.")
-    max_steps: int | None = Field(
-        default=None, ge=1, description="Stop after so many rollouts, whatever the epochs."
-    )
-    inner_epochs: int = Field(default=1, ge=1, description="Passes over one rollout.")
-    temperature: float = Field(default=1.0, gt=0, description="Sampling temperature of the rollouts.")
-    clip_eps: float = Field(default=0.2, gt=0, lt=1, description="PPO clipping range.")
-    pre_clip: float | Literal["default", "off"] = Field(
-        default="default", description="Bound of the ratio before the exponential, above 1."
-    )
-    advantage_limit: float | Literal["default", "off"] = Field(
-        default="default", description="Standardised advantages beyond it, above 0, become 0."
-    )
-    kl_coef: float = Field(
-        default=0.0, ge=0, description="KL penalty against the starting policy; 0 loads no reference model."
-    )
-    normalize_groups: bool = Field(
-        default=True,
-        description="GRPO divides rewards by the deviation of their group; Dr. GRPO does not.",
-    )
-    consistency_weight: float = Field(
-        default=0.5, ge=0, description="Weight of the consistency reward inside the gate."
-    )
-    external_consistency: bool = Field(
-        default=False, description="Add the consistency reward outside the gate (paper Eq. 1)."
-    )
-    contradicted_reward: float = Field(
-        default=0.0,
-        ge=-1,
-        le=0,
-        description="The consistency reward of a contradicted answer; the authors' script gives -1.",
-    )
-    loss_reduction: Literal["token", "response"] = Field(
-        default="token",
-        description="The loss is a mean over tokens (the paper's 1/|t|) or over responses (the release).",
-    )
-    collapse_patience: int = Field(
-        default=5, ge=0, description="Steps in a row after which fallen answers end a run; 0 lets it go on."
-    )
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
-    warmup_ratio: float = Field(
-        default=0.03, ge=0, le=1, description="Share of the updates with rising learning rate."
-    )
-    schedule: Literal["constant", "cosine"] = Field(
-        default="cosine", description="The rate after warm-up; a cosine ends at a tenth of the peak."
-    )
-    save_steps: int = Field(default=10, ge=1, description="Rollouts between checkpoints.")
+    algorithm: Algorithm = "stable_reinforce"  # policy loss and advantage rule
+    learning_rate: float = Field(default=1e-6, gt=0)  # peak learning rate of AdamW
+    rollout_batch_size: int = Field(default=256, ge=1)  # prompts a rollout
+    # Samples an update; the paper's 256/128 gives two updates.
+    train_batch_size: int = Field(default=128, ge=1)
+    micro_batch_size: int = Field(default=128, ge=1)  # samples a forward pass
+    samples_per_prompt: int = Field(default=1, ge=1)  # answers sampled for each prompt
+    epochs: int = Field(default=5, ge=1)  # passes over the RL subset
+    max_steps: int | None = Field(default=None, ge=1)  # stop after so many rollouts, whatever the epochs
+    inner_epochs: int = Field(default=1, ge=1)  # passes over one rollout
+    temperature: float = Field(default=1.0, gt=0)  # sampling temperature of the rollouts
+    clip_eps: float = Field(default=0.2, gt=0, lt=1)  # PPO clipping range
+    # Bound of the ratio before the exponential, above 1.
+    pre_clip: float | Literal["default", "off"] = "default"
+    # Standardised advantages beyond it, above 0, become 0.
+    advantage_limit: float | Literal["default", "off"] = "default"
+    # KL penalty against the starting policy; 0 loads no reference model.
+    kl_coef: float = Field(default=0.0, ge=0)
+    normalize_groups: bool = True  # GRPO divides rewards by the deviation of their group; Dr. GRPO does not
+    consistency_weight: float = Field(default=0.5, ge=0)  # weight of the consistency reward inside the gate
+    external_consistency: bool = False  # add the consistency reward outside the gate (paper Eq. 1)
+    # The consistency reward of a contradicted answer; the authors' script gives -1.
+    contradicted_reward: float = Field(default=0.0, ge=-1, le=0)
+    # The loss is a mean over tokens (the paper's 1/|t|) or over responses (the release).
+    loss_reduction: Literal["token", "response"] = "token"
+    # Steps in a row after which fallen answers end a run; 0 lets it go on.
+    collapse_patience: int = Field(default=5, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)  # gradients are scaled down to this norm
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)  # share of the updates with rising learning rate
+    # The rate after warm-up; a cosine ends at a tenth of the peak.
+    schedule: Literal["constant", "cosine"] = "cosine"
+    save_steps: int = Field(default=10, ge=1)  # rollouts between checkpoints
 
     @field_validator("pre_clip", "advantage_limit")
     @classmethod
@@ -147,17 +116,17 @@ class RLSettings(Settings):
 class JudgeSettings(Settings):
     """Training of a small consistency judge (stands for Qwen2.5-VL-7B, paper §3.2)."""
 
-    examples: int = Field(default=3000, ge=2, description="Opinions it learns from.")
-    epochs: float = Field(default=1.0, gt=0, description="Passes over them.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
-    batch_size: int = Field(default=32, ge=1, description="Opinions an update.")
+    examples: int = Field(default=3000, ge=2)  # opinions it learns from
+    epochs: float = Field(default=1.0, gt=0)  # passes over them
+    learning_rate: float = Field(default=1e-3, gt=0)  # peak learning rate of AdamW
+    batch_size: int = Field(default=32, ge=1)  # opinions an update
 
 
 class JudgeServerSettings(ServerSettings):
     """The server of the consistency judge; an answer is one digit."""
 
     model: ModelName = "Qwen/Qwen2.5-VL-7B-Instruct"
-    max_tokens: int = Field(default=16, ge=1, description="Most tokens an answer may have.")
+    max_tokens: int = Field(default=16, ge=1)  # most tokens an answer may have
 
 
 class WeakJudgeServerSettings(JudgeServerSettings):
@@ -170,144 +139,99 @@ class WeakJudgeServerSettings(JudgeServerSettings):
 class JudgesSettings(Settings):
     """The consistency judges, a strong and a weak one (paper §3.2, Table 13)."""
 
-    name: Literal["trained", "server"] = Field(
-        default="trained", description="Small models that are trained for it, or models behind a server."
-    )
-    server: JudgeServerSettings = Field(
-        default=JudgeServerSettings(), description="The strong judge where `name` is 'server'."
-    )
-    weak_server: WeakJudgeServerSettings = Field(
-        default=WeakJudgeServerSettings(), description="The weak judge where `name` is 'server'."
-    )
-    strong: JudgeSettings = Field(
-        default=JudgeSettings(), description="Used in every run but those of Table 13."
-    )
-    weak: JudgeSettings = Field(default=JudgeSettings(), description="One that has learnt less.")
+    # Small models that are trained for it, or models behind a server.
+    name: Literal["trained", "server"] = "trained"
+    server: JudgeServerSettings = JudgeServerSettings()  # the strong judge where `name` is 'server'
+    # The weak judge where `name` is 'server'.
+    weak_server: WeakJudgeServerSettings = WeakJudgeServerSettings()
+    strong: JudgeSettings = JudgeSettings()  # used in every run but those of Table 13
+    weak: JudgeSettings = JudgeSettings()  # one that has learnt less
 
 
 class StressSettings(Settings):
     """Size of the runs that look for a setting which breaks training (`train.stress`)."""
 
-    rollout_batch_size: int = Field(default=64, ge=2, description="Prompts a rollout; updates take half.")
-    steps: int = Field(default=40, ge=1, description="Rollouts of a run.")
-    seeds: int = Field(default=5, ge=1, le=100, description="Seeds for the search.")
-    fresh_seeds: int = Field(
-        default=6,
-        ge=1,
-        description="Other seeds for the setting that is found; fewer than six decide nothing.",
-    )
-    cells: int = Field(default=12, ge=1, description="At most so many cells are tried, mildest first.")
+    rollout_batch_size: int = Field(default=64, ge=2)  # prompts a rollout; updates take half
+    steps: int = Field(default=40, ge=1)  # rollouts of a run
+    seeds: int = Field(default=5, ge=1, le=100)  # seeds for the search
+    # Other seeds for the setting that is found; fewer than six decide nothing.
+    fresh_seeds: int = Field(default=6, ge=1)
+    cells: int = Field(default=12, ge=1)  # at most so many cells are tried, mildest first
 
 
 class ClusterSettings(Settings):
     """RL on OpenRLHF: Ray, DeepSpeed and vLLM."""
 
-    nodes: int = Field(default=1, ge=1, description="Machines that train.")
-    gpus_per_node: int = Field(default=4, ge=1, description="GPUs of each that train.")
-    engines: int = Field(default=4, ge=1, description="vLLM engines that generate.")
-    tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs of an engine.")
-    colocate: bool = Field(default=True, description="Training and generation take turns on the same GPUs.")
-    sync_backend: Literal["nccl", "gloo"] = Field(
-        default="nccl", description="How weights reach the engines."
-    )
-    zero_stage: Literal[2, 3] = Field(default=3, description="What DeepSpeed's ZeRO shards.")
-    gradient_checkpointing: bool = Field(default=True, description="Recompute activations to save memory.")
-    offload_optimizer: bool = Field(default=False, description="Keep the optimizer's state in main memory.")
-    freeze_vision: bool = Field(default=False, description="Train the language model alone.")
-    attention: str = Field(default="flash_attention_2", description="Attention of the model that RL trains.")
-    engine_memory: float = Field(default=0.5, gt=0, le=1, description="Share of a GPU that an engine takes.")
-    eager: bool = Field(default=False, description="No compiled graphs in the engines.")
-    measure_mismatch: bool = Field(
-        default=False,
-        description="Weigh tokens by how far trainer and engine disagree about them, and log how far.",
-    )
+    nodes: int = Field(default=1, ge=1)  # machines that train
+    gpus_per_node: int = Field(default=4, ge=1)  # GPUs of each that train
+    engines: int = Field(default=4, ge=1)  # vLLM engines that generate
+    tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs of an engine
+    colocate: bool = True  # training and generation take turns on the same GPUs
+    sync_backend: Literal["nccl", "gloo"] = "nccl"  # how weights reach the engines
+    zero_stage: Literal[2, 3] = 3  # what DeepSpeed's ZeRO shards
+    gradient_checkpointing: bool = True  # recompute activations to save memory
+    offload_optimizer: bool = False  # keep the optimizer's state in main memory
+    freeze_vision: bool = False  # train the language model alone
+    attention: str = "flash_attention_2"  # attention of the model that RL trains
+    engine_memory: float = Field(default=0.5, gt=0, le=1)  # share of a GPU that an engine takes
+    eager: bool = False  # no compiled graphs in the engines
+    # Weigh tokens by how far trainer and engine disagree about them, and log how far.
+    measure_mismatch: bool = False
 
 
 class BenchSettings(Settings):
     """How reward benchmarks are run."""
 
-    sampled_temperature: float = Field(
-        default=1.0, gt=0, description="Temperature of the sampled pass beside the greedy one."
-    )
-    unparsed: Literal["wrong", "drop", "coin"] = Field(
-        default="wrong",
-        description="How an answer without a verdict is scored, votes aside: wrong, its pair left out, or a "
-        "coin.",
-    )
-    perception_cases: int = Field(
-        default=500, ge=1, description="Questions a skill when the base model's sight is measured."
-    )
-    steered_pairs: int = Field(
-        default=300, ge=1, description="Pairs whose worse response is made to steer the judge."
-    )
-    real_rows: int = Field(
-        default=1250, ge=1, description="Rows of the real text file that are judged where it is there."
-    )
+    # Temperature of the sampled pass beside the greedy one.
+    sampled_temperature: float = Field(default=1.0, gt=0)
+    # How an answer without a verdict is scored, votes aside: wrong, its pair left out, or a coin.
+    unparsed: Literal["wrong", "drop", "coin"] = "wrong"
+    # Questions a skill when the base model's sight is measured.
+    perception_cases: int = Field(default=500, ge=1)
+    steered_pairs: int = Field(default=300, ge=1)  # pairs whose worse response is made to steer the judge
+    real_rows: int = Field(default=1250, ge=1)  # rows of the real text file that are judged where it is there
 
 
 class ScalingSettings(Settings):
     """Test-time scaling (paper C.5, C.10)."""
 
-    samples: int = Field(
-        default=16, ge=3, description="Answers for each pair and order; votes are drawn of them."
-    )
-    pairs: int = Field(
-        default=1500, ge=1, description="About so many pairs of each benchmark, spread over it."
-    )
+    samples: int = Field(default=16, ge=3)  # answers for each pair and order; votes are drawn of them
+    pairs: int = Field(default=1500, ge=1)  # about so many pairs of each benchmark, spread over it
 
 
 class RatingSettings(Settings):
     """Blind comparison of two judges' reasoning (paper C.7, Table 9)."""
 
-    items: int = Field(default=200, ge=1, description="Pairs that are rated.")
-    raters: int = Field(default=3, ge=1, description="Scripted raters, where no people rate.")
+    items: int = Field(default=200, ge=1)  # pairs that are rated
+    raters: int = Field(default=3, ge=1)  # scripted raters, where no people rate
 
 
 class DownstreamSettings(Settings):
     """A policy that learns from R1-Reward's comparisons alone (paper C.9, Table 11)."""
 
-    policy: str = Field(
-        default="Qwen/Qwen2.5-VL-3B-Instruct",
-        min_length=1,
-        description="The model that is trained; 'mini' is made here.",
-    )
-    root: str = Field(
-        default="", description="Folder of prompt sets and benchmarks; empty means the mini world."
-    )
-    judge_engine: EngineName | None = Field(
-        default=None, description="Engine of the judge, if it is not the policy's: 'openai' asks its server."
-    )
-    harness: str = Field(
-        default="", description="Work folder of VLMEvalKit, whose results then count; empty answers here."
-    )
-    prompts: int = Field(default=50_000, ge=1, description="Prompts drawn from all sets together.")
-    right_answers: tuple[int, int] | None = Field(
-        default=None,
-        description="Only prompts to which so many (from, to) of a group sampled from the start are the "
-        "reference's answer; all unless given.",
-    )
-    max_new_tokens: int = Field(
-        default=512, ge=1, description="Most tokens an answer of the policy may have."
-    )
-    tournament: Literal["all", "random", "swiss"] = Field(
-        default="all", description="Which answers to a prompt are compared; the paper compares all."
-    )
-    rounds: int = Field(default=3, ge=1, description="Rounds of a random or Swiss tournament.")
-    tournament_prompts: int = Field(
-        default=200, ge=1, description="Prompts on which cheaper tournaments are held against the full one."
-    )
-    rl: RLSettings = Field(
-        default=RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1), description="Its training."
-    )
-    layers: tuple[int, ...] = Field(
-        default=(0, 1, 3), description="Decoder layers of the shipped model that the mini policy keeps."
-    )
-    lessons: int = Field(default=6000, ge=1, description="Answered questions the mini policy learns from.")
-    sft: SFTSettings = Field(default=SFTSettings(), description="How it learns from them.")
-    questions: int = Field(default=120, ge=4, description="Questions of each benchmark of the mini world.")
-    draws: int = Field(
-        default=4, ge=1, description="Answers sampled to each question of a benchmark, beside the greedy one."
-    )
+    # The model that is trained; 'mini' is made here.
+    policy: str = Field(default="Qwen/Qwen2.5-VL-3B-Instruct", min_length=1)
+    root: str = ""  # folder of prompt sets and benchmarks; empty means the mini world
+    # Engine of the judge, if it is not the policy's: 'openai' asks its server.
+    judge_engine: EngineName | None = None
+    harness: str = ""  # work folder of VLMEvalKit, whose results then count; empty answers here
+    prompts: int = Field(default=50_000, ge=1)  # prompts drawn from all sets together
+    # Only prompts to which so many (from, to) of a group sampled from the start are the reference's answer;
+    # all unless given.
+    right_answers: tuple[int, int] | None = None
+    max_new_tokens: int = Field(default=512, ge=1)  # most tokens an answer of the policy may have
+    # Which answers to a prompt are compared; the paper compares all.
+    tournament: Literal["all", "random", "swiss"] = "all"
+    rounds: int = Field(default=3, ge=1)  # rounds of a random or Swiss tournament
+    # Prompts on which cheaper tournaments are held against the full one.
+    tournament_prompts: int = Field(default=200, ge=1)
+    rl: RLSettings = RLSettings(algorithm="grpo", samples_per_prompt=8, epochs=1)  # its training
+    layers: tuple[int, ...] = (0, 1, 3)  # decoder layers of the shipped model that the mini policy keeps
+    lessons: int = Field(default=6000, ge=1)  # answered questions the mini policy learns from
+    sft: SFTSettings = SFTSettings()  # how it learns from them
+    questions: int = Field(default=120, ge=4)  # questions of each benchmark of the mini world
+    # Answers sampled to each question of a benchmark, beside the greedy one.
+    draws: int = Field(default=4, ge=1)
 
     @field_validator("right_answers")
     @classmethod
