@@ -50,7 +50,7 @@ def patch_loss(module: ModuleType, settings: RLSettings) -> None:
     """Bound the log-ratio that `PolicyLoss` takes the exponential of, and keep what Pre-CLIP did."""
     from r1reward.algo.losses import pre_clip_shares  # noqa: PLC0415
     from r1reward.algo.ratio import clip_log_ratio  # noqa: PLC0415
-    from r1reward.train.rl import pre_clip_bound  # noqa: PLC0415
+    from r1reward.train.learner import pre_clip_bound  # noqa: PLC0415
 
     expected = ("self", "log_probs", "old_log_probs", "advantages", "action_mask", "rollout_log_probs",
                 "dp_size", "batch_num_tokens", "global_batch_size")  # fmt: skip
@@ -73,7 +73,7 @@ def patch_loss(module: ModuleType, settings: RLSettings) -> None:
 def patch_advantages(module: ModuleType, settings: RLSettings) -> None:
     """Filter the standardised advantages (3-sigma rule) and log the share that was filtered."""
     from r1reward.algo.advantages import filter_advantages  # noqa: PLC0415
-    from r1reward.train.rl import advantage_limit  # noqa: PLC0415
+    from r1reward.train.learner import advantage_limit  # noqa: PLC0415
 
     name, method = "RemoteExperienceMaker", "compute_advantages_and_returns"
     original = _method(module, name, method, ("self", "experiences"))

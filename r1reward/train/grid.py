@@ -26,7 +26,8 @@ from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, wri
 from r1reward.judge.choose import JudgeName, make_consistency_judge
 from r1reward.parallel import side_by_side
 from r1reward.settings import Profile, RLSettings
-from r1reward.train.rl import advantage_limit, pre_clip_bound, train_rl
+from r1reward.train.learner import advantage_limit, pre_clip_bound
+from r1reward.train.rl import train_rl
 from r1reward.types import PreferencePair
 
 REFERENCE = "stable_reinforce"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from r1reward.algo.losses import default_pre_clip
 from r1reward.engines import NonFiniteError
 from r1reward.engines.inputs import Batch
 from r1reward.engines.loading import load_model
@@ -24,6 +25,7 @@ from r1reward.train.monitor import UpdateMeter
 from r1reward.train.tasks import PAPER, Formulas, Task
 
 BETAS = (0.9, 0.95)
+DEFAULT_LIMIT = 3.0
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script
 UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
 
@@ -39,8 +41,8 @@ class Chunk:
     batch: Batch
     responses: Tensor
     mask: Tensor
-    old: PolicyOutput
-    reference: Tensor | None
+    old: PolicyOutput = UNKNOWN
+    reference: Tensor | None = None
     advantages: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
@@ -61,6 +63,20 @@ class Learner:
     formulas: Formulas
     reference: Any = None
     update_count: int = 0
+
+
+def pre_clip_bound(settings: RLSettings) -> float | None:
+    """The bound of the ratio before the exponential; None where there is none."""
+    if settings.pre_clip == "default":
+        return default_pre_clip(settings.algorithm)
+    return None if settings.pre_clip == "off" else settings.pre_clip
+
+
+def advantage_limit(settings: RLSettings) -> float | None:
+    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
+    if settings.advantage_limit == "default":
+        return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
+    return None if settings.advantage_limit == "off" else settings.advantage_limit
 
 
 def learning_rate(learner: Learner) -> float:

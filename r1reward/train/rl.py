@@ -19,14 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1reward.algo import (
-    filter_advantages,
-    group_advantages,
-    policy_loss,
-    reduce_loss,
-    standardize_advantages,
-)
-from r1reward.algo.losses import default_pre_clip
+from r1reward.algo.advantages import filter_advantages, group_advantages, standardize_advantages
+from r1reward.algo.losses import policy_loss, reduce_loss
 from r1reward.data.usable import usable_pairs
 from r1reward.engines import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
@@ -42,10 +36,12 @@ from r1reward.train.learner import (
     UNKNOWN,
     Chunk,
     Learner,
+    advantage_limit,
     choose_prompts,
     count_steps,
     learning_rate,
     make_learner,
+    pre_clip_bound,
     require_finite,
 )
 from r1reward.train.monitor import (
@@ -58,8 +54,6 @@ from r1reward.train.monitor import (
 )
 from r1reward.train.tasks import OWN, PAPER, Formulas, JudgeTask, Task, checked
 from r1reward.types import Completion, Trajectory
-
-DEFAULT_LIMIT = 3.0
 
 
 def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, float]:
@@ -80,15 +74,15 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
     del losses["num_tokens"]
     finished = time.perf_counter()
     tokens = sum(len(trajectory.completion.token_ids) for trajectory in trajectories)
-    masks = torch.cat([chunk.mask.flatten() for chunk in chunks])
-    entropy = sum(float(chunk.old.entropy.sum()) for chunk in chunks) / int(masks.sum())
+    entropy = sum(float(chunk.old.entropy.sum()) for chunk in chunks)
+    counted = sum(int(chunk.mask.sum()) for chunk in chunks)
     return {
         "step": step,
         **rollout_metrics(trajectories),
         **learner.task.metrics(trajectories),
         **losses,
         **advantage_metrics(z, kept=torch.cat([chunk.advantages[chunk.mask] for chunk in chunks])),
-        "entropy": entropy,
+        "entropy": entropy / counted,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
         "score_seconds": scored - rolled_out,
@@ -126,15 +120,21 @@ def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list
     device = learner.model.device
     batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
     ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])
-    ids, mask = ids.to(device), mask.to(device)
-    temperature = learner.settings.temperature
-    forward = partial(policy_forward, batch=batch, responses=ids, mask=mask, temperature=temperature)
+    chunk = Chunk(rows, batch, ids.to(device), mask.to(device))
     with torch.no_grad():
-        old = forward(learner.model) if known else UNKNOWN
-        reference = forward(learner.reference).log_probs if learner.reference else None
-    chunk = Chunk(rows, batch, ids, mask, old, reference)
-    require_finite("old log-probs", old.log_probs, chunk)
+        if known:
+            chunk.old = _forward(learner.model, chunk, learner.settings)
+        if learner.reference:
+            chunk.reference = _forward(learner.reference, chunk, learner.settings).log_probs
+    require_finite("old log-probs", chunk.old.log_probs, chunk)
     return chunk
+
+
+def _forward(model: Any, chunk: Chunk, settings: RLSettings) -> PolicyOutput:
+    responses, mask = chunk.responses, chunk.mask
+    return policy_forward(
+        model, chunk.batch, responses=responses, mask=mask, temperature=settings.temperature
+    )
 
 
 def advantages(
@@ -171,20 +171,6 @@ def advantages(
     return z
 
 
-def pre_clip_bound(settings: RLSettings) -> float | None:
-    """The bound of the ratio before the exponential; None where there is none."""
-    if settings.pre_clip == "default":
-        return default_pre_clip(settings.algorithm)
-    return None if settings.pre_clip == "off" else settings.pre_clip
-
-
-def advantage_limit(settings: RLSettings) -> float | None:
-    """Standardised advantages beyond this are set to 0; None where nothing is filtered."""
-    if settings.advantage_limit == "default":
-        return DEFAULT_LIMIT if settings.algorithm == "stable_reinforce" else None
-    return None if settings.advantage_limit == "off" else settings.advantage_limit
-
-
 def _penalty(chunk: Chunk, settings: RLSettings) -> Tensor:
     """KL (k1) from each token to the end, (B, T); 0 for GRPO, whose KL stands in its loss."""
     if chunk.reference is None or settings.algorithm == "grpo":
@@ -200,13 +186,7 @@ def update(learner: Learner, minibatch: Sequence[Chunk]) -> dict[str, float]:
     learner.optimizer.zero_grad(set_to_none=True)
     parts = []
     for chunk in minibatch:
-        output = policy_forward(
-            learner.model,
-            chunk.batch,
-            responses=chunk.responses,
-            mask=chunk.mask,
-            temperature=settings.temperature,
-        )
+        output = _forward(learner.model, chunk, settings)
         if chunk.old is UNKNOWN:
             chunk.old = PolicyOutput(output.log_probs.detach().clone(), output.entropy)
         loss = policy_loss(

@@ -18,7 +18,7 @@ from r1reward.report.audit import (
 )
 from r1reward.report.records import Records
 from r1reward.train.grid import VARIANTS
-from r1reward.train.rl import DEFAULT_LIMIT
+from r1reward.train.learner import DEFAULT_LIMIT
 from r1reward.types import Verdict
 
 
