@@ -99,13 +99,8 @@ def load_picture(path: str | Path, *, origin: str = "", budget: Budget | None = 
             budget.fit(*picture.size)
         return picture
     except PictureFault as fault:
-        raise picture_error(path, fault, origin=origin) from fault
-
-
-def picture_error(path: str | Path, fault: PictureFault, *, origin: str) -> PictureError:
-    """The engine's error for a picture that the loader refuses."""
-    where = f" ({origin})" if origin else ""
-    return PictureError(f"picture {short_name(path)}{where} {fault}")
+        where = f" ({origin})" if origin else ""
+        raise PictureError(f"picture {short_name(path)}{where} {fault}") from fault
 
 
 def budget_of(processor: Any) -> Budget:

@@ -62,27 +62,22 @@ def position_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     return model.model.get_rope_index(**known, attention_mask=batch["attention_mask"])
 
 
-def with_responses(model: Any, batch: Batch, responses: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Model inputs of prompts followed by responses (B, T): (B, P + T), with M-RoPE positions."""
-    prompt_mask = batch["attention_mask"]
-    positions, deltas = position_ids(model, batch)
-    after = (
-        torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
-    )
-    return {
-        **{name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))},
-        "input_ids": torch.cat([batch["input_ids"], responses], dim=1),
-        "attention_mask": torch.cat([prompt_mask, mask.to(prompt_mask.dtype)], dim=1),
-        "position_ids": torch.cat([positions, after.expand(3, -1, -1)], dim=2),
-    }
-
-
 def response_states(model: Any, batch: Batch, *, responses: Tensor, mask: Tensor) -> Tensor:
     """Last hidden states (B, T + 1, H): of the prompt's last token, then of the response tokens (B, T).
 
     T may be 0. The gradient flows through the vision tower too.
     """
-    inputs = with_responses(model, batch, responses, mask)
+    prompt_mask = batch["attention_mask"]
+    positions, deltas = position_ids(model, batch)
+    after = (
+        torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
+    )
+    inputs = {
+        **{name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))},
+        "input_ids": torch.cat([batch["input_ids"], responses], dim=1),
+        "attention_mask": torch.cat([prompt_mask, mask.to(prompt_mask.dtype)], dim=1),
+        "position_ids": torch.cat([positions, after.expand(3, -1, -1)], dim=2),
+    }
     with computing(model):
         return model.model(**inputs, use_cache=False)[0][:, batch["input_ids"].shape[1] - 1 :]
 

@@ -275,7 +275,7 @@ def _is_full(error: BaseException) -> bool:
 def _checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     found = [path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
+    return sorted(found, key=step_of)
 
 
 def load_policy(

@@ -179,16 +179,14 @@ class CheckpointedTrainer(Trainer):
 
     def save(self, out: Path, record: Path, *, used: Mapping[str, Any]) -> None:
         """Write `out/model` and the run's status with what was `used`; every process has to call this."""
-        weights = self.gathered_weights()
+        # ZeRO-3 has sharded them; the main process gets them whole.
+        sharded = is_deepspeed_zero3_enabled()
+        weights = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
         if self.args.process_index == 0:
             write = partial(save_trained, self.model, self.processor, weights=weights)
             checkpoint.write_folder(out / "model", write)
             checkpoint.write_status(out, record, status="finished", step=self.state.global_step, used=used)
         self.accelerator.wait_for_everyone()
-
-    def gathered_weights(self) -> dict[str, Any] | None:
-        """The weights that ZeRO-3 has sharded, in the main process; None where the model holds them."""
-        return self.accelerator.get_state_dict(self.model_wrapped) if is_deepspeed_zero3_enabled() else None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         moved = {"update_to_weight": self.meter.ratio} if self.meter and "loss" in logs else {}
