@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from r1reward.engines.inputs import build_messages, check_lengths, render_chat
+from r1reward.engines.inputs import build_messages, check_lengths, count_tokens, render_chat
 from r1reward.engines.loading import load_processor, model_folder, require_whole, write_picture_budget
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_request
@@ -63,13 +63,12 @@ def prompt_row(
 
 
 def _count_tokens(processor: Any, text: str, pictures: list[Any]) -> int:
-    """Tokens of a prompt; the placeholder of each picture stands for its visual tokens."""
+    """Tokens of a prompt with its pictures."""
     vision = processor.image_processor
     side, size = vision.patch_size * vision.merge_size, vision.size
     limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
     areas = [smart_resize(one.height, one.width, factor=side, **limits) for one in pictures]
-    visual = sum(height * width // side**2 - 1 for height, width in areas)
-    return len(processor.tokenizer(text)["input_ids"]) + visual
+    return count_tokens(processor, text, [height * width for height, width in areas])
 
 
 def prepare_start(start: str | Path, out: Path, settings: ModelSettings) -> Path:

@@ -264,6 +264,13 @@ def stack_frames(frames: list[Image.Image]) -> Tensor:
     return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in frames])
 
 
+def count_tokens(processor: Any, text: str, areas: Sequence[int]) -> int:
+    """Tokens of a rendered prompt; each placeholder stands for the tokens of so many resized pixels."""
+    vision = processor.image_processor
+    visual = sum(area // (vision.patch_size * vision.merge_size) ** 2 - 1 for area in areas)
+    return len(processor.tokenizer(text)["input_ids"]) + visual
+
+
 def check_lengths(lengths: list[int], requests: Sequence[Request], limit: int) -> None:
     """Raises PromptTooLongError that names the first request with more than `limit` tokens."""
     for length, request in zip(lengths, requests, strict=True):

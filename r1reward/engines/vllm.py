@@ -15,6 +15,7 @@ from r1reward.engines.inputs import (
     budget_of,
     build_messages,
     check_lengths,
+    count_tokens,
     fetch_pictures,
     render_chat,
     stack_frames,
@@ -122,15 +123,13 @@ class VLLMEngine:
         return {"prompt": text, "multi_modal_data": data} if data else {"prompt": text}
 
     def _length(self, text: str, data: dict[str, Any]) -> int:
-        """Tokens of a prompt; each placeholder of a picture or video stands for its visual tokens."""
-        vision = self.processor.image_processor
-        area, pair = (vision.patch_size * vision.merge_size) ** 2, vision.temporal_patch_size
-        pictures = [width * height for width, height in (picture.size for picture in data.get("image", []))]
+        """Tokens of a prompt with its resized pictures and frames."""
+        pair = self.processor.image_processor.temporal_patch_size
+        pictures = [picture.width * picture.height for picture in data.get("image", [])]
         videos = [
             -(-len(video) // pair) * video.shape[-2] * video.shape[-1] for video in data.get("video", [])
         ]
-        visual = sum(pixels // area - 1 for pixels in [*pictures, *videos])
-        return len(self.processor.tokenizer(text)["input_ids"]) + visual
+        return count_tokens(self.processor, text, [*pictures, *videos])
 
     def _completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)
