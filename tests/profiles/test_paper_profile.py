@@ -2,6 +2,7 @@ import inspect
 import tomllib
 
 import pytest
+import torch
 
 from r1reward.config import PROFILE_FOLDER
 from r1reward.report.paper import paper_table, paper_values
@@ -62,7 +63,8 @@ def test_numbers_of_the_algorithm_are_the_defaults_of_stable_reinforce(profile: 
         inspect.signature(algo.final_reward).parameters["weight"].default
         == values["consistency_weight"].value
     )
-    assert float(algo.final_reward(0.0, 0.0, formatting=1.0)) == values["formatting_weight"].value
+    zero = torch.tensor(0.0)
+    assert float(algo.final_reward(zero, zero, formatting=zero + 1)) == values["formatting_weight"].value
 
 
 def test_clip_range_is_inside_what_the_paper_calls_typical(profile: Profile) -> None:
