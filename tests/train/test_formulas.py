@@ -20,7 +20,7 @@ from r1reward.judge.consistency import ScriptedConsistencyJudge
 from r1reward.parallel import side_by_side
 from r1reward.settings import RLSettings
 from r1reward.train import rl
-from r1reward.train.tasks import Answers, Formulas, JudgeTask, score_votes
+from r1reward.train.tasks import PAPER, Answers, Formulas, JudgeTask, score_votes
 from r1reward.types import Completion, PreferencePair, Verdict, Vote
 
 SIGMAS = 1.0
@@ -59,7 +59,7 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Trains for two steps in a folder and returns it; an untrained model can earn the reward."""
     monkeypatch.setattr(JudgeTask, "score", lambda self, *asked: score_by_tokens(*asked))
 
-    def run(name: str, formulas: Formulas | None = None) -> Path:
+    def run(name: str, formulas: Formulas = PAPER) -> Path:
         settings = RL.model_copy(update={"max_steps": 2, "inner_epochs": 2, "learning_rate": 1e-3})
         where = {"settings": settings, "model_settings": MODEL, "engine_settings": ENGINE}
         rl.train_rl(world.model, world.pairs, out=tmp_path / name, seed=0, formulas=formulas, **where)
