@@ -55,7 +55,8 @@ def test_advantages_are_verls_with_the_filter(core, batch: SimpleNamespace) -> N
 
 def test_the_loss_is_that_of_our_trainer(core, batch: SimpleNamespace) -> None:
     advantages = torch.randn(B, T, generator=torch.Generator().manual_seed(1)) * batch.mask
-    config = SimpleNamespace(clip_ratio=0.2, global_batch_info={})
+    config = SimpleNamespace(clip_ratio=0.2, clip_ratio_low=None, clip_ratio_high=None, global_batch_info={},
+                             get=lambda name, default: default)  # fmt: skip
     loss, metrics = core.get_policy_loss_fn("stable_reinforce")(
         batch.old, batch.new, advantages, batch.mask, config=config
     )
@@ -65,9 +66,7 @@ def test_the_loss_is_that_of_our_trainer(core, batch: SimpleNamespace) -> None:
     torch.testing.assert_close(loss, expected.loss, rtol=1e-5, atol=1e-6)
     assert metrics["actor/pre_clip_high_positive"] == 0.0
     # With ratios near 1 and no dual clipping in reach it is also verl's PPO.
-    vanilla = SimpleNamespace(clip_ratio=0.2, clip_ratio_low=None, clip_ratio_high=None, global_batch_info={},
-                              get=lambda name, default: default)  # fmt: skip
     theirs, _ = core.get_policy_loss_fn("vanilla")(
-        batch.old, batch.new, advantages, batch.mask, config=vanilla
+        batch.old, batch.new, advantages, batch.mask, config=config
     )
     torch.testing.assert_close(loss, theirs, rtol=1e-5, atol=1e-6)
