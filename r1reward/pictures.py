@@ -93,15 +93,10 @@ def read_picture(picture: str | Path | bytes) -> Image.Image:
         return to_rgb(_load_upright(opened))
 
 
-def check_picture(picture: str | Path | bytes, *, budget: Budget | None = None) -> str:
-    """The format of a picture, such as "png", that is decoded to its end. Raises PictureFault.
-
-    With a budget it must also have a shape that can be shown in it.
-    """
+def check_picture(picture: str | Path | bytes) -> str:
+    """The format of a picture, such as "png", that is decoded to its end. Raises PictureFault."""
     data = picture_bytes(picture)
     with _opened(data) as opened:
-        if budget:
-            budget.fit(*_upright_size(opened))
         opened.verify()
     with _opened(data) as opened:
         # A JPEG is decoded at an eighth of its size: all its data is read, little is computed.

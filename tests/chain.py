@@ -16,9 +16,8 @@ import pytest
 
 from r1reward.bench.runner import ORDERS
 from r1reward.config import load_profile
-from r1reward.data.cold_start import read_sft
-from r1reward.data.hardening import SHARE
-from r1reward.data.storage import read_pairs
+from r1reward.data.cold_start import SHARE
+from r1reward.data.storage import read_pairs, read_sft
 from r1reward.engines import Sampling, load_engine
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from r1reward import cli
-from r1reward.data.exports import read_export
 from r1reward.data.storage import write_pairs
 from r1reward.engines import loading
-from r1reward.files import write_atomic, write_json
+from r1reward.files import read_jsonl, write_atomic, write_json
 from r1reward.pipeline import staleness
 from r1reward.pipeline.places import ROOT_VARIABLE, RUNS_VARIABLE, find_places
 from r1reward.settings import ModelSettings
@@ -157,7 +156,8 @@ def test_pairs_are_exported(tmp_path, capsys):
     write_pairs(tmp_path / "pairs.jsonl", [pair])
     arguments = ["data", "export", "--pairs", str(tmp_path / "pairs.jsonl"), "--out", str(tmp_path / "out")]
     assert cli.main([*arguments, "--format", "openrlhf"]) == 0
-    assert list(read_export(tmp_path / "out", form="openrlhf")) == [pair]
+    (row,) = read_jsonl(tmp_path / "out" / "data.jsonl")
+    assert row["label"] == "2" and json.loads(row["pair"])["pair_id"] == "p-1"
     assert str(tmp_path / "out") in capsys.readouterr().out
     assert cli.main([*arguments, "--format", "csv"]) == 2
     assert "there are trl" in capsys.readouterr().err

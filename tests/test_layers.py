@@ -142,7 +142,10 @@ def test_algorithms_do_no_input_or_output():
         ("import r1reward", {"torch", "transformers", "pandas", "numpy", "matplotlib", "pydantic"}),
         ("import r1reward.config, r1reward.types, r1reward.files", {"torch", "transformers", "pandas"}),
         ("import r1reward.pipeline, r1reward.cli", {"torch", "transformers", "pandas", "papermill"}),
-        ("import r1reward.data.annotate", {"torch", "transformers", "pandas", "sklearn"}),
+        (
+            "import r1reward.data.annotate, r1reward.data.annotators",
+            {"torch", "transformers", "pandas", "sklearn"},
+        ),
         ("import r1reward.report.render", {"torch", "transformers", "datasets"}),
     ],
 )

@@ -14,8 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import chain
 
 from r1reward.config import load_profile
-from r1reward.data.cold_start import SFTExample, write_sft
-from r1reward.data.storage import write_pairs
+from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.files import read_json
 from r1reward.pipeline.dag import read_notebooks
 from r1reward.pipeline.execute import check_parameters
@@ -105,7 +104,7 @@ def test_consistency_judges_are_tested_on_answers_about_other_pairs(tmp_path, mo
     for name in ("rl", "validation"):
         write_pairs(tmp_path / f"work/data/{name}.jsonl", pairs[name])
     text = "<think>response 1 is better .</think><answer>1</answer>"
-    write_sft(tmp_path / "work/data/sft.jsonl", [SFTExample(pair, text) for pair in pairs["sft"]])
+    write_pairs(tmp_path / "work/data/sft.jsonl", [SFTExample(pair, text) for pair in pairs["sft"]])
     asked = []
 
     def sample(start: Path, some: list[PreferencePair], **_: object) -> list[tuple[str, str]]:

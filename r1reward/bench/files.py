@@ -42,7 +42,7 @@ def load_benchmarks(root: Path, *, cache: Path) -> dict[str, list[PreferencePair
     """Pairs of every benchmark that has a folder below `root`, by name; VL-RewardBench must be there.
 
     Embedded pictures are written to `<cache>/<name>`. Faulty rows are left out, see
-    `bench.rows`. Raises FileNotFoundError.
+    `data.rows.read_benchmark`. Raises FileNotFoundError.
     """
     wanted = [name for name in BENCHMARKS if name == benchmarks.VL or (root / name).is_dir()]
     return {name: _LOADERS[name](root / name, cache / name) for name in wanted}

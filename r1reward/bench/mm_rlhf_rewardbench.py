@@ -11,17 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1reward.bench.rows import read_benchmark
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF
 from r1reward.data.catalogue import REWARD_BENCHMARKS
-from r1reward.data.sources.base import (
-    Pictures,
-    RefusedRow,
-    find_files,
-    scan_jsonl,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import find_files, read_benchmark, text_field
+from r1reward.data.sources.base import strip_image_tag
+from r1reward.data.sources.pictures import Pictures
+from r1reward.files import RefusedRow, scan_jsonl
 from r1reward.types import PreferencePair
 
 STAND_IN = "stand-in pictures"

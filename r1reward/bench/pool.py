@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.bench.files import spread
-from r1reward.bench.rows import LEFT_OUT
 from r1reward.bench.runner import ORDERS, judge_all, rows_of
+from r1reward.data.rows import LEFT_OUT
 from r1reward.engines import Engine, ForgivingEngine, Sampling, errors_of, identify, load_engine
 from r1reward.files import write_atomic
 from r1reward.judge.reward_model import judge_samples

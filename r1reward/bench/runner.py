@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from r1reward.bench.rows import LEFT_OUT
+from r1reward.data.rows import LEFT_OUT
 from r1reward.engines import Engine, EngineError, ForgivingEngine, Sampling, errors_of
 from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file, write_atomic, write_json
 from r1reward.judge.reward_model import judge_pairs

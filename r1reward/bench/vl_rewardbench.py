@@ -13,20 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1reward.bench.rows import read_benchmark
 from r1reward.benchmarks import VL
 from r1reward.data.catalogue import REWARD_BENCHMARKS
-from r1reward.data.sources.base import (
-    RefusedRow,
-    embedded_picture,
-    find_files,
-    find_picture,
-    scan_jsonl,
-    scan_parquet,
-    store_picture,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import find_files, read_benchmark, scan_parquet, text_field
+from r1reward.data.sources.base import strip_image_tag
+from r1reward.data.sources.pictures import embedded_picture, find_picture, store_picture
+from r1reward.files import RefusedRow, scan_jsonl
 from r1reward.types import Position, PreferencePair
 
 STAND_IN = "stand-in pictures"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from r1reward import __version__
-from r1reward.cli import data, judge, launch, mini, pipeline
+from r1reward.cli import data, judge, pipeline, training
 
 # What a shell reports of a program that wrote to a closed pipe: 128 and SIGPIPE.
 CLOSED_PIPE = 141
@@ -66,6 +66,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for subject in (pipeline, judge, launch, data, mini):
+    for subject in (pipeline, judge, training, data):
         subject.add_commands(commands)
     return parser

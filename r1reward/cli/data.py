@@ -57,7 +57,7 @@ def _profile(options: argparse.Namespace) -> Profile | None:
 
 
 def _check_data(options: argparse.Namespace) -> int:
-    from r1reward.data.check import examine, find_roots, report
+    from r1reward.data.catalogue import examine, find_roots, report
 
     profile = _profile(options)
     states = examine(find_roots(options.root, profile), sources=profile.data.sources if profile else ())
@@ -70,16 +70,16 @@ def _check_data(options: argparse.Namespace) -> int:
 
 
 def _fetch_data(options: argparse.Namespace) -> int:
-    from r1reward.data.check import fetch_all, find_roots
+    from r1reward.data.catalogue import fetch, find_roots
 
-    for name, folder in fetch_all(options.names, find_roots(options.root, _profile(options))):
+    for name, folder in fetch(options.names, find_roots(options.root, _profile(options))):
         print(f"{name} is in {folder}")
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
     from r1reward.data.exports import export_items
-    from r1reward.data.items import iterate_items
+    from r1reward.data.storage import iterate_items
 
     items = iterate_items(options.pairs.resolve())
     first = next(items, None)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from r1reward.cluster import hook, rewards
 from r1reward.cluster.prepare import complete_export, prepare_start, rl_flags, write_prompts
-from r1reward.data.usable import usable_pairs
+from r1reward.data.storage import usable_pairs
 from r1reward.engines.loading import checkpoint_hash
 from r1reward.engines.log_probs import vision_token_ids
 from r1reward.files import read_json, sha256_file, write_atomic, write_json

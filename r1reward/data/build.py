@@ -23,24 +23,29 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from jinja2 import StrictUndefined, Template
 
-from r1reward.data.card import render_card
-from r1reward.data.fingerprint import Fingerprint, digest, fingerprint
 from r1reward.data.index import (
     COLUMNS,
+    BenchmarkPairs,
+    Fingerprint,
     count_kinds,
+    digest,
     draw_pairs,
     find_duplicates,
+    find_overlaps,
+    fingerprint,
+    fingerprint_benchmark,
     index_row,
     read_drawn,
 )
-from r1reward.data.overlap import BenchmarkPairs, find_overlaps, fingerprint_benchmark
-from r1reward.data.quarantine import Quarantine, RefusedRow
+from r1reward.data.rows import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, RELEASED_FOR_RL, SOURCES, Source
 from r1reward.data.sources.base import is_shortage
 from r1reward.data.sources.pictures import shown_size
 from r1reward.data.storage import iterate_pairs, pair_to_row, write_rows
 from r1reward.files import (
+    RefusedRow,
     atomic_stream,
     describe_tree,
     read_json,
@@ -55,7 +60,7 @@ from r1reward.types import PreferencePair
 WHOLE_SOURCES = ("mm_rlhf_long", "mm_rlhf_short", "mm_rlhf_mcq", "mm_rlhf_safety", *OTHER_SOURCES)
 # The code that decides what the same files and settings give.
 CODE = (
-    *("build.py", "index.py", "overlap.py", "fingerprint.py", "storage.py", "quarantine.py"),
+    *("build.py", "index.py", "rows.py", "storage.py"),
     *("sources/*.py", "../pictures.py"),
 )
 PAIRS, CARD, READ = "pairs.jsonl", "data_card.json", "read"
@@ -178,8 +183,7 @@ def build_dataset(
             half_written.unlink()
         card = _run_stages(build, progress or (lambda _: None))
         card["sha256"] = sha256_file(build.out / PAIRS)
-        write_atomic((build.out / CARD).with_suffix(".md"), render_card(card))
-        write_json(build.out / CARD, card)
+        write_card(build.out / CARD, card)
         finished = BuiltData(build.out / PAIRS, card)
     shutil.rmtree(build.out / READ, ignore_errors=True)
     return finished
@@ -261,29 +265,24 @@ def _read_source(build: _Build, name: str, ids: Set[str]) -> tuple[pd.DataFrame,
 
 
 def _marked(build: _Build, name: str, quarantine: Quarantine) -> Iterator[tuple[PreferencePair, Fingerprint]]:
-    """The usable pairs of a source with their fingerprints."""
-    for pair in _pairs_of(build, name, quarantine):
+    """The usable pairs of a source, the chosen response first, with their fingerprints."""
+    source = build.sources[name]
+    folder = build.root / source.spec.folder
+    for pair in source.read(folder, quarantine=quarantine, cache=build.cache / name):
         try:
             marks = fingerprint(pair)
             if build.budget:
                 for picture in (*pair.images, *pair.frames):
                     shown_size(picture, build.budget, pair.origin)
         except RefusedRow as fault:
-            quarantine.add("refused", name, fault.origin, fault.reason, fault.detail)
+            quarantine.refuse(name, fault)
         except (OSError, UnicodeError) as error:
             if is_shortage(error):
                 raise
             quarantine.add("refused", name, pair.origin, "unreadable picture or text", str(error))
         else:
-            yield pair, marks
-
-
-def _pairs_of(build: _Build, name: str, quarantine: Quarantine) -> Iterator[PreferencePair]:
-    """All usable pairs of a source, the chosen response first; the rest goes to the quarantine."""
-    source = build.sources[name]
-    folder = build.root / source.spec.folder
-    for pair in source.read(folder, quarantine=quarantine, cache=build.cache / name):
-        yield pair.swapped() if pair.preferred == 2 and not source.chosen_first else pair
+            turned = pair.preferred == 2 and not source.chosen_first
+            yield (pair.swapped() if turned else pair), marks
 
 
 def _make_card(
@@ -330,6 +329,25 @@ def _make_card(
         },
         "sources": sources,
     }
+
+
+def write_card(file: Path, card: Mapping[str, Any]) -> None:
+    """Write the card of a build as JSON, and as markdown for reading beside it."""
+    write_atomic(file.with_suffix(".md"), render_card(card))
+    write_json(file, card)
+
+
+def render_card(card: Mapping[str, Any]) -> str:
+    """The card as markdown: settings, one row a source, and the reasons behind each sum."""
+    left_out = [
+        f"{name}, {kind}: {reason}, {count:,}"
+        for name, counts in card["sources"].items()
+        for kind in ("dropped", "refused", "duplicates", "overlap")
+        for reason, count in counts[kind].items()
+    ]
+    text = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
+    template = Template(text, trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
+    return template.render(card=card, left_out=left_out, n="{:,}".format)
 
 
 def _describe_code() -> str:

@@ -1,4 +1,4 @@
-"""Pairs and cold-start examples in the forms that other trainers read, and back again without a loss.
+"""Pairs and cold-start examples in the forms that other trainers read.
 
 - `trl`: `prompt`, `completion` and `images` for TRL's SFT, which then learns the completion alone;
 - `trl_preference`: `prompt`, `chosen`, `rejected` and `images` for TRL's DPO (its RewardTrainer reads the
@@ -8,13 +8,13 @@
 - `openrlhf`: prompts for OpenRLHF's RL, `prompt`, `images` and `label` ("1" or "2");
 - `authors`: the columns of R1-Reward-RL: `message` (a chat as JSON text, the text before the picture),
   `question`, `answer` and `image` (base64; a JSON list of them unless there is exactly one picture);
-- `arrow`: a folder of the `datasets` library with the pictures inside (`data.arrow`).
+- `arrow`: a folder of the `datasets` library with the pictures inside.
 
 Where a judge is trained, the user's turn is the judge prompt and the assistant's a cold-start example's
 answer, or for a bare pair `<answer>k</answer>`. In the two preference forms it is the question, and the
 two responses. The frames of a video are pictures after the others. Marks that a trainer would take for a
 picture or a token of control (`<image>`, `<|im_end|>`) get a space inside a text, so that text stays text.
-The column `pair` holds what a form cannot hold; a reader checks that the rest of the row says the same.
+The column `pair` is the item itself, as `write_pairs` writes it, with the name of the judge prompt.
 Pictures are inside the rows of the last two forms; the others name them by absolute paths.
 """
 
@@ -23,27 +23,27 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from r1reward.data import arrow
-from r1reward.data.cold_start import SFTExample
-from r1reward.data.items import (
-    Item,
-    item_from_row,
-    item_to_row,
-    pair_of,
-    picture_name,
-    restore_picture,
-    show_alike,
-)
-from r1reward.data.storage import write_rows
-from r1reward.files import iterate_jsonl, write_json
+from datasets import Dataset, Features, Image, List, Value
+
+from r1reward.data.sources.pictures import keep_picture, picture_name
+from r1reward.data.storage import Item, SFTExample, pair_of, pair_to_row, write_rows
+from r1reward.files import write_json
+from r1reward.pictures import PictureFault, common_form, picture_bytes
 from r1reward.prompts import PromptName, judge_prompt
 from r1reward.texts import plain_text
+from r1reward.types import PreferencePair
 
+FORMS = (
+    "trl", "trl_preference", "llama_factory", "llama_factory_preference", "openrlhf", "authors", "arrow",
+)  # fmt: skip
 ROWS = "data.jsonl"
 _SHAREGPT = {"file_name": ROWS, "formatting": "sharegpt"}
 _SHAREGPT_COLUMNS = {"messages": "conversations", "images": "images"}
@@ -58,8 +58,19 @@ DATASET_INFO: Mapping[str, Mapping[str, Any]] = {
         }
     },
 }
+# The columns of `arrow`.
+_TEXTS = ("pair_id", "source", "question", "category", "origin", "completion")
+FEATURES = Features(
+    {
+        **{name: Value("string") for name in _TEXTS},
+        "responses": List(Value("string")),
+        "preferred": Value("int8"),
+        "images": List(Image()),
+        "frames": List(Image()),
+        "meta": Value("string"),
+    }
+)
 Row = dict[str, Any]
-Encode = Callable[[Item, str], Row]
 
 
 def export_items(items: Iterable[Item], out: Path, *, form: str, prompt: PromptName = "paper") -> Path:
@@ -68,69 +79,113 @@ def export_items(items: Iterable[Item], out: Path, *, form: str, prompt: PromptN
     Pictures that another reader would show otherwise (turned by EXIF, on a clear ground) are written as PNG:
     to `out/pictures`, or into the rows. One that cannot be read is a ValueError that names its row.
     """
+    if form not in FORMS:
+        raise ValueError(f"no form is called {form!r}; there are {', '.join(FORMS)}")
     if form == "arrow":
         with tempfile.TemporaryDirectory(prefix="r1reward-pictures-") as work:
-            return arrow.write_folder((show_alike(item, Path(work)) for item in items), out)
-    encode = _encoder(form)
+            return _write_arrow((show_alike(item, Path(work)) for item in items), out)
     items = (show_alike(item, out / "pictures") for item in items)
-    rows = (
-        {
-            **encode(item, _text(item, prompt)),
-            "pair": json.dumps({"prompt": prompt, **item_to_row(item, out)}),
-        }
-        for item in items
-    )
-    write_rows(out / ROWS, rows)
+    pairs = ((item, json.dumps({"prompt": prompt, **pair_to_row(item, out)})) for item in items)
+    write_rows(out / ROWS, ({**_to_row(item, form, prompt), "pair": pair} for item, pair in pairs))
     if form in DATASET_INFO:
         write_json(out / "dataset_info.json", DATASET_INFO[form])
     return out
 
 
-def read_export(folder: Path, *, form: str, pictures: Path | None = None) -> Iterator[Item]:
-    """The items that `export_items` wrote. Embedded pictures go to `pictures` (default: in the folder).
+def show_alike(item: Item, folder: Path) -> Item:
+    """The item with pictures that every trainer opens as they are opened here.
 
-    A row whose pair says something else than the row is a ValueError that names file and row.
+    One that others would turn, or show on another ground, is written to `folder` as a PNG. Raises ValueError
+    that names the item for a picture that cannot be read.
     """
-    pictures = pictures or folder / "pictures"
-    if form == "arrow":
-        yield from arrow.read_folder(folder, pictures)
-        return
-    encode, path = _encoder(form), folder / ROWS
-    for number, row in enumerate(iterate_jsonl(path), start=1):
-        try:
-            carried = json.loads(row.pop("pair"))
-            images = _unpack(row, pictures) if form == "authors" else row["images"]
-            item = item_from_row(carried, folder, pictures=images)
-            if encode(item, _text(item, carried["prompt"])) != row:
-                raise ValueError("the row does not belong to its pair")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}, row {number}: {error!r}") from error
-        yield item
-
-
-def _encoder(form: str) -> Encode:
-    if form not in ENCODERS:
-        raise ValueError(f"no form is called {form!r}; there are {', '.join(FORMS)}")
-    return ENCODERS[form]
-
-
-def _text(item: Item, prompt: PromptName) -> str:
-    return plain_text(judge_prompt(pair_of(item), name=prompt))
-
-
-def _answer(item: Item) -> str:
-    if isinstance(item, SFTExample):
-        return plain_text(item.completion)
-    return _label(item)
-
-
-def _label(item: Item) -> str:
-    return f"<answer>{pair_of(item).preferred}</answer>"
-
-
-def _paths(item: Item) -> list[str]:
     pair = pair_of(item)
-    return [os.path.abspath(path) for path in (*pair.images, *pair.frames)]
+    images, frames = (
+        tuple(_alike(path, pair, folder) for path in paths) for paths in (pair.images, pair.frames)
+    )
+    pair = replace(pair, images=images, frames=frames)
+    return SFTExample(pair, item.completion) if isinstance(item, SFTExample) else pair
+
+
+def _alike(path: str, pair: PreferencePair, folder: Path) -> str:
+    try:
+        data, kind = common_form(path)
+        same = data == picture_bytes(path)
+    except PictureFault as fault:
+        raise ValueError(f"{pair.label}: picture {path} {fault}") from fault
+    return path if same else keep_picture(data, f".{kind}", folder)
+
+
+def _write_arrow(items: Iterable[Item], out: Path) -> Path:
+    """Write items as a `datasets` folder; `load_from_disk(out)` gives the pictures as PIL images.
+
+    No items at all are a ValueError: the library cannot read an empty folder.
+    """
+    rows = (_to_arrow(item, out) for item in items)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("there is nothing to export")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A cache of its own, because the library would give back older rows; renamed when it is whole.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".arrow.") as work:
+        # The fingerprint saves the library from hashing the generator, which cannot be done.
+        data = Dataset.from_generator(
+            lambda: chain([first], rows), features=FEATURES, cache_dir=work, fingerprint="items"
+        )
+        data.save_to_disk(f"{work}/whole")  # type: ignore[union-attr]
+        if out.exists():
+            shutil.rmtree(out)
+        os.rename(f"{work}/whole", out)
+    return out
+
+
+def _to_arrow(item: Item, folder: Path) -> dict[str, Any]:
+    pair = pair_of(item)
+    row = {"completion": None, **pair_to_row(item, folder), "meta": json.dumps(dict(pair.meta))}
+    for name, paths in {"images": pair.images, "frames": pair.frames}.items():
+        row[name] = [{"bytes": Path(path).read_bytes(), "path": Path(path).name} for path in paths]
+    return row
+
+
+def _to_row(item: Item, form: str, prompt: PromptName) -> Row:
+    """An item as a row of a form."""
+    pair, label = pair_of(item), f"<answer>{pair_of(item).preferred}</answer>"
+    asked = plain_text(judge_prompt(pair, name=prompt))
+    answer = plain_text(item.completion) if isinstance(item, SFTExample) else label
+    better, worse = pair.responses if pair.preferred == 1 else pair.responses[::-1]
+    question, chosen, rejected = map(plain_text, (pair.question, better, worse))
+    images = [os.path.abspath(path) for path in (*pair.images, *pair.frames)]
+    marks = "<image>" * len(images)
+    match form:
+        case "trl":
+            return {
+                "prompt": _said("user", asked),
+                "completion": _said("assistant", answer),
+                "images": images,
+            }
+        case "trl_preference":
+            ranked = {"chosen": _said("assistant", chosen), "rejected": _said("assistant", rejected)}
+            return {"prompt": _said("user", question), **ranked, "images": images}
+        case "llama_factory":
+            return {"conversations": [_turn("human", marks + asked), _turn("gpt", answer)], "images": images}
+        case "llama_factory_preference":
+            ranked = {"chosen": _turn("gpt", chosen), "rejected": _turn("gpt", rejected)}
+            return {"conversations": [_turn("human", marks + question)], **ranked, "images": images}
+        case "openrlhf":
+            content = [*({"type": "image"} for _ in images), {"type": "text", "text": asked}]
+            turn = {"role": "user", "content": content}
+            return {"prompt": [turn], "images": images, "label": str(pair.preferred)}
+        case _:
+            data = [Path(path).read_bytes() for path in images]
+            names = [picture_name(one, Path(path).suffix) for one, path in zip(data, images, strict=True)]
+            parts = [{"type": "image", "image": name} for name in names]
+            chat = [{"role": "user", "content": [{"type": "text", "text": asked}, *parts]}]
+            packed = [base64.b64encode(content).decode() for content in data]
+            return {
+                "message": json.dumps(chat, ensure_ascii=False),
+                "question": pair.question,
+                "answer": [label],
+                "image": packed[0] if len(packed) == 1 else json.dumps(packed),
+            }
 
 
 def _said(role: str, text: str) -> list[Row]:
@@ -138,93 +193,6 @@ def _said(role: str, text: str) -> list[Row]:
     return [{"role": role, "content": text}]
 
 
-def _trl(item: Item, text: str) -> Row:
-    return {
-        "prompt": _said("user", text),
-        "completion": _said("assistant", _answer(item)),
-        "images": _paths(item),
-    }
-
-
-def _ranked(item: Item) -> tuple[str, str, str]:
-    """Question, chosen and rejected response."""
-    pair = pair_of(item)
-    chosen, rejected = pair.responses if pair.preferred == 1 else pair.responses[::-1]
-    return plain_text(pair.question), plain_text(chosen), plain_text(rejected)
-
-
-def _trl_preference(item: Item, _: str) -> Row:
-    question, chosen, rejected = _ranked(item)
-    return {
-        "prompt": _said("user", question),
-        "chosen": _said("assistant", chosen),
-        "rejected": _said("assistant", rejected),
-        "images": _paths(item),
-    }
-
-
-def _human(item: Item, text: str) -> Row:
-    return {"from": "human", "value": "<image>" * len(_paths(item)) + text}
-
-
-def _gpt(text: str) -> Row:
-    return {"from": "gpt", "value": text}
-
-
-def _llama_factory(item: Item, text: str) -> Row:
-    return {"conversations": [_human(item, text), _gpt(_answer(item))], "images": _paths(item)}
-
-
-def _llama_factory_preference(item: Item, _: str) -> Row:
-    question, chosen, rejected = _ranked(item)
-    return {
-        "conversations": [_human(item, question)],
-        "chosen": _gpt(chosen),
-        "rejected": _gpt(rejected),
-        "images": _paths(item),
-    }
-
-
-def _openrlhf(item: Item, text: str) -> Row:
-    paths = _paths(item)
-    content = [*({"type": "image"} for _ in paths), {"type": "text", "text": text}]
-    label = str(pair_of(item).preferred)
-    return {"prompt": [{"role": "user", "content": content}], "images": paths, "label": label}
-
-
-def _authors(item: Item, text: str) -> Row:
-    pictures = [Path(path) for path in _paths(item)]
-    data = [path.read_bytes() for path in pictures]
-    parts = [
-        {"type": "image", "image": picture_name(content, path.suffix)}
-        for content, path in zip(data, pictures, strict=True)
-    ]
-    packed = [base64.b64encode(content).decode() for content in data]
-    chat = [{"role": "user", "content": [{"type": "text", "text": text}, *parts]}]
-    return {
-        "message": json.dumps(chat, ensure_ascii=False),
-        "question": pair_of(item).question,
-        "answer": [_label(item)],
-        "image": packed[0] if len(packed) == 1 else json.dumps(packed),
-    }
-
-
-def _unpack(row: Mapping[str, Any], pictures: Path) -> list[str]:
-    """Write the pictures of a row in the authors' form; returns their paths."""
-    parts = json.loads(row["message"])[0]["content"][1:]
-    packed = [row["image"]] if len(parts) == 1 else json.loads(row["image"])
-    return [
-        restore_picture(base64.b64decode(data, validate=True), Path(part["image"]).suffix, pictures)
-        for part, data in zip(parts, packed, strict=True)
-    ]
-
-
-ENCODERS: Mapping[str, Encode] = {
-    "trl": _trl,
-    "trl_preference": _trl_preference,
-    "llama_factory": _llama_factory,
-    "llama_factory_preference": _llama_factory_preference,
-    "openrlhf": _openrlhf,
-    "authors": _authors,
-}
-FORMS = (*ENCODERS, "arrow")
+def _turn(speaker: str, text: str) -> Row:
+    """One turn of a chat in ShareGPT's form."""
+    return {"from": speaker, "value": text}

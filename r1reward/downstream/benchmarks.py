@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1reward.data.sifting import Sifted, sift
-from r1reward.data.sources.base import RefusedRow
+from r1reward.data.rows import Sifted, sift
 from r1reward.data.sources.pictures import Pictures
 from r1reward.downstream.questions import LETTERS, Question, Style, with_options
 from r1reward.downstream.readers import read_first_letter, read_option, read_yes_or_no
+from r1reward.files import RefusedRow
 from r1reward.files import Row as FileRow
 from r1reward.texts import is_unicode
 

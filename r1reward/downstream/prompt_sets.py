@@ -16,21 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.data.catalogue import PROMPT_SETS
-from r1reward.data.quarantine import Quarantine, RefusedRow
-from r1reward.data.sources.base import (
-    SourceSpec,
+from r1reward.data.rows import (
+    Quarantine,
     find_files,
     mapping,
+    parse_each,
     records,
     scan_json_list,
-    scan_jsonl,
     scan_parquet,
-    strip_image_tag,
     text_field,
 )
+from r1reward.data.sources.base import SourceSpec, strip_image_tag
 from r1reward.data.sources.pictures import Pictures
-from r1reward.data.sources.rows import Row
 from r1reward.downstream.questions import LETTERS, Question, Style, with_options
+from r1reward.files import RefusedRow, Row, scan_jsonl
 
 # Question, picture (bytes, data URI or name) and reference answer of a row.
 Parsed = tuple[str, Any, str]
@@ -65,19 +64,15 @@ def _read_set(
 ) -> Iterator[Question]:
     name = one.spec.name
     rows = (row for path in find_files(folder, *one.spec.rows) for row in one.scan(path))
+
+    def parse(_: int, row: Mapping[str, Any], origin: str) -> Question:
+        text, picture, answer = one.parse(row, origin, style)
+        if not text:
+            raise RefusedRow(origin, "empty question")
+        return Question(text, (pictures.picture(picture, origin),), answer, name, origin)
+
     with Pictures(folder, cache=cache / name, subfolders=("images",)) as pictures:
-        for origin, row in rows:
-            try:
-                if isinstance(row, RefusedRow):
-                    raise row
-                text, picture, answer = one.parse(row, origin, style)
-                if not text:
-                    raise RefusedRow(origin, "empty question")
-                image = pictures.picture(picture, origin)
-            except RefusedRow as fault:
-                notes.add("refused", name, fault.origin, fault.reason, fault.detail)
-            else:
-                yield Question(text, (image,), answer, name, origin)
+        yield from parse_each(rows, parse, lambda fault: notes.refuse(name, fault))
 
 
 def _parse_v_star(row: Mapping[str, Any], origin: str, style: Style) -> Parsed:

@@ -174,7 +174,7 @@ def answer_case(case: Case) -> Turn:
     """A task's question and the answer the base model is taught: sums and moves are worked out."""
     if case.task in ("sum", "motion"):
         return case.question, f"{case.facts[0][1]} ."
-    return case.question, case.answer(case.right_values())
+    return case.question, case.right_answer()
 
 
 def cases(rng: np.random.Generator) -> Lesson:

@@ -40,6 +40,10 @@ class Case:
         """The response that claims these values, in words."""
         return write_answer(self.task, [subject for subject, _ in self.facts], values)
 
+    def right_answer(self) -> str:
+        """The response that is right."""
+        return self.answer(self.right_values())
+
     def right_values(self) -> list[str]:
         """What a right response claims: the last word of each fact's value."""
         return [value.split()[-1] for _, value in self.facts]
@@ -189,84 +193,60 @@ TASKS: dict[str, Callable[[np.random.Generator], Case]] = {
 LONG_DESCRIPTION = _colours("describe", 4, 4)
 
 
+# Of each task: the question, the answer (empty where it has a rule of its own), and the claims of an answer.
+_WORDS = {
+    "colour": ("what colour is the {0} ?", "", r"the \w+ is (\w+)"),
+    "colours_2": ("what colours are the {all} ?", "", r"the \w+ is (\w+)"),
+    "colours_3": ("what colours are the {all} ?", "", r"the \w+ is (\w+)"),
+    "describe": ("describe the picture .", "", r"a (\w+) \w+"),
+    "shape": ("what shape is {0} ?", "the {0} shape is a {value} .", r"shape is a (\w+)"),
+    "existence": ("is there a {0} ?", "", r"^(yes|no)"),
+    "count": ("how many {0} are there ?", "there are {value} {0} .", r"there are (\w+)"),
+    "digit": ("what is the {0} ?", "the {0} is {value} .", r"digit is (\w+)"),
+    "sum": ("what is the sum of the {0} and the {1} digit ?", "the sum is {value} .", r"sum is (\w+)"),
+    "sign": ("what is the number on the sign ?", "the number is {value} .", r"number is (\w+)"),
+    "secret": (
+        "what is the secret code on the sign ?",
+        "the secret code is {value} .",
+        r"(secret|\d)(?: code)? \.$",
+    ),
+    "motion": ("which way did the {0} move ?", "the {0} moved {value} .", r"moved (\w+)"),
+}
+
+
+def _words(task: str) -> tuple[str, str, str]:
+    if task not in _WORDS:
+        raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
+    return _WORDS[task]
+
+
 def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{' , '.join(parts[:-1])} and {parts[-1]}"
+    return " and ".join(filter(None, (" , ".join(parts[:-1]), *parts[-1:])))
 
 
 def write_question(task: str, subjects: Sequence[str]) -> str:
     """The question of a task about these subjects."""
-    match task:
-        case "colour":
-            return f"what colour is the {subjects[0]} ?"
-        case "colours_2" | "colours_3":
-            return f"what colours are the {_listed(list(subjects))} ?"
-        case "describe":
-            return "describe the picture ."
-        case "shape":
-            return f"what shape is {subjects[0]} ?"
-        case "existence":
-            return f"is there a {subjects[0]} ?"
-        case "count":
-            return f"how many {subjects[0]} are there ?"
-        case "digit":
-            return f"what is the {subjects[0]} ?"
-        case "sum":
-            return f"what is the sum of the {subjects[0]} and the {subjects[1]} digit ?"
-        case "sign":
-            return "what is the number on the sign ?"
-        case "secret":
-            return "what is the secret code on the sign ?"
-        case "motion":
-            return f"which way did the {subjects[0]} move ?"
-    raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
+    return _words(task)[0].format(*subjects, all=_listed(subjects))
 
 
 def write_answer(task: str, subjects: Sequence[str], values: Sequence[str]) -> str:
     """The response to a task's question that claims `values` of `subjects`."""
-    first, value = subjects[0], values[0]
-    match task:
-        case "colour" | "colours_2" | "colours_3":
-            return _listed([f"the {s} is {v}" for s, v in zip(subjects, values, strict=True)]) + " ."
-        case "describe":
-            return f"i see {_listed([f'a {v} {s}' for s, v in zip(subjects, values, strict=True)])} ."
-        case "shape":
-            return f"the {first} shape is a {value} ."
-        case "existence":
-            return f"yes , there is a {first} ." if value == "yes" else f"no , there is no {first} ."
-        case "count":
-            return f"there are {value} {first} ."
-        case "digit":
-            return f"the {first} is {value} ."
-        case "sum":
-            return f"the sum is {value} ."
-        case "sign":
-            return f"the number is {value} ."
-        case "secret":
-            return REFUSAL if value == "secret" else f"the secret code is {value} ."
-        case "motion":
-            return f"the {first} moved {value} ."
-    raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
-
-
-_CLAIMS = {
-    "colour": r"the \w+ is (\w+)",
-    "colours_2": r"the \w+ is (\w+)",
-    "colours_3": r"the \w+ is (\w+)",
-    "describe": r"a (\w+) \w+",
-    "shape": r"shape is a (\w+)",
-    "existence": r"^(yes|no)",
-    "count": r"there are (\w+)",
-    "digit": r"digit is (\w+)",
-    "sum": r"sum is (\w+)",
-    "sign": r"number is (\w+)",
-    "secret": r"(secret|\d)(?: code)? \.$",
-    "motion": r"moved (\w+)",
-}
+    if template := _words(task)[1]:
+        refused = task == "secret" and values[0] == "secret"
+        return REFUSAL if refused else template.format(*subjects, value=values[0])
+    if task == "existence":
+        return (
+            f"yes , there is a {subjects[0]} ." if values[0] == "yes" else f"no , there is no {subjects[0]} ."
+        )
+    pairs = zip(subjects, values, strict=True)
+    if task == "describe":
+        return f"i see {_listed([f'a {value} {subject}' for subject, value in pairs])} ."
+    return _listed([f"the {subject} is {value}" for subject, value in pairs]) + " ."
 
 
 def read_claims(task: str, response: str) -> list[str]:
     """The values a response claims, in order; the inverse of `write_answer`."""
-    return re.findall(_CLAIMS[task], response)
+    return re.findall(_words(task)[2], response)
 
 
 def write_reasoning(

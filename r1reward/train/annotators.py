@@ -14,16 +14,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from r1reward.data.annotate import (
-    ModelAnnotator,
-    OpenAIAnnotator,
-    annotate_pairs,
-    answers_folder,
-)
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.annotators import ModelAnnotator, OpenAIAnnotator, answers_folder
 from r1reward.data.build import PAIRS
-from r1reward.data.cold_start import iterate_sft, select_sft, write_sft
+from r1reward.data.cold_start import select_sft
 from r1reward.data.sources import RELEASED_FOR_RL
-from r1reward.data.storage import iterate_pairs, read_pairs, write_pairs
+from r1reward.data.storage import iterate_pairs, iterate_sft, read_pairs, write_pairs
 from r1reward.engines import load_engine
 from r1reward.engines.loading import checkpoint_hash, keep_layers, load_model, save_model
 from r1reward.files import iterate_jsonl, write_json
@@ -56,7 +52,7 @@ def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
     if not lessons:
         raise ValueError(f"annotators.pairs = {study.pairs} leaves no cold-start example for the lessons")
     write_pairs(out / "pairs.jsonl", pairs)
-    write_sft(out / "lessons.jsonl", lessons)
+    write_pairs(out / "lessons.jsonl", lessons)
 
 
 def trained_arms(profile: Profile) -> tuple[Arm, ...]:
@@ -109,7 +105,7 @@ def run_arm(
         examples = list(select_sft(pairs, annotations))
         attempts = [one.attempts if one.reached else 0 for one in annotations if not one.unanswered]
         annotator = asked.name
-    path = write_sft(folder / "sft.jsonl", examples)
+    path = write_pairs(folder / "sft.jsonl", examples)
     found = {"arm": arm, "annotator": annotator, **_count(attempts), "examples": len(examples)}
     write_json(record / "annotation.json", found)
     if examples:

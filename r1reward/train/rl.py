@@ -21,7 +21,7 @@ from torch import Tensor
 
 from r1reward.algo.advantages import filter_advantages, group_advantages, standardize_advantages
 from r1reward.algo.losses import policy_loss, reduce_loss
-from r1reward.data.usable import usable_pairs
+from r1reward.data.storage import usable_pairs
 from r1reward.engines import NonFiniteError, Sampling
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash

@@ -15,10 +15,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from r1reward.data.cold_start import SFTExample
-from r1reward.data.critiques import split_critiques
-from r1reward.data.sifting import Sifted
-from r1reward.data.usable import usable_pairs, usable_targets
+from r1reward.data.cold_start import split_critiques
+from r1reward.data.rows import Sifted
+from r1reward.data.storage import SFTExample, usable_pairs, usable_targets
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import pad_responses
 from r1reward.judge.scalar_model import (

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from r1reward.data.sifting import Sifted
-from r1reward.data.usable import usable_targets
+from r1reward.data.rows import Sifted
+from r1reward.data.storage import usable_targets
 from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.log_probs import pad_responses, policy_forward
 from r1reward.files import read_jsonl
@@ -43,7 +43,7 @@ def train_sft(
 
     Args:
         model_path: checkpoint folder or hub id; "mini" is the shipped tiny base model.
-        examples_path: JSON lines written by `data.cold_start.write_sft`; faulty rows and answers that are no
+        examples_path: JSON lines written by `data.storage.write_pairs`; faulty rows and answers that are no
             targets are left out with a warning.
         out: checkpoints, TensorBoard events and the final model go here.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.

@@ -24,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from r1reward.data.sifting import Sifted
+from r1reward.data.rows import Sifted
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.locks import exclusive

@@ -18,7 +18,7 @@ from r1reward.config import load_profile
 from r1reward.engines import EngineError, Sampling
 from r1reward.files import read_jsonl
 from r1reward.mini.world.benchmark import write_mm_rlhf_rewardbench
-from r1reward.mini.world.cases import Writer
+from r1reward.mini.world.sources import Writer
 from r1reward.prompts import judge_prompt
 from r1reward.settings import Profile
 from r1reward.types import Completion, PreferencePair, Request

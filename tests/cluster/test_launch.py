@@ -19,8 +19,7 @@ from r1reward.cluster import launch as launching
 from r1reward.cluster.launch import prepare
 from r1reward.cluster.prepare import complete_export, prepare_start, prompt_row, rl_flags
 from r1reward.config import load_profile
-from r1reward.data.cold_start import SFTExample, write_sft
-from r1reward.data.storage import write_pairs
+from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
@@ -343,6 +342,6 @@ def test_the_command_shows_what_would_run(
     assert "--algo.advantage.estimator reinforce" in capsys.readouterr().out
     assert main(["launch", "sft", *common]) == 2, "pairs without an answer teach nothing"
     assert f"{file}, row 1: field 'completion' is missing" in capsys.readouterr().err
-    write_sft(file, [SFTExample(pairs[0], "<think>t</think><answer>1</answer>")])
+    write_pairs(file, [SFTExample(pairs[0], "<think>t</think><answer>1</answer>")])
     assert main(["launch", "sft", *common]) == 0
     assert "--nproc-per-node=4 -m r1reward.cluster.sft" in capsys.readouterr().out

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from r1reward import mini
 from r1reward.config import load_profile
-from r1reward.data.annotate import ScriptedAnnotator, annotate_pairs
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.annotators import ScriptedAnnotator
 from r1reward.data.build import build_dataset
-from r1reward.data.cold_start import select_sft, write_sft
+from r1reward.data.cold_start import select_sft
 from r1reward.data.storage import write_pairs
 from r1reward.engines import Sampling, load_engine
 from r1reward.files import read_jsonl
@@ -56,7 +57,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = build_dataset(out / "world", out / "built", sampled_pairs=1200, seed=0)
     annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
     annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
-    write_sft(out / "sft.jsonl", select_sft(built, annotations))
+    write_pairs(out / "sft.jsonl", select_sft(built, annotations))
     write_pairs(out / "rl.jsonl", built)
     profile = load_profile("mini", overrides={"sft": {"epochs": 3}})
     common = {"settings": profile.sft, "model_settings": profile.model, "seed": 0}

@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from r1reward.cluster import sft as sharded
 from r1reward.cluster.sft import command, launch
 from r1reward.config import load_profile
-from r1reward.data.annotate import ScriptedAnnotator, annotate_pairs
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.annotators import ScriptedAnnotator
 from r1reward.data.build import build_dataset
-from r1reward.data.cold_start import SFTExample, select_sft, write_sft
+from r1reward.data.cold_start import select_sft
+from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.files import read_jsonl
 from r1reward.mini.world import write_world
 from r1reward.settings import Profile, WorldSettings
@@ -38,7 +40,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = build_dataset(out / "world", out / "built", sampled_pairs=200, seed=0)
     annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
     annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
-    return write_sft(out / "sft.jsonl", list(select_sft(built, annotations))[: 16 * STEPS])
+    return write_pairs(out / "sft.jsonl", list(select_sft(built, annotations))[: 16 * STEPS])
 
 
 def profile(zero_stage: int = 3, **cluster: object) -> Profile:
@@ -118,7 +120,7 @@ def test_a_process_trains_with_what_the_launch_was_told(
 ) -> None:
     """Through the file that the launch writes; no value is the default."""
     pair = PreferencePair("p", "s", "what ?", ("red .", "blue ."), 1)
-    file = write_sft(tmp_path / "sft.jsonl", [SFTExample(pair, "<think>t</think><answer>1</answer>")])
+    file = write_pairs(tmp_path / "sft.jsonl", [SFTExample(pair, "<think>t</think><answer>1</answer>")])
     chosen = load_profile("mini", overrides={"sft": {"batch_size": 24}, "model": {"max_pixels": 12544},
                                              "engine": {"max_prompt_tokens": 321},
                                              "cluster": {"zero_stage": 2}})  # fmt: skip

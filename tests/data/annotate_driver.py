@@ -5,7 +5,8 @@ from pathlib import Path
 
 from fault_server import KEY_VARIABLE, make_pair
 
-from r1reward.data.annotate import Annotation, OpenAIAnnotator, annotate_pairs
+from r1reward.data.annotate import Annotation, annotate_pairs
+from r1reward.data.annotators import OpenAIAnnotator
 from r1reward.settings import AnnotatorSettings
 
 PAIRS, CONCURRENCY, ATTEMPTS = 120, 4, 3

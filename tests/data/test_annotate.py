@@ -6,19 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.data.annotate import (
-    ScriptedAnnotator,
-    UnansweredError,
-    annotate_pair,
-    annotate_pairs,
-    answers_folder,
-    misread,
-    read_truth,
-)
+from r1reward.data.annotate import UnansweredError, annotate_pair, annotate_pairs
+from r1reward.data.annotators import ScriptedAnnotator, answers_folder, misread, read_truth
 from r1reward.data.build import build_dataset
 from r1reward.data.cold_start import select_rl, select_sft
 from r1reward.engines import PictureError
-from r1reward.mini.tasks import TASKS, moves_from, read_claims
+from r1reward.mini.tasks import TASKS, moves_from
 from r1reward.parsing import follows_format, parse_verdict
 from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import PreferencePair
@@ -100,25 +93,6 @@ def test_every_fact_is_misread_as_another_answer(task: str) -> None:
 def test_misreading_an_unknown_value_is_an_error() -> None:
     with pytest.raises(ValueError, match="mauve"):
         misread("colour", "mauve", np.random.default_rng(0))
-
-
-def test_injected_functions_are_used(tmp_path: Path) -> None:
-    truth = tmp_path / "truth.jsonl"
-    row = {
-        "image": "",
-        "question": _pair().question,
-        "task": "colour",
-        "facts": [["ring", "red"]],
-        "difficulty": 1,
-    }
-    truth.write_text(json.dumps(row) + "\n")
-    annotator = ScriptedAnnotator(
-        truth, 0.0, 0, reasoning=lambda facts, one, two, *, tie: (f"{facts} {one} {two}", 2)
-    )
-    assert (
-        annotator.answer(_pair(), 0) == "<think>[('ring', 'red')] ['red'] ['blue']</think><answer>2</answer>"
-    )
-    assert read_claims("colour", _pair().responses[0]) == ["red"]
 
 
 def test_a_pair_without_truth_or_with_other_claims_is_named(

@@ -19,9 +19,9 @@ from kill_driver import run
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.data import build as build_module
-from r1reward.data import fingerprint as fingerprint_module
 from r1reward.data.build import BuiltData
 from r1reward.data.sources import SOURCES as ALL_SOURCES
+from r1reward.data.sources import pictures as pictures_module
 from r1reward.files import read_jsonl
 from r1reward.pictures import Budget
 from r1reward.types import PreferencePair
@@ -281,7 +281,7 @@ def test_other_code_makes_another_build(world: Path, tmp_path: Path, monkeypatch
         for pattern in build_module.CODE
         for file in Path(build_module.__file__).parent.glob(pattern)
     }
-    assert {"build.py", "index.py", "overlap.py", "povid.py", "rows.py", "pictures.py"} <= found
+    assert {"build.py", "index.py", "povid.py", "rows.py", "pictures.py"} <= found
     code = tmp_path / "code.py"
     monkeypatch.setattr(build_module, "__file__", str(code))
     monkeypatch.setattr(build_module, "CODE", ("code.py",))
@@ -362,7 +362,7 @@ def test_too_many_open_files_end_a_build_and_refuse_no_row(
     def fail(*_: object) -> NoReturn:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    target = (Path, "read_bytes") if place == "file of rows" else (fingerprint_module, "sha256_file")
+    target = (Path, "read_bytes") if place == "file of rows" else (pictures_module, "sha256_file")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*target, fail)
         with pytest.raises(OSError, match="Too many open files"):

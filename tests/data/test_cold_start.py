@@ -2,27 +2,32 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from r1reward.data.annotate import Annotation, ScriptedAnnotator, annotate_pairs, make_annotator
+from r1reward.bench import steering
+from r1reward.data.annotate import Annotation, annotate_pairs
+from r1reward.data.annotators import ScriptedAnnotator, make_annotator
 from r1reward.data.build import BuiltData, build_dataset
 from r1reward.data.cold_start import (
-    SFTExample,
+    TEXTS,
     add_to_card,
     data_record,
-    read_sft,
+    harden,
     require_examples,
     select_easy,
     select_rl,
     select_sft,
-    target_of,
-    write_sft,
+    split_critiques,
+    write_hardened,
 )
 from r1reward.data.exports import export_items
 from r1reward.data.sources import ALL_SOURCES, SOURCES
-from r1reward.data.storage import write_pairs
-from r1reward.data.usable import usable_targets
+from r1reward.data.storage import SFTExample, read_sft, target_of, usable_targets, write_pairs
 from r1reward.files import read_json
+from r1reward.mini.tasks import TASKS, write_reasoning
 from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
 from r1reward.settings import DataSettings
 from r1reward.types import PreferencePair
@@ -87,7 +92,7 @@ def test_annotations_of_other_pairs_are_refused(select: Callable[..., Iterable[o
 
 def test_examples_survive_the_file(tmp_path: Path) -> None:
     examples = list(select_sft(PAIRS, ANNOTATIONS))
-    assert read_sft(write_sft(tmp_path / "sft.jsonl", examples)) == examples
+    assert read_sft(write_pairs(tmp_path / "sft.jsonl", examples)) == examples
     (tmp_path / "sft.jsonl").write_text('{"pair_id": "p"}\n')
     with pytest.raises(ValueError, match=r"sft\.jsonl, row 1"):
         read_sft(tmp_path / "sft.jsonl")
@@ -155,10 +160,10 @@ def test_answers_that_are_no_targets_are_left_out_and_counted_in_the_card(
     assert "1 as written, 2 normalised, 9 refused" in (tmp_path / "data_card.md").read_text()
 
     raw = [SFTExample(pair, answer) for pair, answer in zip(pairs, ANSWERS, strict=True)]
-    file = write_sft(tmp_path / "sft.jsonl", raw)
+    file = write_pairs(tmp_path / "sft.jsonl", raw)
     assert [example.completion for example in usable_targets(file).kept] == wanted
     assert f"9 of 12 rows are faulty and left out, the first: {file}, row 4: the answer is no" in caplog.text
-    write_sft(file, raw[3:4])
+    write_pairs(file, raw[3:4])
     with pytest.raises(
         ValueError, match=r"all 1 rows are faulty.*sft\.jsonl, row 1: the answer is no target"
     ):
@@ -200,7 +205,7 @@ def test_the_released_rl_set_is_rl_data_without_an_annotator(released: Path, tmp
     annotator = make_annotator(settings, tmp_path / "no truth", 0)  # and no key is asked for
     annotations = annotate_pairs(annotator, built.to_annotate(), path=tmp_path / "a.jsonl", max_attempts=3)
     assert list(select_rl(built, annotations)) == list(built)
-    write_sft(tmp_path / "sft.jsonl", select_sft(built, annotations))
+    write_pairs(tmp_path / "sft.jsonl", select_sft(built, annotations))
     with pytest.raises(ValueError, match=r"name a source of Table 2 in data\.sources"):
         require_examples(tmp_path / "sft.jsonl")
     record = data_record(built, annotations, annotator=annotator.name, max_attempts=3)
@@ -221,3 +226,113 @@ def test_beside_others_the_released_rl_set_only_joins_the_rl_data(released: Path
     for wrong in (annotations[1:], [*annotations, Annotation("x", (_answer(1),), reached=True)], []):
         with pytest.raises(ValueError, match="stands beside"):
             list(select_rl(built, wrong))
+
+
+PROSE = """The picture shows a red ring on a table. It is large.
+
+**Response 1:** It says that the ring is red. This is correct.
+**Response 2:** It says "blue", which is wrong. It also invents a cat.
+
+Response 1 is better. Both responses are short, but Response 1 is right and Response 2 is wrong."""
+
+
+def answer(text: str, verdict: int = 1) -> str:
+    return f"<think>{text}</think><answer>{verdict}</answer>"
+
+
+def test_prose_is_split_by_the_response_it_is_about() -> None:
+    critiques = split_critiques(answer(PROSE))
+    common = "The picture shows a red ring on a table. It is large."
+    assert critiques.split
+    assert critiques.texts == (
+        f"{common} **The response:** It says that the ring is red. This is correct.",
+        f'{common} **The response:** It says "blue", which is wrong. It also invents a cat.',
+    )
+
+
+def test_a_row_of_the_mini_world_is_split_in_two() -> None:
+    text = "ring red : 1 red right , 2 blue wrong . sum 2 plus 3 is 5 : 1 4 wrong , 2 5 right ."
+    critiques = split_critiques(answer(f"{text} response 2 is better ."))
+    assert critiques.split
+    assert critiques.texts == (
+        "ring red : red right . sum 2 plus 3 is 5 : 4 wrong .",
+        "ring red : blue wrong . sum 2 plus 3 is 5 : 5 right .",
+    )
+
+
+@given(st.sampled_from(sorted(TASKS)), st.integers(0, 2**32))
+def test_every_task_of_the_mini_world_splits_and_exchanging_responses_exchanges_critiques(task, seed) -> None:
+    case = TASKS[task](np.random.default_rng(seed))
+    right, wrong = case.right_values(), list(case.wrong)
+    given_order = split_critiques(answer(write_reasoning(case.facts, right, wrong, tie=1)[0]))
+    swapped = split_critiques(answer(write_reasoning(case.facts, wrong, right, tie=1)[0]))
+    assert given_order.split and given_order.texts == swapped.texts[::-1]
+    assert "wrong" not in given_order.texts[0] and given_order.texts[1].count("wrong") == len(case.facts)
+    assert all("better" not in text and "response" not in text for text in given_order.texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The ring is red.", "Response 1 is right.", "Response 1 is better than Response 2.", ""],
+)
+def test_reasoning_that_is_silent_about_a_response_is_left_whole_for_both(text: str) -> None:
+    critiques = split_critiques(answer(text))
+    assert not critiques.split and critiques.texts == (text, text)
+
+
+EXAMPLES = [
+    SFTExample(
+        PreferencePair(f"p{n}", "s", f"q{n}", ("good .", "bad ."), 1 + n % 2, ("p.png",)), f"answer {n}"
+    )
+    for n in range(400)
+]
+
+
+def added(example: SFTExample, plain: SFTExample) -> list[str]:
+    """What stands behind each response that was not there."""
+    both = list(zip(example.pair.responses, plain.pair.responses, strict=True))
+    assert all(new.startswith(old) for new, old in both)
+    return [new[len(old) :] for new, old in both]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_share_of_the_examples_gets_one_text_that_names_its_own_place(share: float) -> None:
+    hardened = harden(EXAMPLES, share=share, seed=3)
+    texts = [added(*both) for both in zip(hardened, EXAMPLES, strict=True)]
+    changed = [(index, text.index(max(text)), max(text)) for index, text in enumerate(texts) if any(text)]
+    assert len(changed) == share * len(EXAMPLES)
+    assert all(min(texts[index]) == "" for index, _, _ in changed)
+    known = [{text.format(position=place + 1) for text in TEXTS} for place in range(2)]
+    assert all(text in known[place] for _, place, text in changed)
+    assert {text for _, _, text in changed} == known[0] | known[1]
+
+
+def test_a_text_says_nothing_about_the_label() -> None:
+    hardened = harden(EXAMPLES, share=1.0, seed=0)
+    places = [added(*both)[0] != "" for both in zip(hardened, EXAMPLES, strict=True)]
+    at_the_better = sum(
+        (place == 0) == (e.pair.preferred == 1) for place, e in zip(places, EXAMPLES, strict=True)
+    )
+    assert 160 < at_the_better < 240
+
+
+def test_nothing_else_changes_and_the_seed_decides(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "sft.jsonl", EXAMPLES)
+    one, same, other = (
+        write_hardened(source, tmp_path / f"{name}.jsonl", seed=seed)
+        for name, seed in (("one", 1), ("same", 1), ("other", 2))
+    )
+    assert one.read_bytes() == same.read_bytes() != other.read_bytes()
+    for new, old in zip(read_sft(one), read_sft(source), strict=True):
+        assert (new.completion, new.pair.pair_id, new.pair.preferred) == (
+            old.completion,
+            old.pair.pair_id,
+            old.pair.preferred,
+        )
+        assert (new.pair.question, new.pair.images) == (old.pair.question, old.pair.images)
+
+
+def test_no_text_of_the_test_is_learnt() -> None:
+    learnt = {text.strip() for text in TEXTS}
+    tested = {steering.text_of(name).strip() for name in steering.TEXTS} - {""}
+    assert not any(one in other or other in one for one in learnt for other in tested)

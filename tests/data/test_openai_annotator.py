@@ -16,15 +16,8 @@ import pytest
 from fault_server import KEY, KEY_VARIABLE, KINDS, FaultServer, good_answer, make_pair, make_settings
 from PIL import Image
 
-from r1reward.data.annotate import (
-    Annotation,
-    AnnotatorError,
-    OpenAIAnnotator,
-    ScriptedAnnotator,
-    UnansweredError,
-    annotate_pairs,
-    make_annotator,
-)
+from r1reward.data.annotate import Annotation, AnnotatorError, UnansweredError, annotate_pairs
+from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, make_annotator
 from r1reward.engines import PictureError
 from r1reward.files import read_jsonl
 from r1reward.prompts import judge_prompt

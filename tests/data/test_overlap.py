@@ -6,7 +6,7 @@ import pytest
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.data.build import BuiltData, build_dataset
-from r1reward.data.overlap import training_source
+from r1reward.data.index import training_source
 from r1reward.data.sources import SOURCES
 from r1reward.files import read_jsonl
 from r1reward.types import PreferencePair

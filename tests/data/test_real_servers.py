@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.annotators import OpenAIAnnotator
 from r1reward.engines import Sampling
 from r1reward.engines.loading import load_model
 from r1reward.engines.transformers import TransformersEngine
@@ -89,7 +90,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[PreferencePair]:
     for index in range(16):
         case = TASKS["colour"](rng)
         render(case.scenes[0], rng, "test").save(folder / f"{index}.png")
-        responses = (case.answer(case.right_values()), case.answer(case.wrong))
+        responses = (case.right_answer(), case.answer(case.wrong))
         pairs.append(
             PreferencePair(
                 f"p-{index}", "p", case.question, responses, 1, images=(str(folder / f"{index}.png"),)

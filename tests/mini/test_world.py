@@ -9,15 +9,14 @@ import pytest
 from r1reward.bench.files import BENCHMARKS, load_benchmarks
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF, MULTIMODAL
-from r1reward.data.annotate import read_truth
-from r1reward.data.quarantine import Quarantine
+from r1reward.data.annotators import read_truth
+from r1reward.data.rows import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES, mm_rlhf
 from r1reward.files import sha256_file
 from r1reward.mini.tasks import read_claims
 from r1reward.mini.world import write_world
 from r1reward.mini.world.benchmark import MOST_PAIRS
-from r1reward.mini.world.cases import LETTERS, multiple_choice
-from r1reward.mini.world.mm_rlhf import SIZES, subset_sizes
+from r1reward.mini.world.sources import LETTERS, SIZES, multiple_choice, subset_sizes
 from r1reward.settings import WorldSettings
 
 SUBSETS = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
@@ -39,10 +38,10 @@ def test_sources_are_read_by_the_real_loaders(world, names, tmp_path):
     quarantine, pairs = Quarantine(), []
     for name in names:
         pairs += SOURCES[name].read(world / SOURCES[name].spec.folder, cache=tmp_path, quarantine=quarantine)
-    dropped = sum(quarantine.total(name, "dropped") for name in names)
+    dropped = sum(quarantine.counts[name]["dropped"].total() for name in names)
     assert len(pairs) + dropped == SETTINGS.pairs_per_source
     assert (dropped > 0) == (names == ["wildvision_battle"])
-    assert not any(quarantine.total(name, "refused") for name in names)
+    assert not any(quarantine.counts[name]["refused"] for name in names)
     assert {pair.preferred for pair in pairs} == {1}
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from raw_server import RawServer, http, says
 
-from r1reward.data.annotate import OpenAIAnnotator, annotate_pairs
+from r1reward.data.annotate import annotate_pairs
+from r1reward.data.annotators import OpenAIAnnotator
 from r1reward.engines import Sampling
 from r1reward.engines.openai import OpenAIEngine
 from r1reward.files import read_jsonl

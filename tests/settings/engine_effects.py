@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from studio import Changes, Studio, effect
 
-from r1reward.data.annotate import make_annotator
+from r1reward.data.annotators import make_annotator
 from r1reward.data.storage import write_pairs
 from r1reward.engines import EngineError, PromptTooLongError, Sampling, load_engine
 from r1reward.engines.openai import OpenAIEngine

@@ -16,9 +16,7 @@ from r1reward.bench.evaluate import evaluate
 from r1reward.bench.pool import judge_often
 from r1reward.cluster.prepare import rl_flags
 from r1reward.config import load_profile
-from r1reward.data.annotate import answers_folder, make_annotator
-from r1reward.data.annotate.openai import OpenAIAnnotator
-from r1reward.data.annotate.scripted import ScriptedAnnotator
+from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, answers_folder, make_annotator
 from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.downstream import agreement, policy
 from r1reward.downstream.questions import Question, write_questions

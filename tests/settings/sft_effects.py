@@ -13,8 +13,7 @@ from PIL import Image
 from studio import Studio, differ, effect, watch_collator, watch_engine
 
 from r1reward.data.annotate import annotate_pairs
-from r1reward.data.cold_start import read_sft, write_sft
-from r1reward.data.storage import write_pairs
+from r1reward.data.storage import read_sft, write_pairs
 from r1reward.engines.loading import load_model
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.choose import make_consistency_judge
@@ -239,7 +238,7 @@ def study(studio: Studio, name: str) -> Path:
     folder = studio.folder / name
     write_pairs(folder / "built" / "pairs.jsonl", studio.pairs())
     write_pairs(folder / "validation.jsonl", [])
-    write_sft(folder / "sft.jsonl", read_sft(studio.world.examples))
+    write_pairs(folder / "sft.jsonl", read_sft(studio.world.examples))
     annotate_pairs(Known(), studio.pairs(), path=folder / "annotations.jsonl", max_attempts=1)
     return folder
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from r1reward.data.cold_start import SFTExample, write_sft
-from r1reward.data.storage import write_pairs
+from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.engines.loading import save_model
 from r1reward.mini.tiny import build_tiny
 from r1reward.parsing import parse_verdict
@@ -77,7 +76,7 @@ def write_world(folder: Path, *, num_pairs: int = 16) -> World:
     return World(
         folder / "model",
         write_pairs(folder / "pairs.jsonl", pairs),
-        write_sft(folder / "examples.jsonl", examples),
+        write_pairs(folder / "examples.jsonl", examples),
     )
 
 

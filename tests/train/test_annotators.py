@@ -6,8 +6,8 @@ from helpers import World
 
 from r1reward.config import load_profile
 from r1reward.data.annotate import annotate_pairs
-from r1reward.data.cold_start import read_sft, select_rl, select_sft, write_sft
-from r1reward.data.storage import read_pairs, write_pairs
+from r1reward.data.cold_start import select_rl, select_sft
+from r1reward.data.storage import read_pairs, read_sft, write_pairs
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
 from r1reward.settings import Profile
@@ -38,7 +38,7 @@ def data(world: World, tmp_path: Path) -> Path:
     write_pairs(folder / "built" / "pairs.jsonl", pairs)
     write_pairs(folder / "validation.jsonl", [replace(pairs[0], pair_id="held out")])
     annotations = annotate_pairs(Known(), pairs, path=folder / "annotations.jsonl", max_attempts=2)
-    write_sft(folder / "sft.jsonl", select_sft(pairs, annotations))
+    write_pairs(folder / "sft.jsonl", select_sft(pairs, annotations))
     write_pairs(folder / "rl.jsonl", select_rl(pairs, annotations))
     return folder
 

@@ -12,8 +12,8 @@ from helpers import MODEL, SFT, World, without_time
 from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
-from r1reward.data.cold_start import SFTExample, read_sft, write_sft
-from r1reward.data.critiques import split_critiques
+from r1reward.data.cold_start import split_critiques
+from r1reward.data.storage import SFTExample, read_sft, write_pairs
 from r1reward.engines.loading import load_model
 from r1reward.files import read_json, read_jsonl
 from r1reward.judge.scalar_model import (
@@ -43,7 +43,7 @@ def examples(world: World) -> Path:
         first, second = (remarks[response] for response in pair.responses)
         text = f"<think>it is {index} : 1 {first} , 2 {second} .</think><answer>{pair.preferred}</answer>"
         rows.append(SFTExample(pair, text))
-    return write_sft(world.examples.parent / "critiques.jsonl", rows)
+    return write_pairs(world.examples.parent / "critiques.jsonl", rows)
 
 
 def train(world: World, examples: Path, out: Path, kind: Kind, **changes: Any) -> Path:
@@ -200,7 +200,7 @@ def test_a_model_without_a_head_is_refused(world: World) -> None:
 
 def test_pairs_without_examples_are_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no examples"):
-        train(world, write_sft(tmp_path / "none.jsonl", []), tmp_path, "scalar")
+        train(world, write_pairs(tmp_path / "none.jsonl", []), tmp_path, "scalar")
     # A critique cannot be learnt from pairs alone.
     with pytest.raises(ValueError, match="completion"):
         train(world, world.pairs, tmp_path, "critique")

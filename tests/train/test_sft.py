@@ -13,8 +13,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from r1reward.data.cold_start import read_sft, write_sft
-from r1reward.data.storage import read_pairs
+from r1reward.data.storage import read_pairs, read_sft, write_pairs
 from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, load_model, load_processor, weights_hash
@@ -79,7 +78,7 @@ def uneven(world: World, tmp_path: Path) -> Path:
         )
         for index, example in enumerate(read_sft(world.examples))
     ]
-    return write_sft(tmp_path / "uneven.jsonl", examples)
+    return write_pairs(tmp_path / "uneven.jsonl", examples)
 
 
 def test_the_first_loss_is_the_mean_over_the_tokens_of_the_whole_batch(
@@ -137,7 +136,7 @@ def test_control_tokens_that_an_answer_quotes_are_text(world: World, tmp_path: P
     for labels in collated["labels"].tolist():
         answer = [token for token in labels if token != -100]
         assert answer[-1] == processor.tokenizer.eos_token_id and not special.intersection(answer[:-1])
-    train("sft", world, write_sft(tmp_path / "quoting.jsonl", quoting), tmp_path / "run")
+    train("sft", world, write_pairs(tmp_path / "quoting.jsonl", quoting), tmp_path / "run")
     (row,) = read_jsonl(tmp_path / "run/metrics.jsonl")
     assert math.isfinite(row["loss"]) and 0 < row["loss"] < 20
 
@@ -212,7 +211,7 @@ def test_an_example_whose_picture_does_not_fit_is_left_out(
     Image.new("RGB", (4000, 20)).save(tmp_path / "long.png")
     examples = read_sft(world.examples)
     long = replace(examples[0], pair=replace(examples[0].pair, images=(str(tmp_path / "long.png"),)))
-    path = write_sft(tmp_path / "sft.jsonl", [long, *examples])
+    path = write_pairs(tmp_path / "sft.jsonl", [long, *examples])
     trained: list[Any] = []
     module = sft_module if kind == "sft" else reward_module
     monkeypatch.setattr(module, "run_trainer", lambda _, found, **__: trained.extend(found.kept))

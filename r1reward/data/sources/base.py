@@ -9,54 +9,15 @@ unsafe, is refused. Both are noted in the quarantine with file, row and reason.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, Protocol
 
-from r1reward.data.quarantine import DroppedRow, Quarantine, RefusedRow
-from r1reward.data.sources.pictures import (
-    Pictures,
-    embedded_picture,
-    find_picture,
-    is_inside,
-    store_picture,
-)
-from r1reward.data.sources.rows import (
-    Row,
-    find_files,
-    mapping,
-    scan_json_list,
-    scan_parquet,
-)
-from r1reward.files import scan_jsonl
+from r1reward.data.rows import DroppedRow, Quarantine, find_files, parse_each
+from r1reward.data.sources.pictures import Pictures
+from r1reward.files import RefusedRow, Row
 from r1reward.types import Position, PreferencePair
-
-# A loader, of a benchmark too, finds everything here.
-__all__ = [
-    "DroppedRow",
-    "FilesSpec",
-    "Reader",
-    "RefusedRow",
-    "RowPair",
-    "Source",
-    "SourceSpec",
-    "drop_reason",
-    "embedded_picture",
-    "find_files",
-    "find_picture",
-    "is_inside",
-    "is_shortage",
-    "make_reader",
-    "mapping",
-    "records",
-    "scan_json_list",
-    "scan_jsonl",
-    "scan_parquet",
-    "store_picture",
-    "strip_image_tag",
-    "text_field",
-]
 
 IMAGE_TAG = "<image>"
 _SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -80,21 +41,21 @@ class FilesSpec:
 class SourceSpec:
     """A data set as published.
 
-    `folder` lies below the data root and may be shared. `revision` is a commit of the hub, None where
-    none was verified. `hub_id` is empty for what the hub does not have. `expected_count` is the number of
-    rows, of a training source that of the paper's Table 2 in the row `table_2_name`; None where unknown.
-    `unverified` says what nobody has checked against the files. The first of `files` holds the rows.
+    `folder` lies below the data root and may be shared. `hub_id` is empty for what the hub does not have.
+    The first of `files` holds the rows. `expected_count` is the number of rows, of a training source that of
+    the paper's Table 2 in the row `table_2_name`; None where unknown. `unverified` says what nobody has
+    checked against the files. `revision` is a commit of the hub, None where none was verified.
     """
 
     name: str
     folder: str
     hub_id: str
-    revision: str | None
     licence: str
-    expected_count: int | None
-    table_2_name: str
     files: tuple[FilesSpec, ...]
+    expected_count: int | None = None
+    table_2_name: str = ""
     unverified: str = ""
+    revision: str | None = None
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -106,18 +67,12 @@ class Reader(Protocol):
     """Reads a folder in the original schema of a source, in the order of its files.
 
     Pair ids are the source's name and the number of the row, from 0, over all rows of all files.
-    `quarantine` collects what is left out. `keep` is asked with the id of each usable row before its
-    picture is touched. `cache` is where pictures from rows and zips are written (default: `pictures` in
-    the folder). A folder without any file of rows is a FileNotFoundError.
+    `quarantine` collects what is left out. `cache` is where pictures from rows and zips are written (default:
+    `pictures` in the folder). A folder without any file of rows is a FileNotFoundError.
     """
 
     def __call__(
-        self,
-        folder: Path,
-        *,
-        quarantine: Quarantine | None = None,
-        keep: Callable[[str], bool] | None = None,
-        cache: Path | None = None,
+        self, folder: Path, *, quarantine: Quarantine | None = None, cache: Path | None = None
     ) -> Iterator[PreferencePair]: ...
 
 
@@ -164,17 +119,29 @@ def make_reader(
     """The reader of a source, whose files are read by `scan` and whose rows are understood by `parse`."""
 
     def read(
-        folder: Path,
-        *,
-        quarantine: Quarantine | None = None,
-        keep: Callable[[str], bool] | None = None,
-        cache: Path | None = None,
+        folder: Path, *, quarantine: Quarantine | None = None, cache: Path | None = None
     ) -> Iterator[PreferencePair]:
         files = find_files(folder, *spec.rows)
-        rows = (row for path in files for row in _scan_to_the_end(scan, path))
-        pictures = Pictures(folder, cache=cache, subfolders=subfolders, archives=archives)
         notes = Quarantine() if quarantine is None else quarantine
-        return _read_rows(spec, parse, rows, pictures=pictures, notes=notes, keep=keep)
+        pictures = Pictures(folder, cache=cache, subfolders=subfolders, archives=archives)
+
+        def to_pair(number: int, row: Mapping[str, Any], origin: str) -> PreferencePair | None:
+            try:
+                said = parse(row, number, origin)
+                if said and (reason := drop_reason(said.question, *said.responses)):
+                    raise DroppedRow(reason)
+            except DroppedRow as drop:
+                notes.add("dropped", spec.name, origin, str(drop))
+                return None
+            return _to_pair(spec, said, number, pictures=pictures, origin=origin) if said else None
+
+        def read_all() -> Iterator[PreferencePair]:
+            rows = (row for path in files for row in _scan_to_the_end(scan, path))
+            with pictures:
+                pairs = parse_each(rows, to_pair, lambda fault: notes.refuse(spec.name, fault))
+                yield from (pair for pair in pairs if pair)
+
+        return read_all()
 
     return read
 
@@ -194,46 +161,12 @@ def _scan_to_the_end(scan: Callable[[Path], Iterator[Row]], path: Path) -> Itera
         yield str(path), RefusedRow(str(path), "unreadable file", f"cannot be read: {error}", rows=0)
 
 
-def _read_rows(
-    spec: SourceSpec,
-    parse: Parse,
-    rows: Iterable[Row],
-    *,
-    pictures: Pictures,
-    notes: Quarantine,
-    keep: Callable[[str], bool] | None,
-) -> Iterator[PreferencePair]:
-    number = 0
-    with pictures:
-        for origin, row in rows:
-            here = number
-            number += row.rows if isinstance(row, RefusedRow) else 1
-            try:
-                if isinstance(row, RefusedRow):
-                    raise row
-                said = parse(row, here, origin)
-                if said is None:
-                    continue
-                if reason := drop_reason(said.question, *said.responses):
-                    raise DroppedRow(reason)
-                pair_id = f"{spec.name}-{here:06d}"
-                if keep is not None and not keep(pair_id):
-                    continue
-                pair = _to_pair(spec, said, pair_id, pictures=pictures, origin=origin)
-            except DroppedRow as drop:
-                notes.add("dropped", spec.name, origin, str(drop))
-            except RefusedRow as fault:
-                notes.add("refused", spec.name, fault.origin, fault.reason, fault.detail)
-            else:
-                yield pair
-
-
 def _to_pair(
-    spec: SourceSpec, said: RowPair, pair_id: str, *, pictures: Pictures, origin: str
+    spec: SourceSpec, said: RowPair, number: int, *, pictures: Pictures, origin: str
 ) -> PreferencePair:
     frames = pictures.frames(said.picture, origin) if said.is_video else ()
     return PreferencePair(
-        pair_id=pair_id,
+        pair_id=f"{spec.name}-{number:06d}",
         source=spec.name,
         question=said.question,
         responses=said.responses,
@@ -243,30 +176,6 @@ def _to_pair(
         origin=origin,
         meta={"image": PureWindowsPath(said.name).name},
     )
-
-
-def text_field(row: Mapping[str, Any], name: str, origin: str) -> str:
-    """A text field of a row; a missing value, another type and broken Unicode are refused."""
-    value = row.get(name)
-    if not isinstance(value, str):
-        raise RefusedRow(origin, f"field '{name}' is missing or not text")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RefusedRow(origin, f"field '{name}' is not valid Unicode", f"{name}: {error.reason}") from error
-    return value
-
-
-def records(row: Mapping[str, Any], name: str, origin: str) -> list[dict[str, Any]]:
-    """A list of records, also where a reader turned it into a record of equally long lists."""
-    value = row.get(name)
-    if isinstance(value, dict) and all(isinstance(column, list) for column in value.values()):
-        if len({len(column) for column in value.values()}) > 1:
-            raise RefusedRow(origin, f"field '{name}' is a record of lists of different lengths")
-        value = [dict(zip(value, entries, strict=True)) for entries in zip(*value.values(), strict=True)]
-    if not isinstance(value, list):
-        raise RefusedRow(origin, f"field '{name}' is missing or not a list of records")
-    return [mapping(entry, origin) for entry in value]
 
 
 def strip_image_tag(text: str) -> str:

@@ -12,17 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from r1reward.data.sources.base import (
-    FilesSpec,
-    RefusedRow,
-    RowPair,
-    Source,
-    SourceSpec,
-    make_reader,
-    scan_jsonl,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, Source, SourceSpec, make_reader, strip_image_tag
+from r1reward.files import RefusedRow, scan_jsonl
 
 SUBSETS = ("long", "short", "mcq", "safety", "video")
 COUNTS = {"long": 41_163, "short": 46_281, "mcq": 8_306, "safety": 9_990}
@@ -51,7 +43,6 @@ def _make_source(subset: str) -> Source:
         name=f"mm_rlhf_{subset}",
         folder="mm_rlhf",
         hub_id="yifanzhang114/MM-RLHF",
-        revision=None,
         licence="not stated (the code is Apache-2.0)",
         expected_count=COUNTS.get(subset),
         table_2_name=f"MM-RLHF-{subset.capitalize()}" if subset in COUNTS else "",

@@ -12,12 +12,13 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from r1reward import pictures
-from r1reward.data.quarantine import RefusedRow
-from r1reward.data.sources.rows import mapping
+from r1reward.data.rows import mapping
+from r1reward.files import RefusedRow, sha256_file
 
 # Of an entry of a zip, unpacked to packed.
 MAX_RATIO = 200
@@ -67,26 +68,24 @@ def _not_led_out(path: Path, candidates: Mapping[Path, Path], name: str, origin:
 
 def check_picture(picture: bytes | Path, origin: str) -> str:
     """The format of a picture that is small enough and decodes to its end; everything else is refused."""
-    with _refusing(origin):
+    with _refusing(origin, "the picture"):
         return pictures.check_picture(picture)
 
 
 def shown_size(path: str, budget: pictures.Budget, origin: str) -> tuple[int, int]:
     """(width, height) of a picture; one that cannot be shown within the budget is refused."""
-    try:
+    with _refusing(origin, f"picture {pictures.short_name(path)}"):
         size = pictures.picture_size(path)
         budget.fit(*size)
-    except pictures.PictureFault as fault:
-        raise RefusedRow(origin, fault.reason, f"picture {pictures.short_name(path)} {fault}") from fault
     return size
 
 
 @contextmanager
-def _refusing(origin: str) -> Iterator[None]:
+def _refusing(origin: str, what: str) -> Iterator[None]:
     try:
         yield
     except pictures.PictureFault as fault:
-        raise RefusedRow(origin, fault.reason, f"the picture {fault}") from fault
+        raise RefusedRow(origin, fault.reason, f"{what} {fault}") from fault
 
 
 def store_picture(data: Any, cache: Path, origin: str) -> str:
@@ -96,14 +95,35 @@ def store_picture(data: Any, cache: Path, origin: str) -> str:
     """
     if not isinstance(data, bytes) or not data:
         raise RefusedRow(origin, "no picture", "the row holds no picture")
-    suffix = check_picture(data, origin)
-    path = Path(cache) / f"{hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
+    return keep_picture(data, f".{check_picture(data, origin)}", Path(cache))
+
+
+def keep_picture(data: bytes, suffix: str, folder: Path) -> str:
+    """Write the bytes of a picture once, named by their content; returns the path."""
+    path = folder / picture_name(data, suffix)
     if not path.exists() or path.stat().st_size != len(data):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         partial.write_bytes(data)
         os.replace(partial, path)
     return str(path)
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a picture's file, read again where size or time of change is another. Raises OSError."""
+    status = os.stat(path)
+    return _hash_of_version(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hash_of_version(path: str, size: int, changed: int) -> str:
+    # Rows about one picture often stand together, and several annotators are asked about one picture.
+    return sha256_file(path)
+
+
+def picture_name(data: bytes, suffix: str) -> str:
+    """Name of a picture by its content."""
+    return f"{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
 
 
 def embedded_picture(row: Mapping[str, Any], origin: str) -> tuple[Any, str]:
@@ -137,7 +157,7 @@ class Pictures:
         if not isinstance(reference, str):
             return store_picture(reference, self.cache, origin)
         if pictures.is_data_uri(reference):
-            with _refusing(origin):
+            with _refusing(origin, "the picture"):
                 data = pictures.picture_bytes(reference)
             return store_picture(data, self.cache, origin)
         try:
@@ -175,23 +195,19 @@ class Pictures:
         paths = tuple(_not_led_out(path, candidates, str(path.name), origin) for path in chosen)
         for path in paths:
             check_picture(Path(path), origin)
-        with _refusing(origin):
+        with _refusing(origin, "the picture"):
             sizes = {pictures.picture_size(path) for path in paths}
         if len(sizes) > 1:
             detail = f"the frames of video {name!r} have the sizes {sorted(sizes)}"
             raise RefusedRow(origin, "frames of different sizes", detail)
         return paths
 
-    def close(self) -> None:
-        """Close the zips."""
-        for archive in self._archives:
-            archive.close()
-
     def __enter__(self) -> Pictures:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        for archive in self._archives:
+            archive.close()
 
 
 class _Archive:

@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from r1reward.data.sources.base import (
-    DroppedRow,
-    FilesSpec,
-    RefusedRow,
-    RowPair,
-    SourceSpec,
-    make_reader,
-    mapping,
-    scan_json_list,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import DroppedRow, mapping, scan_json_list, text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, SourceSpec, make_reader, strip_image_tag
+from r1reward.files import RefusedRow
 
 SPEC = SourceSpec(
     name="povid",
     folder="povid",
     hub_id="YiyangAiLab/POVID_preference_data_for_VLLMs",
-    revision=None,
     licence="cc-by-4.0",
     expected_count=17_184,
     table_2_name="POVID",

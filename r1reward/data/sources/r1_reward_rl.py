@@ -12,19 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r1reward.data.sources.base import (
-    FilesSpec,
-    RefusedRow,
-    RowPair,
-    SourceSpec,
-    make_reader,
-    mapping,
-    scan_jsonl,
-    scan_parquet,
-    strip_image_tag,
-    text_field,
-)
-from r1reward.data.sources.rows import Row
+from r1reward.data.rows import mapping, scan_parquet, text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, SourceSpec, make_reader, strip_image_tag
+from r1reward.files import RefusedRow, Row, scan_jsonl
 from r1reward.parsing import parse_verdict
 from r1reward.prompts import parse_judge_prompt
 from r1reward.types import Verdict
@@ -35,8 +25,6 @@ SPEC = SourceSpec(
     hub_id="yifanzhang114/R1-Reward-RL",
     revision="c3243abfad994265c38923a15fc0b2749c9df3c0",
     licence="apache-2.0",
-    expected_count=None,
-    table_2_name="",
     files=(FilesSpec("rows with pictures", ("*.parquet", "data/*.parquet", "*.jsonl"), ("*.parquet",)),),
     unverified="the card of this revision counts 17,261 rows, another listing 48,296; no file was opened",
 )

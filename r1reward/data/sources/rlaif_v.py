@@ -6,22 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from r1reward.data.sources.base import (
-    FilesSpec,
-    RowPair,
-    SourceSpec,
-    embedded_picture,
-    make_reader,
-    scan_parquet,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import scan_parquet, text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, SourceSpec, make_reader, strip_image_tag
+from r1reward.data.sources.pictures import embedded_picture
 
 SPEC = SourceSpec(
     name="rlaif_v",
     folder="rlaif_v",
     hub_id="openbmb/RLAIF-V-Dataset",
-    revision=None,
     licence="cc-by-nc-4.0",
     expected_count=74_802,
     table_2_name="RLAIF-V",

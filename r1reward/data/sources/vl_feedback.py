@@ -14,24 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from r1reward.data.sources.base import (
-    DroppedRow,
-    FilesSpec,
-    RowPair,
-    SourceSpec,
-    make_reader,
-    mapping,
-    records,
-    scan_jsonl,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import DroppedRow, mapping, records, text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, SourceSpec, make_reader, strip_image_tag
+from r1reward.files import scan_jsonl
 
 SPEC = SourceSpec(
     name="vl_feedback",
     folder="vl_feedback",
     hub_id="MMInstruction/VLFeedback",
-    revision=None,
     licence="not stated",
     expected_count=80_258,
     table_2_name="VL-Feedback",

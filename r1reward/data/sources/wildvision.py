@@ -12,26 +12,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from r1reward.data.sources.base import (
-    DroppedRow,
-    FilesSpec,
-    RefusedRow,
-    RowPair,
-    SourceSpec,
-    embedded_picture,
-    make_reader,
-    records,
-    scan_parquet,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.rows import DroppedRow, records, scan_parquet, text_field
+from r1reward.data.sources.base import FilesSpec, RowPair, SourceSpec, make_reader, strip_image_tag
+from r1reward.data.sources.pictures import embedded_picture
+from r1reward.files import RefusedRow
 from r1reward.prompts import with_history
 
 SPEC = SourceSpec(
     name="wildvision_battle",
     folder="wildvision_battle",
     hub_id="WildVision/wildvision-battle",
-    revision=None,
     licence="odc-by",
     expected_count=10_383,
     table_2_name="WildVision-Battle",

@@ -16,9 +16,9 @@ from r1reward.mini.world.benchmark import (
     write_multimodal_rewardbench,
     write_vl_rewardbench,
 )
-from r1reward.mini.world.cases import Writer
-from r1reward.mini.world.mm_rlhf import write_mm_rlhf
 from r1reward.mini.world.sources import (
+    Writer,
+    write_mm_rlhf,
     write_povid,
     write_rlaif_v,
     write_vl_feedback,

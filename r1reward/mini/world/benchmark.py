@@ -11,15 +11,15 @@ import numpy as np
 
 from r1reward.files import write_atomic
 from r1reward.mini.tasks import Case
-from r1reward.mini.world.cases import (
+from r1reward.mini.world.sources import (
     MAKERS,
     Writer,
     multiple_choice,
     spoil,
     spoil_in_all_ways,
+    write_parquet,
     write_picture,
 )
-from r1reward.mini.world.sources import write_parquet
 
 TASK_SHARES: dict[str, dict[str, float]] = {
     "hallucination": {"describe": 0.4, "colours_3": 0.3, "colours_2": 0.15, "existence": 0.15},
@@ -67,7 +67,7 @@ def write_vl_rewardbench(folder: Path, count: int, writer: Writer) -> None:
     for group, size in _sizes(count, GROUP_SHARES, "hallucination").items():
         writer.name = f"{name}_{group}"
         for row, image, png, case, rng in writer.rows(size, TASK_SHARES[group]):
-            responses = [case.answer(case.right_values()), spoil(case, rng)]
+            responses = [case.right_answer(), spoil(case, rng)]
             flipped = bool(rng.integers(2))
             rows.append(
                 {
@@ -98,7 +98,7 @@ def write_multimodal_rewardbench(folder: Path, count: int, writer: Writer) -> No
         writer.name = f"{name}_{column.rpartition('/')[2].replace(' ', '_')}"
         for row, image, png, case, rng in writer.rows(size, COLUMNS[column][1]):
             write_picture(folder / "data" / "images" / image, png)
-            responses = [case.answer(case.right_values()), spoil(case, rng)]
+            responses = [case.right_answer(), spoil(case, rng)]
             flipped = bool(rng.integers(2))
             first, second = responses[::-1] if flipped else responses
             rows.append(
@@ -149,4 +149,4 @@ def _question(group: str, rng: np.random.Generator) -> tuple[Case, str, list[str
         return case, chosen, [wrong]
     shares = MM_RLHF_TASKS[group]
     case = MAKERS[str(rng.choice(list(shares), p=list(shares.values())))](rng)
-    return case, case.answer(case.right_values()), spoil_in_all_ways(case, rng)
+    return case, case.right_answer(), spoil_in_all_ways(case, rng)

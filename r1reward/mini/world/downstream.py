@@ -14,27 +14,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from r1reward.files import write_atomic
 from r1reward.mini.scene import COLOUR_NAMES, GRID, SHAPES, Item, Split, place
 from r1reward.mini.tasks import Case, write_question
-from r1reward.mini.world.cases import (
+from r1reward.mini.world.sources import (
     LETTERS,
     MAKERS,
-    OPTIONS,
     MakeCase,
     Writer,
     ask_options,
+    choose,
     spoil,
+    write_parquet,
     write_picture,
 )
-from r1reward.mini.world.sources import write_parquet
 
-SUMS = tuple(str(total) for total in range(19))
-CHOICES = {**OPTIONS, "sum": SUMS}
 # Which tasks a set or benchmark asks about. Prompts ask what the judge can compare: no sums, and little with
 # options, which it knows with letters alone.
 PROMPT_TASKS = {
@@ -87,6 +84,7 @@ def whole_description(rng: np.random.Generator) -> Case:
 
 
 DOWNSTREAM_MAKERS: dict[str, MakeCase] = {**MAKERS, "crowd": crowd, "describe": whole_description}
+_writer = partial(Writer, makers=DOWNSTREAM_MAKERS)
 
 
 def write_downstream(
@@ -103,7 +101,15 @@ def write_downstream(
     `questions` is the size of a benchmark: of its questions, or of HallusionBench's rows. Everything follows
     from `seed`. `progress` counts the sets that are written.
     """
-    work = [partial(_write_prompts, folder / "prompts", name, prompts, seed) for name in PROMPT_SHARES]
+    work: list[Callable[[], None]] = [
+        partial(
+            _PROMPT_WRITERS[name],
+            folder / "prompts" / name,
+            max(1, round(prompts * share)),
+            _writer(f"prompts_{name}", "train", seed),
+        )
+        for name, share in PROMPT_SHARES.items()
+    ]
     work.append(partial(_write_lessons, folder / "lessons" / "v_star", lessons, seed))
     work += [partial(_write_benchmarks, folder / name, questions, s, seed) for s, name in FOLDERS.items()]
     for done, write in enumerate(work):
@@ -112,48 +118,23 @@ def write_downstream(
     progress(len(work), len(work))
 
 
-def _write_prompts(folder: Path, name: str, count: int, seed: int) -> None:
-    writer = Writer(f"prompts_{name}", "train", seed)
-    _PROMPT_WRITERS[name](folder / name, max(1, round(count * PROMPT_SHARES[name])), writer)
-
-
-def _draw(writer: Writer, count: int, shares: Mapping[str, float]) -> Iterator[tuple[int, bytes, Case, Any]]:
-    """(row, PNG bytes, case, generator) with tasks drawn by their shares."""
-    for row in range(count):
-        rng = writer.generator(row)
-        case = DOWNSTREAM_MAKERS[str(rng.choice(list(shares), p=list(shares.values())))](rng)
-        yield row, writer.draw(case, rng)[0], case, rng
-
-
-def choose(case: Case, rng: np.random.Generator, *, count: int = 4) -> tuple[list[str], str]:
-    """The options of a case in random order, and the letter of the right one."""
-    right = case.right_values()[0]
-    pool = [value for value in CHOICES[case.task] if value not in (right, case.wrong[0])]
-    shown = [right, case.wrong[0], *(pool[index] for index in rng.permutation(len(pool))[: count - 2])]
-    shown = [shown[index] for index in rng.permutation(count)]
-    return shown, (LETTERS + "E")[shown.index(right)]
-
-
-def say(case: Case) -> str:
-    """The right answer. Where there are options it repeats one; a letter is more than a tiny model learns."""
-    return case.answer(case.right_values())
-
-
 def _write_v_star(folder: Path, count: int, writer: Writer) -> None:
-    drawn = _draw(writer, count, PROMPT_TASKS["v_star"])
-    _write_conversations(folder, writer.name, ((png, case.question, say(case)) for _, png, case, _ in drawn))
+    drawn = writer.draws(count, PROMPT_TASKS["v_star"])
+    _write_conversations(
+        folder, writer.name, ((png, case.question, case.right_answer()) for _, png, case, _ in drawn)
+    )
 
 
 def _write_lessons(folder: Path, count: int, seed: int) -> None:
     """Answered questions like those of all three sets, as conversations; options are part of the question."""
     rows: list[tuple[bytes, str, str]] = []
     for name, share in LESSON_SHARES.items():
-        writer = Writer(f"lessons_{name}", "train", seed)
-        for _, png, case, rng in _draw(writer, max(1, round(count * share)), LESSON_TASKS[name]):
+        writer = _writer(f"lessons_{name}", "train", seed)
+        for _, png, case, rng in writer.draws(max(1, round(count * share)), LESSON_TASKS[name]):
             question = case.question
             if name == "arxivqa":
                 question = ask_options(question, choose(case, rng)[0])
-            rows.append((png, question, say(case)))
+            rows.append((png, question, case.right_answer()))
     _write_conversations(folder, "lessons", rows)
 
 
@@ -172,7 +153,7 @@ def _write_conversations(folder: Path, name: str, rows: Iterable[tuple[bytes, st
 def _write_arxivqa(folder: Path, count: int, writer: Writer) -> None:
     """JSON lines with options and a letter, and a folder of pictures."""
     lines = []
-    for row, png, case, rng in _draw(writer, count, PROMPT_TASKS["arxivqa"]):
+    for row, png, case, rng in writer.draws(count, PROMPT_TASKS["arxivqa"]):
         image = f"images/{writer.name}_{row:06d}.png"
         write_picture(folder / image, png)
         options, letter = choose(case, rng)
@@ -182,7 +163,7 @@ def _write_arxivqa(folder: Path, count: int, writer: Writer) -> None:
             "options": [f"{key}) {text}" for key, text in zip(LETTERS, options, strict=True)],
             "question": case.question,
             "label": letter,
-            "rationale": say(case),
+            "rationale": case.right_answer(),
         }
         lines.append(json.dumps(line) + "\n")
     write_atomic(folder / "arxivqa.jsonl", "".join(lines))
@@ -191,8 +172,8 @@ def _write_arxivqa(folder: Path, count: int, writer: Writer) -> None:
 def _write_thinklite(folder: Path, count: int, writer: Writer) -> None:
     """One parquet file with the pictures inside."""
     rows: list[dict[str, object]] = [
-        {"id": row, "image": png, "problem": f"<image>{case.question}", "answer": say(case)}
-        for row, png, case, _ in _draw(writer, count, PROMPT_TASKS["thinklite_vl"])
+        {"id": row, "image": png, "problem": f"<image>{case.question}", "answer": case.right_answer()}
+        for row, png, case, _ in writer.draws(count, PROMPT_TASKS["thinklite_vl"])
     ]
     write_parquet(folder / "data" / "train-00000-of-00001.parquet", rows)
 
@@ -207,17 +188,17 @@ _PROMPT_WRITERS: dict[str, Callable[[Path, int, Writer], None]] = {
 def _write_benchmarks(folder: Path, count: int, split: Split, seed: int) -> None:
     truth: list[dict[str, object]] = []
     files: dict[str, list[dict[str, object]]] = {
-        "HallusionBench": list(_hallusion(Writer("hallusionbench", split, seed), count)),
-        "MMBench_DEV_EN_V11": list(_mmbench(Writer("mmbench", split, seed), count)),
+        "HallusionBench": list(_hallusion(_writer("hallusionbench", split, seed), count)),
+        "MMBench_DEV_EN_V11": list(_mmbench(_writer("mmbench", split, seed), count)),
         "MME-RealWorld-Lite": [
             row
             for number, part in enumerate(("perception", "reasoning"))
-            for row in _real_world(Writer(f"mme_{part}", split, seed), count, part, first=number * count)
+            for row in _real_world(_writer(f"mme_{part}", split, seed), count, part, first=number * count)
         ],
-        "MMStar": list(_chosen(Writer("mmstar", split, seed), count, "MMStar")),
-        "VStarBench": list(_chosen(Writer("vstar", split, seed), count, "VStarBench")),
-        "LLaVABench": list(_open(Writer("llavabench", split, seed), count, "LLaVABench", truth)),
-        "WildVision": list(_open(Writer("wildvision", split, seed), count, "WildVision", truth)),
+        "MMStar": list(_chosen(_writer("mmstar", split, seed), count, "MMStar")),
+        "VStarBench": list(_chosen(_writer("vstar", split, seed), count, "VStarBench")),
+        "LLaVABench": list(_open(_writer("llavabench", split, seed), count, "LLaVABench", truth)),
+        "WildVision": list(_open(_writer("wildvision", split, seed), count, "WildVision", truth)),
     }
     for name, rows in files.items():
         _write_tsv(folder / f"{name}.tsv", rows)
@@ -251,7 +232,7 @@ def _hallusion(writer: Writer, count: int) -> Iterator[dict[str, object]]:
 
 def _mmbench(writer: Writer, count: int) -> Iterator[dict[str, object]]:
     """Every question in all four rotations of its options; the index says which belong together."""
-    for row, png, case, rng in _draw(writer, count, BENCHMARK_TASKS["MMBench_DEV_EN_V11"]):
+    for row, png, case, rng in writer.draws(count, BENCHMARK_TASKS["MMBench_DEV_EN_V11"]):
         options, letter = choose(case, rng)
         for turn in range(len(LETTERS)):
             turned = options[turn:] + options[:turn]
@@ -262,7 +243,7 @@ def _mmbench(writer: Writer, count: int) -> Iterator[dict[str, object]]:
 
 def _real_world(writer: Writer, count: int, part: str, *, first: int) -> Iterator[dict[str, object]]:
     """Five options in one column; categories are like "Perception/OCR"."""
-    for row, png, case, rng in _draw(writer, count, BENCHMARK_TASKS[part]):
+    for row, png, case, rng in writer.draws(count, BENCHMARK_TASKS[part]):
         options, letter = choose(case, rng, count=5)
         listed = [f"({key}) {text}" for key, text in zip(LETTERS + "E", options, strict=True)]
         yield {
@@ -277,7 +258,7 @@ def _real_world(writer: Writer, count: int, part: str, *, first: int) -> Iterato
 
 
 def _chosen(writer: Writer, count: int, name: str) -> Iterator[dict[str, object]]:
-    for row, png, case, rng in _draw(writer, count, BENCHMARK_TASKS[name]):
+    for row, png, case, rng in writer.draws(count, BENCHMARK_TASKS[name]):
         options, letter = choose(case, rng)
         category = "direct_attributes" if name == "VStarBench" else case.task
         yield _choice_row(row, png, case, options, letter) | {"category": category}
@@ -292,7 +273,7 @@ def _open(
     writer: Writer, count: int, name: str, truth: list[dict[str, object]]
 ) -> Iterator[dict[str, object]]:
     """Open questions; another model's answer to be compared with is wrong half of the time."""
-    for row, png, case, rng in _draw(writer, count, BENCHMARK_TASKS[name]):
+    for row, png, case, rng in writer.draws(count, BENCHMARK_TASKS[name]):
         truth.append(
             {
                 "benchmark": name,
@@ -304,9 +285,15 @@ def _open(
         )
         line: dict[str, object] = {"index": row, "image": png, "question": case.question}
         if name == "WildVision":
-            yield line | {"claude3_sonnet": say(case) if rng.integers(2) else spoil(case, rng, count=1)}
+            yield line | {
+                "claude3_sonnet": case.right_answer() if rng.integers(2) else spoil(case, rng, count=1)
+            }
         else:
-            yield line | {"gpt4_ans": say(case), "caption": "", "category": LLAVA_CATEGORIES[case.task]}
+            yield line | {
+                "gpt4_ans": case.right_answer(),
+                "caption": "",
+                "category": LLAVA_CATEGORIES[case.task],
+            }
 
 
 def _write_tsv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

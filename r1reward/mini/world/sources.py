@@ -1,9 +1,17 @@
-"""RLAIF-V, VL-Feedback, POVID and WildVision-Battle of the mini world, in their original schemas."""
+"""The training sources of the mini world in their original schemas, and how every data set here is written.
+
+RLAIF-V, VL-Feedback, POVID and WildVision-Battle; MM-RLHF with long, short, multiple-choice and safety pairs,
+and videos of two frames. A row's random numbers follow from the seed, the data set and the row alone.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1reward.files import write_atomic
-from r1reward.mini.tasks import Case
-from r1reward.mini.world.cases import Writer, spoil, write_picture
+from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Split, render
+from r1reward.mini.tasks import LONG_DESCRIPTION, NUMBERS, TASKS, Case
 from r1reward.prompts import with_history
 
 TASK_SHARES: dict[str, dict[str, float]] = {
@@ -20,11 +28,139 @@ TASK_SHARES: dict[str, dict[str, float]] = {
     "povid": {"describe": 0.5, "colours_3": 0.3, "existence": 0.2},
     "vl_feedback": {"count": 0.25, "digit": 0.2, "sum": 0.25, "shape": 0.1, "sign": 0.1, "secret": 0.1},
     "wildvision_battle": {"shape": 0.25, "sign": 0.15, "colours_2": 0.25, "digit": 0.15, "existence": 0.2},
+    "long": {"describe_4": 0.7, "colours_3": 0.3},
+    "short": {"colour": 0.25, "shape": 0.2, "existence": 0.25, "count": 0.15, "digit": 0.15},
+    "safety": {"secret": 0.5, "sign": 0.5},
 }
 ASPECTS = ("Helpfulness", "Ethical Considerations", "Visual Faithfulness")
 # What becomes of a battle: mostly somebody wins; of several turns, the first two differ or not.
 OUTCOMES = {"won": 0.7, "tie": 0.1, "tie (bothbad)": 0.1, "same history": 0.05, "other history": 0.05}
 GREETINGS = ("hello . what shall i look at ?", "hi . what is it about ?")
+# Pairs of Table 2. The videos are not in it: what the authors' 120,000 pairs leave.
+SIZES = {"long": 41_163, "short": 46_281, "mcq": 8_306, "safety": 9_990}
+VIDEO_SHARE = 0.13
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "colour": COLOUR_NAMES,
+    "shape": SHAPES,
+    "count": NUMBERS[1:7],
+    "digit": NUMBERS,
+}
+CHOICES = {**OPTIONS, "sum": tuple(str(total) for total in range(19))}
+LETTERS = "ABCD"
+MakeCase = Callable[[np.random.Generator], Case]
+MAKERS: dict[str, MakeCase] = {**TASKS, "describe_4": LONG_DESCRIPTION}
+
+
+class Writer:
+    """Draws cases and pictures of one data set and collects its truth."""
+
+    def __init__(
+        self, name: str, split: Split, seed: int, *, makers: Mapping[str, MakeCase] = MAKERS
+    ) -> None:
+        self.name, self.seed, self.makers = name, seed, makers
+        self.split: Split = split
+        self.truth: list[dict[str, object]] = []
+
+    def rows(
+        self, count: int, shares: Mapping[str, float]
+    ) -> Iterator[tuple[int, str, bytes, Case, np.random.Generator]]:
+        """`draws` with the name of the picture behind the row's number; the truth is noted."""
+        for row, png, case, rng in self.draws(count, shares):
+            image = f"{self.name}_{row:06d}.png"
+            self.note(image, case, case.question)
+            yield row, image, png, case, rng
+
+    def draws(
+        self, count: int, shares: Mapping[str, float]
+    ) -> Iterator[tuple[int, bytes, Case, np.random.Generator]]:
+        """(row number, PNG bytes, case, generator) with tasks drawn by their shares."""
+        for row in range(count):
+            rng = self.generator(row)
+            case = self.makers[str(rng.choice(list(shares), p=list(shares.values())))](rng)
+            yield row, self.draw(case, rng)[0], case, rng
+
+    def generator(self, row: int) -> np.random.Generator:
+        """The random numbers of one row, the same however many rows there are."""
+        return np.random.default_rng([self.seed, *self.name.encode(), row])
+
+    def draw(self, case: Case, rng: np.random.Generator) -> list[bytes]:
+        """The case's scenes as PNG: one picture, or the frames of a video."""
+        drawn = []
+        for scene in case.scenes:
+            buffer = io.BytesIO()
+            render(scene, rng, self.split).save(buffer, "PNG")
+            drawn.append(buffer.getvalue())
+        return drawn
+
+    def note(self, image: str, case: Case, question: str) -> None:
+        """Put down what is true of a picture, for a question as the loader will give it."""
+        self.truth.append(
+            {
+                "image": image,
+                "question": question,
+                "task": case.task,
+                "facts": [list(fact) for fact in case.facts],
+                "difficulty": case.difficulty,
+            }
+        )
+
+
+def spoil(case: Case, rng: np.random.Generator, *, count: int | None = None) -> str:
+    """A response with `count` wrong claims; by default mostly one, which is the hardest to notice."""
+    values = case.right_values()
+    if count is None:
+        count = 1 if rng.random() < 0.7 else len(values)
+    for index in rng.permutation(len(values))[:count]:
+        values[index] = case.wrong[index]
+    return case.answer(values)
+
+
+def spoil_in_all_ways(case: Case, rng: np.random.Generator) -> list[str]:
+    """Every response with at least one wrong claim, in random order."""
+    right, wrong = case.right_values(), case.wrong
+    spoilt = [list(values) for values in product(*zip(right, wrong, strict=True)) if list(values) != right]
+    return [case.answer(spoilt[index]) for index in rng.permutation(len(spoilt))]
+
+
+def multiple_choice(rng: np.random.Generator) -> tuple[Case, str, str]:
+    """A question with options A to D, and the answers with the right and with the wrong letter.
+
+    The answer repeats the sentence of its option, so its claims are read like those of any other. Both
+    letters are drawn with the options' order: right and wrong stay exchangeable.
+    """
+    case = TASKS[str(rng.choice(list(OPTIONS)))](rng)
+    shown, _ = choose(case, rng)
+    values = case.right_values()[0], case.wrong[0]
+    chosen, rejected = (f"{LETTERS[shown.index(value)]} . {case.answer([value])}" for value in values)
+    return replace(case, question=ask_options(case.question, shown)), chosen, rejected
+
+
+def choose(case: Case, rng: np.random.Generator, *, count: int = 4) -> tuple[list[str], str]:
+    """The options of a case in random order, and the letter of the right one."""
+    right, wrong = case.right_values()[0], case.wrong[0]
+    others = [value for value in CHOICES[case.task] if value not in (right, wrong)]
+    values = [right, wrong, *(others[index] for index in rng.permutation(len(others))[: count - 2])]
+    shown = [values[index] for index in rng.permutation(count)]
+    return shown, (LETTERS + "E")[shown.index(right)]
+
+
+def ask_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options A to D behind it."""
+    listed = " , ".join(f"{letter} : {value}" for letter, value in zip(LETTERS, options, strict=True))
+    return f"{question} {listed} ."
+
+
+def write_picture(path: Path, png: bytes) -> None:
+    """Not synced one by one: `truth.jsonl`, written last, says that the world is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png)
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write rows as one parquet file, atomically."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows)), sink)
+    write_atomic(path, sink.getvalue().to_pybytes())
 
 
 def write_rlaif_v(folder: Path, count: int, writer: Writer) -> None:
@@ -34,7 +170,7 @@ def write_rlaif_v(folder: Path, count: int, writer: Writer) -> None:
             "ds_name": "mini-world",
             "image": {"bytes": png, "path": image},
             "question": case.question,
-            "chosen": case.answer(case.right_values()),
+            "chosen": case.right_answer(),
             "rejected": spoil(case, rng),
             "origin_dataset": "mini-world",
             "origin_split": json.dumps({"model": "mini-world", "feedback": "world truth", "type": case.task}),
@@ -56,7 +192,7 @@ def write_povid(folder: Path, count: int, writer: Writer) -> None:
             {
                 "id": f"{row:012d}",
                 "image": image,
-                "conversations": [turn, {"from": "gpt", "value": case.answer(case.right_values())}],
+                "conversations": [turn, {"from": "gpt", "value": case.right_answer()}],
                 "rejected_conversations": [turn, {"from": "gpt", "value": spoil(case, rng)}],
             }
         )
@@ -81,7 +217,7 @@ def write_vl_feedback(folder: Path, count: int, writer: Writer) -> None:
         completions = [
             _completion(
                 model,
-                case.answer(case.right_values()) if right[index] else spoil(case, rng, count=1),
+                case.right_answer() if right[index] else spoil(case, rng, count=1),
                 5 if right[index] else 2,
                 rng,
             )
@@ -104,7 +240,7 @@ def _chat(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _battle(case: Case, outcome: str, rng: np.random.Generator) -> dict[str, object]:
     """The conversations of both models and the winner; the better one is model a half of the time."""
-    right, wrong = case.answer(case.right_values()), spoil(case, rng)
+    right, wrong = case.right_answer(), spoil(case, rng)
     a_wins = bool(rng.integers(2))
     responses = {"tie": (right, right), "tie (bothbad)": (wrong, wrong)}.get(outcome, (right, wrong))
     greetings = {"same history": GREETINGS[:1] * 2, "other history": GREETINGS}.get(outcome)
@@ -143,8 +279,75 @@ def write_wildvision(folder: Path, count: int, writer: Writer) -> None:
     write_parquet(folder / "data" / "test-00000-of-00001.parquet", rows)
 
 
-def write_parquet(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Write rows as one parquet file, atomically."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows)), sink)
-    write_atomic(path, sink.getvalue().to_pybytes())
+def subset_sizes(count: int) -> dict[str, int]:
+    """`count` pairs divided as in Table 2; the largest subset takes what rounding leaves."""
+    sizes = {subset: count * size // sum(SIZES.values()) for subset, size in SIZES.items()}
+    sizes["short"] += count - sum(sizes.values())
+    return sizes
+
+
+def _row(path: str, case: Case, chosen: str, rejected: str, *, kind: str = "image") -> dict[str, object]:
+    return {
+        "id": path.rpartition("/")[2],
+        kind: path,
+        "prompt": case.question,
+        "chosen": chosen,
+        "rejected": rejected,
+        "chosen_reason": "",
+        "rejected_reason": "",
+    }
+
+
+def _write_pictures(folder: Path, subset: str, count: int, seed: int) -> tuple[list[dict], list[dict]]:
+    writer = Writer(f"mm_rlhf_{subset}", "train", seed)
+    rows = []
+    for _, image, png, case, rng in writer.rows(count, TASK_SHARES[subset]):
+        write_picture(folder / subset / image, png)
+        chosen = case.right_answer()
+        rows.append(_row(f"{subset}/{image}", case, chosen, spoil(case, rng)))
+    return rows, writer.truth
+
+
+def _write_multiple_choice(folder: Path, count: int, seed: int) -> tuple[list[dict], list[dict]]:
+    """Pictures stay in `mcq.zip`, as they are downloaded."""
+    writer = Writer("mm_rlhf_mcq", "train", seed)
+    rows, packed = [], io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for row in range(count):
+            rng = writer.generator(row)
+            case, chosen, rejected = multiple_choice(rng)
+            path = f"mcq/{writer.name}_{row:06d}.png"
+            archive.writestr(zipfile.ZipInfo(path), writer.draw(case, rng)[0])
+            writer.note(path[4:], case, case.question)
+            rows.append(_row(path, case, chosen, rejected))
+    write_atomic(folder / "mcq.zip", packed.getvalue())
+    return rows, writer.truth
+
+
+def _write_videos(folder: Path, count: int, seed: int) -> tuple[list[dict], list[dict]]:
+    """A video is a folder with its two frames."""
+    writer = Writer("mm_rlhf_video", "train", seed)
+    rows = []
+    for row in range(count):
+        rng = writer.generator(row)
+        case = TASKS["motion"](rng)
+        name = f"{writer.name}_{row:06d}"
+        for index, png in enumerate(writer.draw(case, rng)):
+            write_picture(folder / "video" / name / f"{index}.png", png)
+        writer.note(name, case, case.question)
+        chosen, rejected = case.right_answer(), spoil(case, rng)
+        rows.append(_row(f"video/{name}", case, chosen, rejected, kind="video"))
+    return rows, writer.truth
+
+
+def write_mm_rlhf(folder: Path, count: int, seed: int) -> list[dict[str, object]]:
+    """Write `dpo_pairs.jsonl` with `count` pairs about pictures and some about videos; returns the truth."""
+    sizes = subset_sizes(count)
+    parts = [
+        *(_write_pictures(folder, subset, sizes[subset], seed) for subset in ("long", "short", "safety")),
+        _write_multiple_choice(folder, sizes["mcq"], seed),
+        _write_videos(folder, round(count * VIDEO_SHARE), seed),
+    ]
+    lines = [json.dumps(row) + "\n" for rows, _ in parts for row in rows]
+    write_atomic(folder / "dpo_pairs.jsonl", "".join(lines))
+    return [fact for _, truth in parts for fact in truth]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from r1reward.data.quarantine import Quarantine
+from r1reward.data.rows import Quarantine
 from r1reward.data.sources import Reader
 from r1reward.types import PreferencePair
 

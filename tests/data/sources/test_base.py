@@ -5,19 +5,11 @@ from typing import Any
 
 import pytest
 
+from r1reward.data.rows import find_files, text_field
 from r1reward.data.sources import OTHER_SOURCES, SOURCES, povid
-from r1reward.data.sources.base import (
-    RefusedRow,
-    RowPair,
-    drop_reason,
-    find_files,
-    find_picture,
-    is_inside,
-    make_reader,
-    store_picture,
-    strip_image_tag,
-    text_field,
-)
+from r1reward.data.sources.base import RowPair, drop_reason, make_reader, strip_image_tag
+from r1reward.data.sources.pictures import find_picture, is_inside, store_picture
+from r1reward.files import RefusedRow
 
 
 @pytest.mark.parametrize(

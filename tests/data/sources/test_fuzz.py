@@ -15,7 +15,7 @@ from damage import draw_damaged, garbage, png
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from r1reward.data.quarantine import Quarantine
+from r1reward.data.rows import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
 from r1reward.prompts import judge_prompt
 from r1reward.types import PreferencePair

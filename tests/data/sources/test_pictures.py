@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from r1reward import pictures
-from r1reward.data.quarantine import RefusedRow
 from r1reward.data.sources.pictures import Pictures, check_picture, find_picture
+from r1reward.files import RefusedRow
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

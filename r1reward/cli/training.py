@@ -1,4 +1,4 @@
-"""The commands `launch sft` and `launch rl`: training on a cluster."""
+"""Training: on a cluster (`launch sft` and `launch rl`), and of the tiny base model (`mini build-base`)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from r1reward.cli.command import Commands, add_command, natural
+from r1reward.cli.command import Commands, add_command, natural, positive
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `launch` with its two trainings."""
+    """Add `launch` with its two trainings, and `mini` with its build."""
     launch = commands.add_parser("launch", help="training on a cluster")
     launch = launch.add_subparsers(required=True, metavar="COMMAND")
     _add_launch(
@@ -20,6 +20,13 @@ def add_commands(commands: Commands) -> None:
     _add_launch(rl)
     rl.add_argument("--judges", type=Path, help="folder of trained consistency judges (no server)")
     rl.add_argument("--address", help="Ray cluster to join; RAY_ADDRESS, or this machine alone")
+    mini = commands.add_parser("mini", help="the tiny model").add_subparsers(required=True, metavar="COMMAND")
+    build = add_command(
+        mini, "build-base", action=_build_base, text="train the shipped base checkpoint again"
+    )
+    build.add_argument("--out", type=Path, default=Path("runs/base"), help="folder of the build (runs/base)")
+    build.add_argument("--seed", type=natural, default=0, help="seed of weights and lessons (0)")
+    build.add_argument("--steps", type=positive, help="updates; fewer than all for a trial")
 
 
 def _add_launch(command: argparse.ArgumentParser) -> None:
@@ -56,4 +63,16 @@ def _launch_rl(options: argparse.Namespace) -> int:
     print(launch.command())
     if not options.dry_run:
         print(f"the trained model is in {run(launch, address=options.address)}")
+    return 0
+
+
+def _build_base(options: argparse.Namespace) -> int:
+    import torch
+
+    from r1reward.train.pretrain import TOTAL_STEPS, build_base
+
+    # The other core draws the pictures, and one thread gives the same weights on any machine of its kind.
+    torch.set_num_threads(1)
+    final = build_base(options.out, seed=options.seed, steps=options.steps or TOTAL_STEPS)
+    print(f"the base model is in {final}")
     return 0

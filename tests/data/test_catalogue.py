@@ -7,9 +7,8 @@ import pytest
 
 from r1reward import cli
 from r1reward.bench.files import load_benchmarks
-from r1reward.data import check
-from r1reward.data.catalogue import CATALOGUE, REWARD_BENCHMARKS
-from r1reward.data.check import Roots, examine, fetch, fetch_all, require
+from r1reward.data import catalogue
+from r1reward.data.catalogue import CATALOGUE, REWARD_BENCHMARKS, Roots, examine, fetch, require
 from r1reward.data.sources import SOURCES
 from r1reward.mini.world.downstream import write_downstream
 
@@ -110,8 +109,8 @@ def test_fetch_asks_for_the_files_of_one_source(tmp_path: Path, monkeypatch: pyt
             given["local_dir"].mkdir(parents=True, exist_ok=True)
             (given["local_dir"] / name).write_text("")
 
-    monkeypatch.setattr(check, "snapshot_download", download)
-    assert fetch("mm_rlhf_mcq", Roots(tmp_path, tmp_path)) == tmp_path / "mm_rlhf"
+    monkeypatch.setattr(catalogue, "snapshot_download", download)
+    assert [*fetch(["mm_rlhf_mcq"], Roots(tmp_path, tmp_path))] == [("mm_rlhf_mcq", tmp_path / "mm_rlhf")]
     assert asked == {
         "hub_id": "yifanzhang114/MM-RLHF",
         "repo_type": "dataset",
@@ -135,9 +134,9 @@ def test_without_a_network_fetch_says_what_to_put_where(
 def test_a_client_that_fetches_nothing_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "snapshot_download", lambda *_, **__: None)
+    monkeypatch.setattr(catalogue, "snapshot_download", lambda *_, **__: None)
     with pytest.raises(RuntimeError, match="was not fetched whole"):
-        fetch("rlaif_v", Roots(tmp_path, tmp_path))
+        list(fetch(["rlaif_v"], Roots(tmp_path, tmp_path)))
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
@@ -145,10 +144,10 @@ def test_every_data_set_can_be_fetched_or_says_from_where(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(check, "snapshot_download", lambda hub_id, **_: asked.append(hub_id))
+    monkeypatch.setattr(catalogue, "snapshot_download", lambda hub_id, **_: asked.append(hub_id))
     spec, roots = CATALOGUE[name], Roots(tmp_path / "data", tmp_path / "down")
     with pytest.raises(RuntimeError, match="By hand: put the") as error:
-        fetch(name, roots)
+        list(fetch([name], roots))
     assert asked == [spec.hub_id] * bool(spec.hub_id)
     assert str(roots.of(name) / spec.folder) in str(error.value) and "\n" not in str(error.value)
     assert all(files.hub_patterns or files.note for files in spec.files)
@@ -164,7 +163,7 @@ def test_the_released_rl_set_is_fetched_at_its_revision(
         given["local_dir"].mkdir(parents=True)
         (given["local_dir"] / "a.parquet").write_text("")
 
-    monkeypatch.setattr(check, "snapshot_download", download)
+    monkeypatch.setattr(catalogue, "snapshot_download", download)
     assert run("fetch", "r1_reward_rl", "vl_rewardbench", "--root", tmp_path) == 0
     assert revisions == ["c3243abfad994265c38923a15fc0b2749c9df3c0", None]
     assert capsys.readouterr().out == (
@@ -175,6 +174,6 @@ def test_the_released_rl_set_is_fetched_at_its_revision(
 def test_an_unknown_name_is_named_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    monkeypatch.setattr(catalogue, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(ValueError, match="'wildvision'; did you mean"):
-        list(fetch_all(["rlaif_v", "wildvision"], Roots(tmp_path, tmp_path)))
+        list(fetch(["rlaif_v", "wildvision"], Roots(tmp_path, tmp_path)))

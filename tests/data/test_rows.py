@@ -1,5 +1,7 @@
-"""Files that are long, cut or broken: what is sound in them is still read."""
+"""Files that are long, cut or broken: what is sound in them is still read, and what is not is noted."""
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from r1reward import files
-from r1reward.data.quarantine import RefusedRow
-from r1reward.data.sources import rows
-from r1reward.data.sources.rows import scan_json_list, scan_parquet
-from r1reward.files import scan_jsonl
+from r1reward.data import rows
+from r1reward.data.rows import MAX_DETAIL, Quarantine, scan_json_list, scan_parquet
+from r1reward.files import RefusedRow, scan_jsonl
 
 
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +148,36 @@ def test_a_size_that_no_machine_has_is_a_fault_of_the_file(
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
     found = [row for _, row in scan_parquet(table, ["a"])]
     assert [row.reason for row in found if isinstance(row, RefusedRow)] == ["broken parquet data"] * 2
+
+
+def test_rows_are_counted_and_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "quarantine.jsonl"
+    with Quarantine(path) as quarantine:
+        for _ in range(2):
+            quarantine.add("dropped", "povid", "a.json, row 1", "tie")
+            quarantine.add("refused", "povid", "a.json, row 2", "not JSON", "not JSON: line 1")
+        quarantine.add("dropped", "rlaif_v", "a.json, row 1", "tie")
+    assert quarantine.counts["povid"] == {"dropped": Counter(tie=1), "refused": Counter({"not JSON": 1})}
+    assert quarantine.counts["rlaif_v"] == {"dropped": Counter(tie=1), "refused": Counter()}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["source"] for row in rows] == ["povid", "povid", "rlaif_v"]
+    assert rows[1] == {
+        "source": "povid",
+        "kind": "refused",
+        "origin": "a.json, row 2",
+        "reason": "not JSON",
+        "detail": "not JSON: line 1",
+    }
+
+
+def test_long_and_broken_text_is_written_short_and_whole(tmp_path: Path) -> None:
+    with Quarantine(tmp_path / "q.jsonl") as quarantine:
+        quarantine.add("refused", "povid", "\udcff.json, row 1", "picture not found", "x" * 100_000)
+    line = (tmp_path / "q.jsonl").read_bytes()
+    assert len(line) < MAX_DETAIL + 300
+    assert json.loads(line)["detail"].endswith("… (100000 characters)")
+
+
+def test_a_refusal_names_its_row() -> None:
+    assert str(RefusedRow("a.json, row 3", "not JSON", "line 1")) == "a.json, row 3: line 1"
+    assert str(RefusedRow("a.json, row 3", "not JSON")) == "a.json, row 3: not JSON"

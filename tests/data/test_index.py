@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from r1reward.data.fingerprint import digest, fingerprint, normalise
+from r1reward.data.index import digest, fingerprint, normalise
 from r1reward.types import PreferencePair
 
 PAIR = PreferencePair("p", "s", "What is it ?", ("A dog.", "A cat."), 1)
