@@ -78,7 +78,7 @@ def write_sure_pairs(
     return len(read_pairs(path))
 
 
-def search_cells(grid: Grid, *, cells: Sequence[Cell] = CELLS) -> dict[str, Any]:
+def search_cells(grid: Grid) -> dict[str, Any]:
     """Try cells in order until Reinforce++ alone collapses; returns what was tried and what is chosen.
 
     Alone: on at least three fifths of the tuning seeds, and StableReinforce, which only runs then, on at
@@ -89,7 +89,7 @@ def search_cells(grid: Grid, *, cells: Sequence[Cell] = CELLS) -> dict[str, Any]
     seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + size.seeds)
     tried: list[dict[str, Any]] = []
     outcome = {"tried": tried, "tuning_seeds": size.seeds}
-    for cell in cells[: size.cells]:
+    for cell in CELLS[: size.cells]:
         stressed = make_stress_grid(grid, cell, seeds)
         ended = run_cell(stressed, ["reinforce_pp"])
         tried.append({"cell": cell.name, **asdict(cell), "ended": ended})
