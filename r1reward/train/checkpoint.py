@@ -32,6 +32,7 @@ from r1reward.settings import LoraSettings, ModelSettings
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"step_\d{6,}")
+KEPT = 2  # checkpoints of a run
 _UNFINISHED = ".unfinished"
 _REMOVED = ".removed"
 _HASHES = "hashes.json"
@@ -70,10 +71,9 @@ def save_checkpoint(
     processor: Any,
     optimizer: torch.optim.Optimizer | Any,
     state: Mapping[str, Any],
-    keep: int = 2,
     also: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Write `folder/step_<step>` and remove all but the newest `keep`.
+    """Write `folder/step_<step>` and remove all but the newest two.
 
     `state` is kept as JSON. `also(path)` may write further files before the checkpoint gets its name.
     """
@@ -87,7 +87,7 @@ def save_checkpoint(
         write_json(unfinished / _HASHES, _hashes(unfinished))
 
     path = write_folder(folder / f"step_{step:06d}", write)
-    for old in _checkpoints(folder)[:-keep]:
+    for old in _checkpoints(folder)[:-KEPT]:
         remove_folder(old)
     return path
 

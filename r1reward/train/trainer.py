@@ -295,7 +295,7 @@ def _arguments(
         weight_decay=0.0,
         max_grad_norm=MAX_GRAD_NORM,
         deepspeed=sharding,
-        save_total_limit=2,
+        save_total_limit=checkpoint.KEPT,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",
