@@ -181,7 +181,7 @@ class CheckpointedTrainer(Trainer):
         """Write `out/model` and the run's status with what was `used`; every process has to call this."""
         # ZeRO-3 has sharded them; the main process gets them whole.
         sharded = is_deepspeed_zero3_enabled()
-        weights = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
+        weights: Any = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
         if self.args.process_index == 0:
             write = partial(save_trained, self.model, self.processor, weights=weights)
             checkpoint.write_folder(out / "model", write)
