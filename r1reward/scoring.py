@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,10 +298,10 @@ def write_records(path: str | Path, records: Sequence[PairRecord]) -> Path:
     return write_atomic(path, "".join(lines))
 
 
-def read_records(path: str | Path) -> list[PairRecord]:
-    """Records written by `write_records`; a fault names file and row (ValueError)."""
+def read_records(path: str | Path, *, lines: list[dict[str, Any]] | None = None) -> list[PairRecord]:
+    """Records written by `write_records`, or their `lines`; a fault names file and row (ValueError)."""
     records = []
-    for number, line in enumerate(read_jsonl(path), start=1):
+    for number, line in enumerate(read_jsonl(path) if lines is None else lines, start=1):
         try:
             first, second = line.pop("tokens")
             records.append(PairRecord(**line, tokens=(first, second)))

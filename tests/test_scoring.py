@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1reward.benchmarks import GROUP_COUNTS, VL, VL_RELEASED_COUNTS
+from r1reward.report.columns import score_runs
 from r1reward.report.records import Records
-from r1reward.report.scores import score_runs
 from r1reward.report.tables import interval_note, judge_table
 from r1reward.scoring import PairRecord, behaviour, read_records, score, write_records
 

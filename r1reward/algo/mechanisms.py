@@ -86,7 +86,7 @@ def wrong_answers(counts: Sequence[int], *, batch: int = BATCH, limit: float | N
 
 
 def mechanisms_record() -> dict[str, Any]:
-    """Everything that `report.mechanisms.figure_mechanisms` draws, ready for JSON."""
+    """Everything that `report.curves.figure_mechanisms` draws, ready for JSON."""
     steps = round(_LARGEST_LOG_RATIO * _STEPS_A_NAT)
     log_ratios = [step / _STEPS_A_NAT for step in range(-steps, steps + 1)]
     counts = list(range(1, BATCH // 2 + 1))

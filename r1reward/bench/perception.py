@@ -11,7 +11,7 @@ import numpy as np
 from r1reward.engines import Engine, Sampling
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Split, render
 from r1reward.mini.tasks import DIRECTIONS, NUMBERS, TASKS, Case, read_claims
-from r1reward.stats import wilson_interval
+from r1reward.stats import share_interval
 from r1reward.types import Request
 
 OTHER = "other"
@@ -106,7 +106,7 @@ def measure_perception(
         results[name] = {
             "accuracy": right / cases,
             "n": cases,
-            "interval": list(wilson_interval(right, cases)),
+            "interval": list(share_interval(right, cases, method="wilson")),
             "labels": list(skill.labels),
             "confusion": _confusion(pairs, skill.labels),
         }

@@ -196,7 +196,7 @@ def _figures(options: argparse.Namespace) -> int:
 def _page(options: argparse.Namespace) -> int:
     from r1reward.pipeline.places import find_places
     from r1reward.pipeline.verify import published_profiles, redraw_published
-    from r1reward.report.page import PAGE
+    from r1reward.report.layout import PAGE
 
     places = find_places()
     for profile in published_profiles(places, options.profile):

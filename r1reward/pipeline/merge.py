@@ -16,7 +16,8 @@ from r1reward.pipeline.publish import NotPublishableError, install
 from r1reward.pipeline.rendering import Render, draw
 from r1reward.pipeline.staleness import Context, State, examine, input_digest
 from r1reward.pipeline.verify import redraw
-from r1reward.report.manifests import read_manifests
+from r1reward.report.packing import RecordFiles, unpack
+from r1reward.report.records import read_manifests
 
 # What a training leaves among the records: its settings, the hash of its start and that of its weights.
 TRAINED = "status.json"
@@ -91,22 +92,22 @@ def _published_beside(
 
 def _other_weights(context: Context, notebooks: Sequence[Notebook]) -> Iterator[str]:
     """Trainings of other notebooks whose published weights are not those that this run went on from."""
-    records, published = context.folder / "records", context.places.results(context.profile.name) / "records"
-    for status in sorted(published.rglob(TRAINED)):
-        name = status.relative_to(published)
+    records = context.folder / "records"
+    published = RecordFiles(context.places.results(context.profile.name) / "records")
+    for name in (name for name in published.names if name.rpartition("/")[2] == TRAINED):
         here = records / name
-        if any(notebook.writes(f"records/{name.as_posix()}") for notebook in notebooks) or not here.is_file():
+        if any(notebook.writes(f"records/{name}") for notebook in notebooks) or not here.is_file():
             continue
-        if read_json(here).get("weights") != read_json(status).get("weights"):
-            yield f"{here} names other weights than the published {status}: publish the whole run"
+        if read_json(here).get("weights") != published.document(name).get("weights"):
+            yield f"{here} names other weights than the published record: publish the whole run"
 
 
 def _merge(context: Context, notebooks: Sequence[Notebook], target: Path) -> Path:
     published = context.places.results(context.profile.name)
-    for name in ("records", "manifests"):
-        (target / name).mkdir(parents=True)
-        if (published / name).is_dir():
-            shutil.copytree(published / name, target / name, dirs_exist_ok=True)
+    (target / "records").mkdir(parents=True)
+    unpack(published / "records", target / "records")
+    if (published / "manifests").is_dir():
+        shutil.copytree(published / "manifests", target / "manifests")
     for notebook in notebooks:
         for declared in (name for name in notebook.outputs if name.startswith("records/")):
             for old in resolve(target, declared):

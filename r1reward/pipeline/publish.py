@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import KEPT
 from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
 from r1reward.pipeline.staleness import Context, State, examine_all
+from r1reward.report.packing import RecordFiles, pack
 
 
 class NotPublishableError(RuntimeError):
@@ -40,20 +42,23 @@ def publish(context: Context, *, partial: bool = False) -> list[Path]:
 def install(context: Context, source: Path) -> list[Path]:
     """Replace the committed results and figures of a profile by those of a folder; returns both folders.
 
+    The records are published as tables, see `report.packing`.
     Kept runs of a grid stay until the records of the grid itself are there.
     """
     results = context.places.results(context.profile.name)
     figures = context.places.figures(context.profile.name)
     _refuse_foreign(results, figures)
-    sources = {name: source / name for name in ("records", "tables", "manifests")}
+    sources = {name: source / name for name in ("tables", "manifests")}
     files = {name: source / name for name in DRAWN_FILES}
     sources |= {name: file for name, file in files.items() if file.exists()}
     sources |= _executed(context, source)
     for grid in (results / KEPT).glob("*"):
         if not (source / "records" / grid.name).exists():
             sources[f"{KEPT}/{grid.name}"] = grid
-    for target, parts in ((results, sources), (figures, {"": source / "figures"})):
-        replace_folder(target, parts, dispose=partial(_keep_old, context.folder, target))
+    with tempfile.TemporaryDirectory() as temporary:
+        sources["records"] = pack(source / "records", Path(temporary) / "records")
+        for target, parts in ((results, sources), (figures, {"": source / "figures"})):
+            replace_folder(target, parts, dispose=partial(_keep_old, context.folder, target))
     return [results, figures]
 
 
@@ -98,10 +103,10 @@ def keep_grid_runs(context: Context) -> list[Path]:
     Returns the folders of the runs, in which `run.json` is written last. What is published is not kept again.
     """
     records, results = context.folder / "records", context.places.results(context.profile.name)
-    copies = []
+    published, copies = RecordFiles(results / "records"), []
     for about in sorted(records.rglob("run.json")):
-        published = results / "records" / about.relative_to(records)
-        if published.is_file() and published.read_bytes() == about.read_bytes():
+        name = about.relative_to(records).as_posix()
+        if name in published and published.content(name) == about.read_bytes():
             continue
         copies.append(results / KEPT / about.parent.relative_to(records))
         for file in sorted(about.parent.iterdir(), key=lambda path: path == about):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import shutil
@@ -10,15 +11,16 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from r1reward.files import sha256_file, write_atomic
+from r1reward.files import write_atomic
 from r1reward.pipeline.aside import move_aside
 from r1reward.pipeline.executed import check_executed
 from r1reward.pipeline.hashing import walk
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.publish import replace_folder
 from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
-from r1reward.report.manifests import read_manifests
-from r1reward.report.page import take_apart
+from r1reward.report.layout import take_apart
+from r1reward.report.packing import RecordFiles
+from r1reward.report.records import read_manifests
 
 # Two machines may round the grey of an edge differently, by a few of 255 levels. What differs by more is ink
 # that moved: it is counted in pixels, so that no amount of white beside it hides a marker or a digit.
@@ -124,18 +126,25 @@ def redraw(results: Path, target: Path, *, render: Render) -> Path:
 
 
 def check_records(results: Path) -> list[str]:
-    """Differences between the records and the hashes in the manifests beside them."""
+    """Differences between the records and the hashes in the manifests beside them.
+
+    The hashes are those of the files that the notebooks wrote, which packed records give back to the byte.
+    """
     promised = {
         path: (digest, name)
         for name, manifest in read_manifests(results, keys=("outputs",)).items()
         for path, digest in manifest["outputs"].items()
         if path.startswith("records/")
     }
-    present = {f"records/{name}": file for name, file in walk(results / "records")}
+    try:
+        files = RecordFiles(results / "records")
+        present = {f"records/{name}": hashlib.sha256(files.content(name)).hexdigest() for name in files.names}
+    except ValueError as error:  # a damaged table
+        return [str(error)]
     faults = [f"{path}: missing, although {promised[path][1]} wrote it" for path in promised.keys() - present]
     faults += [f"{path}: no manifest knows it" for path in present.keys() - promised.keys()]
     for path in sorted(promised.keys() & present.keys()):
-        if sha256_file(present[path]) != promised[path][0]:
+        if present[path] != promised[path][0]:
             faults.append(f"{path}: differs from what {promised[path][1]} wrote")
     return faults
 

@@ -11,7 +11,6 @@ import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,8 +25,8 @@ from r1reward.benchmarks import (
     VL_RELEASED_COUNTS,
 )
 from r1reward.config import load_profile
-from r1reward.report.cells import NOT_RUN, percent
-from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
+from r1reward.report.layout import NOT_RUN, percent
+from r1reward.report.paper import paper_table, paper_values
 from r1reward.report.records import Records
 from r1reward.report.tables import titled
 
@@ -63,12 +62,12 @@ GAINS = {
 _LABELS = ("model", "clip_ratio", "consistency_weight", "annotator")
 
 
-def overall_rules(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def overall_rules() -> pd.DataFrame:
     """By which rule each printed overall accuracy follows from the groups printed in its row."""
-    found = []
+    lines = []
     for number, (columns, overall) in PRINTED.items():
         rules = _rules(number)
-        for row in paper_table(number, folder=paper).to_dict("records"):
+        for row in paper_table(number).to_dict("records"):
             if not all(_is_number(row[name]) for name in (*columns, overall)):
                 continue
             name = ", ".join(row[label] for label in _LABELS if label in row)
@@ -77,15 +76,15 @@ def overall_rules(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
             fits = [rule for rule, mean in computed.items() if abs(mean - float(row[overall])) <= 2 * half]
             shown = {rule: f"{mean:.2f}" for rule, mean in computed.items()}
             line = {"table": str(number), "row": name, "printed": row[overall]} | shown
-            found.append(line | {"follows by": " and ".join(fits) or "no rule"})
-    return titled(pd.DataFrame(found).fillna(""), "audit_overall")
+            lines.append(line | {"follows by": " and ".join(fits) or "no rule"})
+    return titled(pd.DataFrame(lines).fillna(""), "audit_overall")
 
 
-def whole_counts(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def whole_counts() -> pd.DataFrame:
     """Whether the shares in R1-Reward's rows are whole numbers of pairs, by the official groups or others."""
-    found = []
+    lines = []
     for number in (3, 4, 8):
-        table = paper_table(number, folder=paper).set_index("model")
+        table = paper_table(number).set_index("model")
         for model in OWN_ROWS:
             row = table.loc[model].to_dict()
             for column, (group, size) in zip(
@@ -94,22 +93,20 @@ def whole_counts(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
                 line = {"table": str(number), "model": model, "group": group, "printed": row[column]}
                 line["official"] = _count(row[column], size)
                 line["released"] = _count(row[column], VL_RELEASED_COUNTS[group]) if number == 3 else ""
-                found.append(line)
+                lines.append(line)
             if number == 8:
                 line = {"table": "8", "model": model, "group": "questions (Acc+)", "printed": row["acc_plus"]}
                 questions = sum(MM_RLHF_QUESTIONS.values())
-                found.append(line | {"official": _count(row["acc_plus"], questions), "released": ""})
-    return titled(pd.DataFrame(found), "audit_counts")
+                lines.append(line | {"official": _count(row["acc_plus"], questions), "released": ""})
+    return titled(pd.DataFrame(lines), "audit_counts")
 
 
-def gains(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def gains() -> pd.DataFrame:
     """The gains of the text, recomputed from the tables in points and relative, over every other row."""
-    values, found = paper_values(folder=paper), []
+    values, lines = paper_values(), []
     for name, (number, column) in GAINS.items():
         value = values[name]
-        rows = [
-            row for row in paper_table(number, folder=paper).to_dict("records") if _is_number(row[column])
-        ]
+        rows = [row for row in paper_table(number).to_dict("records") if _is_number(row[column])]
         own = {row["model"]: float(row[column]) for row in rows if row["group"] == "Ours"}
         if number == 8:
             own["Voting@5 (text)"] = float(values["mm_rlhf_voting_5"].value)
@@ -122,34 +119,34 @@ def gains(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
                     rank = ", the best other row" if theirs == best else ""
                     fits.append(f"{model} over {other}{rank}, {kind}: {size:.2f} {how}")
         line = {"section": value.section, "printed": value.printed, "quote": value.quote}
-        found.append(line | {"follows from": "; ".join(fits) or "no two rows of the table"})
-    return titled(pd.DataFrame(found), "audit_gains")
+        lines.append(line | {"follows from": "; ".join(fits) or "no two rows of the table"})
+    return titled(pd.DataFrame(lines), "audit_gains")
 
 
-def best_by_dimension(*, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def best_by_dimension() -> pd.DataFrame:
     """R1-Reward and the best other row in each column of Table 4."""
-    rows = paper_table(4, folder=paper).to_dict("records")
+    rows = paper_table(4).to_dict("records")
     own = next(row for row in rows if row["model"] == "R1-Reward")
-    found = []
+    lines = []
     for column in ("overall", *PRINTED[4][0]):
         best = max((row for row in rows if row["group"] != "Ours"), key=lambda row: float(row[column]))
         ahead = float(own[column]) - float(best[column])
         line = {"column": column.replace("_", " "), "R1-Reward": own[column], "best other": best[column]}
         line["of"] = best["model"]
         word = "best" if ahead > 0 else "equal" if ahead == 0 else "not best"
-        found.append(line | {"points ahead": f"{ahead:+.1f}", "R1-Reward is": word})
-    return titled(pd.DataFrame(found), "audit_dimensions")
+        lines.append(line | {"points ahead": f"{ahead:+.1f}", "R1-Reward is": word})
+    return titled(pd.DataFrame(lines), "audit_dimensions")
 
 
 def released_settings() -> pd.DataFrame:
     """Settings in which the authors' released script differs from the paper, from the profiles."""
     paper, released = (_flat(load_profile(name).model_dump()) for name in ("paper", "paper+released"))
-    found = [
+    rows = [
         {"setting": key, "paper": str(paper[key]), "released script": str(released[key])}
         for key in paper
         if paper[key] != released[key] and key != "name"
     ]
-    return titled(pd.DataFrame(found), "audit_settings")
+    return titled(pd.DataFrame(rows), "audit_settings")
 
 
 def always_one(records: Records) -> pd.DataFrame:
@@ -158,7 +155,7 @@ def always_one(records: Records) -> pd.DataFrame:
     if scored is None:
         row = {"benchmark": "all", "accuracy": NOT_RUN, "source": NOT_RUN, "profile": records.profile}
         return titled(pd.DataFrame([row]), "audit_always_one", records=records)
-    found = [
+    rows = [
         {
             "benchmark": TITLES[line["benchmark"]],
             "protocol": line["protocol"],
@@ -168,7 +165,7 @@ def always_one(records: Records) -> pd.DataFrame:
         }
         for line in scored
     ]
-    return titled(pd.DataFrame(found), "audit_always_one", records=records)
+    return titled(pd.DataFrame(rows), "audit_always_one", records=records)
 
 
 def differences() -> pd.DataFrame:
@@ -236,11 +233,11 @@ def _constant(file: str, name: str) -> Any:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return found
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _rules(number: int) -> dict[str, Mapping[str, int]]:

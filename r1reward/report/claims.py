@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from r1reward.report.cells import NOT_RUN
+from r1reward.report.layout import NOT_RUN
 from r1reward.report.measures import MEASURES, Measured
 from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records

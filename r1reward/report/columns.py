@@ -1,7 +1,9 @@
-"""What can stand in a column of a table of judges (`tables.toml`), by name.
+"""Accuracies of judges, differences between them, and what can stand in a column of `tables.toml`, by name.
 
 A column makes of a row an interval, a share, a text, or None for "not run". It has the name of its function,
-of a group of the benchmark, or of a field of `Behaviour`.
+of a group of the benchmark, or of a field of `Behaviour`. What is right and what counts is told in
+`r1reward.scoring`. The unit of every interval is the pair, so its two orders are resampled together. S seeds,
+N pairs.
 """
 
 from __future__ import annotations
@@ -16,18 +18,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import GROUP_COUNTS, VL
-from r1reward.report.cells import NOT_RUN, display_name
+from r1reward.report.layout import NOT_RUN, display_name
+from r1reward.report.pools import Values, majority
 from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, Records
-from r1reward.report.scores import (
-    bootstrap,
-    common_values,
-    paired_interval,
-    paired_values,
-    score,
-)
-from r1reward.report.voting import Values, majority
 from r1reward.scoring import Behaviour, Judgments, behaviour, macro_values
-from r1reward.stats import Interval, exact_interval
+from r1reward.stats import Interval, bootstrap, paired_interval, share_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """Accuracies of one judge: over all pairs, as mean of the group accuracies, and by group.
+
+    `all_right` is the share of questions of which every pair is right in an order (Acc+), None where
+    pairs do not share questions.
+    """
+
+    overall: Interval
+    macro: Interval
+    groups: dict[str, Interval]
+    all_right: Interval | None
+    num_seeds: int
+    num_pairs: int
+
+
+def score(records: Records, model: str, mode: str, *, benchmark: str = VL) -> Accuracies | None:
+    """Scores of a model's recorded runs on a benchmark, or None if there is no run."""
+    key = ("score", benchmark, model, mode)
+    if key not in records.cache:
+        runs = records.bench(model, mode, benchmark=benchmark)
+        counts = runs is not None and runs.counted.any()
+        records.cache[key] = score_runs(runs) if runs is not None and counts else None
+    return records.cache[key]
+
+
+def score_runs(runs: Judgments) -> Accuracies:
+    """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs.
+
+    A group of which no pair counts is left out, of the macro average too.
+    """
+    values, within = runs.values, runs.group_values
+    present = sorted({str(group) for group in runs.groups[np.isfinite(within[0])]})
+    return Accuracies(
+        overall=bootstrap(values),
+        macro=bootstrap(macro_values(within, runs.groups)),
+        groups={group: bootstrap(within[:, runs.groups == group]) for group in present},
+        all_right=bootstrap(runs.question_values) if all(runs.questions) else None,
+        num_seeds=values.shape[0],
+        num_pairs=values.shape[1],
+    )
+
+
+def compare(records: Records, a: str, b: str, mode: str) -> Interval | None:
+    """Paired difference in accuracy, b minus a, or None if a run is missing.
+
+    The bootstrap resamples the seeds and pairs that both models have, both orders of a pair together.
+    """
+    key = ("compare", a, b, mode)
+    if key not in records.cache:
+        values = paired_values(records, a, b, mode=mode)
+        records.cache[key] = None if values is None else paired_interval(*values)
+    return records.cache[key]
+
+
+def paired_values(
+    records: Records, a: str, b: str, *, mode: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Accuracy of each pair for two models over their common seeds, both (S, N); None if a run is missing.
+
+    The base model, which is not trained, stands for every seed of the other.
+    """
+    runs_a, runs_b = records.bench(a, mode), records.bench(b, mode)
+    if runs_a is None or runs_b is None:
+        return None
+    if not np.array_equal(runs_a.preferred, runs_b.preferred):
+        raise ValueError(f"{a} and {b} were not judged on the same pairs ({mode})")
+    if "base" in (a, b):
+        shape = (max(len(runs_a.seeds), len(runs_b.seeds)), runs_a.values.shape[1])
+        return np.broadcast_to(runs_a.values, shape).copy(), np.broadcast_to(runs_b.values, shape).copy()
+    if not set(runs_a.seeds) & set(runs_b.seeds):
+        raise ValueError(f"{a} and {b} have no common seed: {runs_a.seeds} and {runs_b.seeds}")
+    return common_values(runs_a, runs_b)
+
+
+def common_values(runs_a: Judgments, runs_b: Judgments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy of each pair over the seeds that both have, both (S, N)."""
+    seeds = [seed for seed in runs_a.seeds if seed in runs_b.seeds]
+    rows_a, rows_b = ([runs.seeds.index(seed) for seed in seeds] for runs in (runs_a, runs_b))
+    return runs_a.values[rows_a], runs_b.values[rows_b]
+
 
 IDENTICAL = {
     REFERENCE: "the same runs as StableReinforce: the part that differs never acted",
@@ -153,7 +231,7 @@ def stress(shown: Shown) -> str:
         return ""
     ended = about["fresh"][shown.row.record]
     count, total = sum(ended["collapsed"]), len(ended["collapsed"])
-    low, high = exact_interval(count, total)
+    low, high = share_interval(count, total, method="exact")
     text = f"{count} of {total} collapsed, {100 * low:.0f} to {100 * high:.0f} %"
     return ", ".join(filter(None, [text, IDENTICAL.get(ended["same_as"], "")]))
 
@@ -208,8 +286,8 @@ def examples(shown: Shown) -> str:
 
 def cell_title(cell: str) -> str:
     """A cell of the stress grid in words; a name of another form stays as it is."""
-    found = re.fullmatch(r"rate_(?P<rate>[^_]+)_epochs_(?P<passes>\d+)_(?P<pairs>\w+)", cell)
-    return "rate {rate}, passes {passes}, {pairs} pairs".format(**found.groupdict()) if found else cell
+    parts = re.fullmatch(r"rate_(?P<rate>[^_]+)_epochs_(?P<passes>\d+)_(?P<pairs>\w+)", cell)
+    return "rate {rate}, passes {passes}, {pairs} pairs".format(**parts.groupdict()) if parts else cell
 
 
 def _arm(shown: Shown) -> str:
@@ -252,8 +330,8 @@ def _behaviour(shown: Shown, *, field: str) -> Value:
     key: Any = ("behaviour", shown.row.record, shown.mode)
     if key not in shown.records.cache:
         shown.records.cache[key] = behaviour(runs)
-    found = getattr(shown.records.cache[key], field)
-    return f"{found:.1f}" if field == "mean_tokens" else found
+    value = getattr(shown.records.cache[key], field)
+    return f"{value:.1f}" if field == "mean_tokens" else value
 
 
 COLUMNS |= {name: partial(_accuracy, of=name) for name in ACCURACIES}

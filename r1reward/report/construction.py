@@ -1,4 +1,4 @@
-"""What the data construction made: Tables 1 and 2, the cold start, and the pairs themselves."""
+"""What training starts from: Tables 1 and 2, the pairs and the cold start, and what the base model sees."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from r1reward.report.cells import NOT_RUN, join_tables
-from r1reward.report.paper import PAPER_FOLDER, paper_table
+from r1reward.report.layout import NOT_RUN, join_tables, share_cells
+from r1reward.report.paper import paper_table
 from r1reward.report.records import Records
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import titled
@@ -27,17 +28,17 @@ _GALLERY_COLUMNS = 2
 _GALLERY_WIDTH = 46
 
 
-def table_01(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def table_01(records: Records) -> pd.DataFrame:
     """Table 1: the judge prompt, as printed."""
-    return titled(paper_table(1, folder=paper).assign(source="paper"), "table_01", records=records)
+    return titled(paper_table(1).assign(source="paper"), "table_01", records=records)
 
 
-def table_02(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def table_02(records: Records) -> pd.DataFrame:
     """Table 2: preference pairs in each source and taken from it."""
-    printed = paper_table(2, folder=paper).assign(source="paper", profile="", dropped="")
+    printed = paper_table(2).assign(source="paper", profile="", dropped="")
     sources = dict((records.data() or {}).get("sources", {}))
     counts = {dataset: sources.pop(dataset.lower().replace("-", "_"), None) for dataset in printed["dataset"]}
-    rows = [_source_row(dataset, found, records.profile) for dataset, found in (counts | sources).items()]
+    rows = [_source_row(dataset, size, records.profile) for dataset, size in (counts | sources).items()]
     return titled(join_tables(printed, rows), "table_02", records=records)
 
 
@@ -71,7 +72,7 @@ def _source_row(dataset: str, counts: Mapping[str, Any] | None, profile: str) ->
     return row | dict(zip(("original", "sample", "dropped"), (f"{n:,}" for n in sizes), strict=True))
 
 
-def figure_construction(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
+def figure_construction(records: Records) -> Figure:
     """Share of each source (the paper's hollow), attempts of the annotator, balance of the positions."""
     data = records.data() or {}
     sources: _Sources = data.get("sources", {})
@@ -84,7 +85,7 @@ def figure_construction(records: Records, *, paper: Path = PAPER_FOLDER) -> Figu
             if not sources:
                 say_not_run(axes)
                 continue
-            draw(axes, data, _paper_shares(paper))
+            draw(axes, data)
             axes.grid(visible=False, axis="y")
         panels[1].tick_params(labelleft=bool(sources))
         panels[2].tick_params(labelleft=bool(sources))
@@ -119,11 +120,11 @@ def figure_gallery(examples: Sequence[Example]) -> Figure:
     return figure
 
 
-def _paper_shares(paper: Path) -> dict[str, float]:
+def _paper_shares() -> dict[str, float]:
     """Printed share of each source in percent; the first four are printed together, so each has none."""
     printed = {
         row["dataset"].lower().replace("-", "_"): row["sample"].replace(",", "")
-        for row in paper_table(2, folder=paper).to_dict("records")
+        for row in paper_table(2).to_dict("records")
     }
     sizes = {name: float(text) for name, text in printed.items() if text.isdigit()}
     total = sum(sizes.values()) + 100_000
@@ -140,8 +141,9 @@ def _say_missing(axes: Axes, y: float) -> None:
     axes.text(50, y, "not recorded", **look)
 
 
-def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -> None:
+def _draw_mix(axes: Axes, data: Mapping[str, Any]) -> None:
     sources: _Sources = data["sources"]
+    paper = _paper_shares()
     total = sum(counts["sampled"] for counts in sources.values())
     for row, (name, counts) in enumerate(sources.items()):
         share = 100 * counts["sampled"] / total
@@ -166,7 +168,7 @@ def _draw_mix(axes: Axes, data: Mapping[str, Any], paper: Mapping[str, float]) -
     axes.legend(handles=handles, fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.07), ncols=2)
 
 
-def _draw_attempts(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
+def _draw_attempts(axes: Axes, data: Mapping[str, Any]) -> None:
     rows = {name: counts.get("attempts") for name, counts in data["sources"].items()}
     rows[_ALL] = data["attempts"]
     kinds = list(data["attempts"])
@@ -204,7 +206,7 @@ def _shades(number: int) -> list[str]:
     return [_SHADES[min(index, 2)] for index in range(number - 1)] + [_SHADES[3]]
 
 
-def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -> None:
+def _draw_balance(axes: Axes, data: Mapping[str, Any]) -> None:
     rows = {name: counts.get("positions", {}) for name, counts in data["sources"].items()}
     rows[_ALL] = data["positions"]
     shares: list[float] = []
@@ -225,7 +227,7 @@ def _draw_balance(axes: Axes, data: Mapping[str, Any], _: Mapping[str, float]) -
 
 
 def _note(records: Records, data: Mapping[str, Any]) -> str:
-    annotator, printed = data.get("annotator", "scripted"), _paper_shares(PAPER_FOLDER)
+    annotator, printed = data.get("annotator", "scripted"), _paper_shares()
     sizes = {name: counts["sampled"] for name, counts in data.get("sources", {}).items()}
     others = sum(size for name, size in sizes.items() if name not in printed) / max(1, sum(sizes.values()))
     return (
@@ -233,3 +235,67 @@ def _note(records: Records, data: Mapping[str, Any]) -> str:
         "MM-RLHF subsets and, for the other four sources, only their sum: "
         f"{100 - sum(printed.values()):.0f} % of all, here {100 * others:.0f} %. Attempts are not printed."
     )
+
+
+_CONFUSED_SKILLS = ("digits", "counts", "attributes")
+_SHOW_NUMBERS_UP_TO = 14
+
+
+def base_model(records: Records) -> pd.DataFrame:
+    """Perception of the base model on held-out scenes, one row a skill."""
+    rows = [
+        {
+            "skill": skill.replace("_", " "),
+            **share_cells("accuracy", entry["accuracy"], entry.get("interval")),
+            "source": "measured",
+            "profile": records.profile,
+            "n": f"{entry['n']:,}",
+        }
+        for skill, entry in (records.base() or {}).items()
+        if isinstance(entry, dict) and "accuracy" in entry
+    ]
+    frame = pd.DataFrame(rows or [{"skill": "all", "accuracy": NOT_RUN}])
+    return titled(frame, "extra_base_model", records=records)
+
+
+def figure_base_model(records: Records) -> Figure:
+    """Confusion matrices of the base model on held-out scenes, each row summing to 100 %."""
+    base = records.base() or {}
+    with styled():
+        figure = new_figure(12.0, 4.3)
+        for axes, skill in zip(figure.subplots(1, 3), _CONFUSED_SKILLS, strict=True):
+            entry = base.get(skill)
+            axes.set_title(skill.capitalize())
+            if isinstance(entry, dict) and "confusion" in entry:
+                _draw_confusion(axes, entry)
+                axes.set_title(f"{skill.capitalize()}: {_accuracy(entry)}")
+            else:
+                say_not_run(axes)
+        add_note(figure, f"Measured, profile {records.profile}; percent of each true label, empty below 0.5.")
+        return figure
+
+
+def _draw_confusion(axes: Axes, entry: dict[str, Any]) -> None:
+    counts = np.asarray(entry["confusion"], dtype=float)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    labels = [str(label) for label in entry["labels"]]
+    long = max(len(label) for label in labels) > 3
+    axes.set_yticks(range(counts.shape[0]), labels[: counts.shape[0]])
+    columns = labels + ["other"] * (counts.shape[1] - len(labels))
+    axes.set_xticks(range(counts.shape[1]), columns, rotation=90 if long else 0)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("true")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    if len(labels) > _SHOW_NUMBERS_UP_TO:
+        return
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            colour = "white" if share > 55 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def _accuracy(entry: dict[str, Any]) -> str:
+    low, high = entry["interval"]
+    return f"{100 * entry['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {entry['n']}"

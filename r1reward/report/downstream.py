@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
-from r1reward.report.cells import DAGGER, NOT_RUN, interval_cells, join_tables, not_run, run_cells
-from r1reward.report.paper import PAPER_FOLDER, paper_difference, paper_table
+from r1reward.report.layout import DAGGER, NOT_RUN, interval_cells, join_tables, not_run, run_cells
+from r1reward.report.paper import paper_difference, paper_table
 from r1reward.report.records import MODES, Records
-from r1reward.report.scores import bootstrap, paired_interval
 from r1reward.report.tables import titled
-from r1reward.stats import Interval
+from r1reward.stats import Interval, bootstrap, paired_interval
 
 # Records of the policy before and after, by how it answered.
 POLICIES = {"greedy": ("start", "trained"), "sampled": ("start_sampled", "trained_sampled")}
@@ -60,7 +58,7 @@ def read_columns(records: Records, policy: str) -> dict[str, Column]:
     runs = records.downstream(policy)
     units = {seed: units_of(lines) for seed, lines in runs.items()}
     groups, scripted = _about_units(runs)
-    found = {}
+    read = {}
     for name in DOWNSTREAM_COLUMNS:
         points = {seed: columns[name] for seed, columns in units.items() if name in columns}
         if not points:
@@ -70,8 +68,8 @@ def read_columns(records: Records, policy: str) -> dict[str, Column]:
             raise ValueError(f"{policy}, {name}: the seeds did not answer the same questions")
         values = np.array([[one[unit] for unit in order] for one in points.values()])
         names = np.array([groups[name, unit] for unit in order])
-        found[name] = Column(tuple(points), values, names, name in scripted)
-    return found
+        read[name] = Column(tuple(points), values, names, name in scripted)
+    return read
 
 
 def _about_units(
@@ -135,9 +133,9 @@ def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> In
     return paired_interval(start, trained, confidence=confidence)
 
 
-def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def table_11(records: Records) -> pd.DataFrame:
     """Table 11: the policy before and after, all ten columns."""
-    printed = paper_table(11, folder=paper).assign(source="paper")
+    printed = paper_table(11).assign(source="paper")
     printed[MATH_VISTA] = "not printed"
     printed.insert(1, "decoding", "")
     rows = [_row(records, policy, title) | {"decoding": decoding} for policy, title, decoding in _ROWS]
@@ -148,12 +146,12 @@ def table_11(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
 def _left_out(records: Records) -> str:
     """What faulty rows of the benchmarks' files are missing, by the columns they would count in."""
     lines = [line for policy, *_ in _ROWS for run in records.downstream(policy).values() for line in run]
-    found = {
+    notes = {
         (" and ".join(DOWNSTREAM_COLUMNS[name] for name in line["units"]), line["left_out"])
         for line in lines
         if "left_out" in line
     }
-    return "\n".join(f"{columns}: {said}." for columns, said in sorted(found))
+    return "\n".join(f"{columns}: {said}." for columns, said in sorted(notes))
 
 
 def row_titles() -> dict[str, str]:
@@ -176,7 +174,7 @@ def _row(records: Records, policy: str, title: str) -> dict[str, str]:
 
 def downstream_differences(records: Records) -> pd.DataFrame:
     """What training changed in each column, beside what it changed in the paper; percentage points."""
-    found = {mode: differences(records, mode=mode) for mode in POLICIES}
+    gains_by_mode = {mode: differences(records, mode=mode) for mode in POLICIES}
     columns = {**read_columns(records, "trained_sampled"), **read_columns(records, "trained")}
     scripted = {name for name, column in columns.items() if column.scripted}
     gains = paper_gains()
@@ -186,8 +184,12 @@ def downstream_differences(records: Records) -> pd.DataFrame:
     for name, title in {**DOWNSTREAM_COLUMNS, **_MEANS}.items():
         by_script = name in scripted or (name == "mean" and scripted)
         row = {"column": title, "paper": f"{gains[name]:+.2f}", "profile": records.profile}
-        row |= {"source": ("scripted" if by_script else "measured") if name in found["greedy"] else NOT_RUN}
-        for mode, gained in found.items():
+        row |= {
+            "source": ("scripted" if by_script else "measured")
+            if name in gains_by_mode["greedy"]
+            else NOT_RUN
+        }
+        for mode, gained in gains_by_mode.items():
             row |= interval_cells(mode, gained.get(name))
         rows.append(row)
     return titled(
@@ -225,10 +227,10 @@ def _by_tournament(lines: Sequence[Line]) -> dict[Kind, list[tuple[Line, Line]]]
     full = {
         line["question"]: line for line in lines if line["pairing"] == "all" and line["comparisons"] >= asked
     }
-    found: dict[Kind, list[tuple[Line, Line]]] = {}
+    pairs: dict[Kind, list[tuple[Line, Line]]] = {}
     for line in (line for line in lines if line["question"] in full):
-        found.setdefault((line["pairing"], line["rounds"]), []).append((line, full[line["question"]]))
-    return found
+        pairs.setdefault((line["pairing"], line["rounds"]), []).append((line, full[line["question"]]))
+    return pairs
 
 
 def _nothing_asked(pairs: Sequence[tuple[Line, Line]]) -> list[tuple[Line, Line]]:
@@ -255,8 +257,8 @@ def _tournament_row(
 
 
 def _tau(scores: Sequence[float], full: Sequence[float]) -> float:
-    found: Any = kendalltau(scores, full)
-    return 0.0 if np.isnan(found.statistic) else float(found.statistic)
+    tau: Any = kendalltau(scores, full)
+    return 0.0 if np.isnan(tau.statistic) else float(tau.statistic)
 
 
 def _same_best(scores: Sequence[float], full: Sequence[float]) -> float:

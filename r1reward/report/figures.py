@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
-from r1reward.report.cells import SHORT_DAGGER_NOTE, display_name
+from r1reward.report.columns import compare, score
 from r1reward.report.downstream import POLICIES, differences, paper_gains
-from r1reward.report.paper import PAPER_FOLDER, paper_table, paper_values
+from r1reward.report.layout import SHORT_DAGGER_NOTE, display_name
+from r1reward.report.paper import paper_table, paper_values
 from r1reward.report.records import MODEL_NAMES, MODES, REFERENCE, Records
-from r1reward.report.scores import compare, score
 from r1reward.report.style import COLOURS, MARKERS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import read_tables
 from r1reward.scoring import behaviour
@@ -30,7 +29,7 @@ _BENCHMARKS = (
 )
 
 
-def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
+def figure_1(records: Records) -> Figure:
     """R1-Reward on three benchmarks: printed numbers (hollow) beside this run's (filled, with intervals)."""
     with styled():
         figure = new_figure(10.5, 4.0)
@@ -38,7 +37,7 @@ def figure_1(records: Records, *, paper: Path = PAPER_FOLDER) -> Figure:
         for axes, (name, metric, number, column) in zip(panels, _BENCHMARKS, strict=True):
             axes.set_title(name)
             axes.set_xlabel(f"{metric} (%)")
-            _draw_printed(axes, _printed_scores(number, column, paper))
+            _draw_printed(axes, _printed_scores(number, column))
             _draw_measured(axes, _measured(records, number, column))
             _arrange_rows(axes)
         panels[0].set_xlim(_lowest(records), 102)
@@ -82,12 +81,12 @@ def figure_downstream(records: Records) -> Figure:
             label="paper",
             ls="none",
         )
-        found = {mode: differences(records, mode=mode) for mode in POLICIES}
-        for (mode, gained), shift in zip(found.items(), (0.0, 0.25), strict=True):
+        gains = {mode: differences(records, mode=mode) for mode in POLICIES}
+        for (mode, gained), shift in zip(gains.items(), (0.0, 0.25), strict=True):
             for place, name in zip(places, names, strict=True):
                 if name in gained:
                     _draw_gain(axes, place - shift, gained[name], mode)
-        if not any(found.values()):
+        if not any(gains.values()):
             say_not_run(figure.add_axes((0.6, 0.4, 0.2, 0.2)))
         axes.axvline(0, color=COLOURS["quiet"], lw=0.8)
         axes.set_yticks(places, [DOWNSTREAM_COLUMNS[name] for name in names])
@@ -95,7 +94,7 @@ def figure_downstream(records: Records) -> Figure:
         paper = Line2D([], [], marker="o", mfc="white", mec=COLOURS["paper"], ls="none", label="paper, 3B")
         measured = [
             Line2D([], [], label=f"{records.profile}, {MODES[mode]}", **_look(mode))
-            for mode, gained in found.items()
+            for mode, gained in gains.items()
             if gained
         ]
         figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
@@ -127,16 +126,16 @@ def _lowest(records: Records) -> float:
     return min([38.0, *lows])
 
 
-def _printed_scores(number: int, column: str, paper: Path) -> dict[str, tuple[float, str]]:
+def _printed_scores(number: int, column: str) -> dict[str, tuple[float, str]]:
     """Printed accuracy (percent) of each paper row that has one, and whose it is if not R1-Reward's."""
-    table = paper_table(number, folder=paper).to_dict("records")
+    table = paper_table(number).to_dict("records")
     others = [(float(row[column]), row["model"].split(" (")[0]) for row in table if row["group"] != "Ours"]
     best = max(others)
     tied = ", tied" if [value for value, _ in others].count(best[0]) > 1 else ""
     rows = {_PRINTED_ROWS[0]: (best[0], best[1] + tied)}
     rows |= {row["model"]: (float(row[column]), "") for row in table if row["group"] == "Ours"}
     if number == 8:
-        rows["Voting@5"] = (paper_values(folder=paper)["mm_rlhf_voting_5"].value, "")
+        rows["Voting@5"] = (paper_values()["mm_rlhf_voting_5"].value, "")
     return rows
 
 
@@ -154,11 +153,11 @@ def _draw_printed(axes: Axes, printed: dict[str, tuple[float, str]]) -> None:
 
 def _measured(records: Records, number: int, column: str) -> dict[str, Interval | None]:
     """What a column of Table 3, 4 or 8 says about each of our models, greedy."""
-    table, found = read_tables()[f"table_{number:02d}"], {}
+    table, accuracies = read_tables()[f"table_{number:02d}"], {}
     for model in MODEL_NAMES:
         scores = score(records, model, "greedy", benchmark=table.benchmark)
-        found[model] = scores and getattr(scores, table.columns[column])
-    return found
+        accuracies[model] = scores and getattr(scores, table.columns[column])
+    return accuracies
 
 
 def _draw_measured(axes: Axes, measured: dict[str, Interval | None]) -> None:
@@ -194,8 +193,8 @@ def _quiet(axes: Axes, position: float, text: str) -> None:
 
 def _figure_1_note(records: Records) -> str:
     tables = [read_tables()[f"table_{number:02d}"] for *_, number, _ in _BENCHMARKS]
-    found = [score(records, REFERENCE, "greedy", benchmark=table.benchmark) for table in tables]
-    sizes = [str(scores.num_pairs) for scores in found if scores]
+    measured = [score(records, REFERENCE, "greedy", benchmark=table.benchmark) for table in tables]
+    sizes = [str(scores.num_pairs) for scores in measured if scores]
     size = f" and {' / '.join(sizes)} pairs" if sizes else ""
     return (
         "Upper block: numbers printed in the paper (7B models, real benchmarks). "
@@ -226,13 +225,13 @@ def _legend_1(figure: Figure) -> None:
 def _draw_differences(axes: Axes, records: Records) -> None:
     axes.set_title("(a) Paired difference in accuracy, with 95 % interval")
     compared = [(row.minus, row.record) for row in read_tables()["extra_paired_differences"].rows]
-    found = {(a, b, mode): compare(records, a, b, mode) for a, b in compared for mode in MODES}
-    if not any(found.values()):
+    intervals = {(a, b, mode): compare(records, a, b, mode) for a, b in compared for mode in MODES}
+    if not any(intervals.values()):
         say_not_run(axes)
         return
     for position, (a, b) in enumerate(compared):
         for mode, shift in zip(MODES, (0.16, -0.16), strict=True):
-            interval, y = found[a, b, mode], -position + shift
+            interval, y = intervals[a, b, mode], -position + shift
             if interval is None:
                 _say_missing(axes, y, f"{MODES[mode]}: not run")
                 continue

@@ -1,13 +1,90 @@
-"""Frames of `tables` as CSV (all columns), markdown and LaTeX (intervals and sources folded into cells)."""
+"""How tables read: their cells, the frames as CSV, markdown and LaTeX, and the page that shows everything.
+
+Every row says where it comes from: `source` is `paper`, `measured` or `scripted`; a measured row names its
+profile, seeds and number of items, and `…_low`/`…_high` hold its 95 % interval. A row without a record says
+"not run". A † marks a model with scripted inputs. CSV has all columns; elsewhere intervals and sources are
+folded into cells. The page is one file without script or network; its form stands in `page.html.j2`, where
+every text is escaped.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import jinja2
 import pandas as pd
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, VARIANT_NAMES, Records, read_manifests
+from r1reward.stats import Interval
+
+NOT_RUN = "not run"
+DAGGER = "†"
+SHORT_DAGGER_NOTE = f"{DAGGER} something in the training was scripted."
+_SOURCE_COLUMNS = ("source", "profile", "seeds", "n")
+_ENDS = ("", "_low", "_high")
+
+
+def display_name(records: Records, model: str, *, fallback: str = "") -> str:
+    """A model's name in tables and figures, with a dagger if a script stands behind its training."""
+    name = fallback or (MODEL_NAMES | HEAD_NAMES | VARIANT_NAMES)[model]
+    return name + DAGGER if records.scripted(model) else name
+
+
+def percent(share: float | None) -> str:
+    """A share as percent with two decimals; nothing for None and NaN."""
+    return "" if share is None or share != share else f"{100 * share + 0.0:.2f}"
+
+
+def interval_cells(column: str, interval: Interval | None) -> dict[str, str]:
+    """A share in percent with the bounds of its interval, or "not run"."""
+    if interval is None:
+        return {column: NOT_RUN}
+    return share_cells(column, interval.estimate, (interval.low, interval.high))
+
+
+def share_cells(column: str, share: float, bounds: Sequence[float] | None) -> dict[str, str]:
+    """A share in percent with two bounds, which may be missing."""
+    numbers = (share, *(bounds or (None, None)))
+    return {column + end: percent(number) for end, number in zip(_ENDS, numbers, strict=True)}
+
+
+def run_cells(records: Records, shape: Sequence[int]) -> dict[str, str]:
+    """Whose numbers a measured row has: profile, and seeds and items by the `shape` (S, N) of its values."""
+    return {"source": "measured", "profile": records.profile, "seeds": str(shape[0]), "n": str(shape[1])}
+
+
+def not_run(records: Records, *columns: str) -> dict[str, str]:
+    """The cells of a row without records, which says so in some columns."""
+    return dict.fromkeys(columns, NOT_RUN) | {"source": NOT_RUN, "profile": records.profile}
+
+
+def join_tables(
+    printed: pd.DataFrame, rows: Sequence[dict[str, str]], *, intervals: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The printed rows, then ours; a column of `intervals` is followed by its bounds."""
+    columns = list(_columns(printed, rows, intervals))
+    everything: list[dict[Any, str]] = [*printed.to_dict("records"), *rows]
+    return pd.DataFrame(
+        [{name: row.get(name, "") for name in columns} for row in everything], columns=columns
+    )
+
+
+def _columns(
+    printed: pd.DataFrame, rows: Sequence[dict[str, str]], intervals: Sequence[str]
+) -> Iterator[str]:
+    known = list(dict.fromkeys([*printed.columns, *(key for row in rows for key in row)]))
+    for column in known:
+        if column in intervals:
+            yield from (column + end for end in _ENDS)
+        elif column not in _SOURCE_COLUMNS and not column.endswith(("_low", "_high")):
+            yield column
+    yield from (column for column in _SOURCE_COLUMNS if column in known or intervals)
+
 
 _LATEX_SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -97,7 +174,7 @@ def to_latex(frame: pd.DataFrame) -> str:
 def _split(cells: Sequence[Sequence[str]], widths: Sequence[float]) -> list[list[int]]:
     """Which columns stand in each part: those that name a row in all, the others as far as they go."""
     digits = (any(cell[:1].isdigit() for cell in column[1:]) for column in zip(*cells, strict=True))
-    names = next((number for number, found in enumerate(digits) if found), 1) or 1
+    names = next((number for number, numeric in enumerate(digits) if numeric), 1) or 1
     names = names if sum(widths[:names]) < _TURNED / 2 else 1
     first = list(range(names))
     parts = [[*first]]
@@ -173,3 +250,94 @@ def _source(row: dict[str, str]) -> str:
     seeds = f"{row['seeds']} seed{'s' if row['seeds'] != '1' else ''}" if row.get("seeds") else ""
     size = f"n = {row['n']}" if row.get("n") else ""
     return f"{row['source']} ({', '.join(part for part in (profile, seeds, size) if part)})"
+
+
+PAGE = "index.html"
+# What the page shows of a manifest.
+_SHOWN = ("finished", "seeds", "device", "wall_seconds", "git")
+_FIGURES = {
+    "figure_1": "Figure 1. R1-Reward on three benchmarks.",
+    "figure_2": "Figure 2. Training with StableReinforce and Reinforce++.",
+    "figure_3": "Figure 3. Test-time scaling.",
+    "figure_4": "Figure 4. Training without the advantage filter, and without Pre-CLIP.",
+    "figure_5": "Figure 5. An output of the trained judge.",
+    "figure_6": "Figure 6. Another output of the trained judge.",
+    "extra_base_model": "What the base model sees.",
+    "extra_comparison": "What RL changed, pair by pair.",
+    "extra_construction": "The training data.",
+    "extra_downstream": "What a policy gained from R1-Reward, by benchmark.",
+    "extra_downstream_training": "How the policy's answers changed while it learnt.",
+    "extra_mechanisms": "What Pre-CLIP and the advantage filter do to a ratio and an advantage.",
+    "extra_training": "Training in other settings.",
+}
+# Anchor, heading, and the beginning of the names of the figures and tables of a section.
+_SECTIONS = (
+    ("figures", "Figures", "figure_"),
+    ("tables", "Tables of the paper", "table_"),
+    ("more-figures", "More figures", "extra_"),
+    ("more-tables", "More tables", "extra_"),
+    ("audit", "The paper's own arithmetic", "audit_"),
+)
+
+
+def page(
+    root: Path,
+    frames: Mapping[str, pd.DataFrame],
+    claims: Sequence[Mapping[str, Any]],
+    *,
+    figures: Sequence[str],
+    profile: str,
+) -> str:
+    """The page of a run or results folder: its tables, its claims, and these figures of `root/figures`."""
+    manifests = read_manifests(root, keys=_SHOWN)
+    seeds = sorted({seed for manifest in manifests.values() for seed in manifest["seeds"]})
+    drawn = {name: root / "figures" / f"{name}.svg" for name in sorted(figures)}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("r1reward.report", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(
+        profile=profile,
+        finished=max((manifest["finished"][:10] for manifest in manifests.values()), default="never"),
+        seeds=", ".join(map(str, seeds)) or "none",
+        claims=claims,
+        sections=[_section(*section, drawn, frames) for section in _SECTIONS],
+        manifests=manifests,
+    )
+
+
+def take_apart(page: str) -> tuple[str, list[bytes]]:
+    """The page without its figures, and the figures (SVG), which differ between machines."""
+    embedded = re.findall(r'src="data:image/svg[+]xml;base64,([^"]*)"', page)
+    return re.sub(r'src="data:[^"]*"', 'src=""', page), [base64.b64decode(data) for data in embedded]
+
+
+def _section(
+    anchor: str, heading: str, prefix: str, drawn: Mapping[str, Path], frames: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What the page shows of a section: figures where its anchor says so, else tables."""
+    of_figures = anchor.endswith("figures")
+    names = [name for name in sorted(drawn if of_figures else frames) if name.startswith(prefix)]
+    return {
+        "anchor": anchor,
+        "heading": heading,
+        "figures": [
+            (name, _FIGURES[name], base64.b64encode(drawn[name].read_bytes()).decode())
+            for name in (names if of_figures else ())
+        ],
+        "tables": [_table(frames[name], name) for name in names if not of_figures and name != "extra_claims"],
+    }
+
+
+def _table(frame: pd.DataFrame, name: str) -> dict[str, Any]:
+    """What the page shows of a table; `rows` are kinds with cells, a kind being where a row comes from."""
+    folded = fold(frame)
+    sources = frame["source"] if "source" in frame.columns else [""] * len(frame)
+    kinds = [source.replace(" ", "-") for source in map(str, sources)]
+    rows = ([str(value) for value in row] for row in folded.to_numpy().tolist())
+    return {
+        "name": name,
+        "caption": frame.attrs.get("caption", ""),
+        "headings": [title(str(column)) for column in folded.columns],
+        "rows": list(zip(kinds, rows, strict=True)),
+        "notes": frame.attrs.get("notes", []),
+    }

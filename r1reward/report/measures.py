@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, VL
-from r1reward.report.columns import cell_title
+from r1reward.report.columns import cell_title, compare, paired_values
 from r1reward.report.downstream import POLICIES, differences, read_columns
+from r1reward.report.pools import Pool, Values, any_right, early_stopping, majority, weighted_majority
 from r1reward.report.reasoning import ratings_matrix
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
-from r1reward.report.scores import bootstrap, compare, paired_interval, paired_values
-from r1reward.report.voting import Pool, Values, any_right, early_stopping, majority, weighted_majority
-from r1reward.stats import Interval, exact_interval, t_interval
+from r1reward.stats import Interval, bootstrap, paired_interval, share_interval, t_interval
 
 IDENTICAL_NOTE = "the same runs as its reference: the part that tells them apart never acted"
 # At a ratio of 1 the loss is minus the mean advantage, and that is 0 once advantages are standardised.
@@ -204,8 +203,8 @@ def mean_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
 @measure
 def smallest_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
     """The smallest gain with the smallest bounds: above 0 where all columns gained, below where one lost."""
-    found = differences(records, mode=mode, confidence=COLUMN_CONFIDENCE)
-    gains = [found[name] for name in DOWNSTREAM_COLUMNS if name in found]
+    by_column = differences(records, mode=mode, confidence=COLUMN_CONFIDENCE)
+    gains = [by_column[name] for name in DOWNSTREAM_COLUMNS if name in by_column]
     if len(gains) < len(DOWNSTREAM_COLUMNS):
         return None
     estimate, low, high = (min(getattr(g, part) for g in gains) for part in ("estimate", "low", "high"))
@@ -248,7 +247,7 @@ def _share(flags: Sequence[Any], seeds: int, stress: Mapping[str, Any]) -> Measu
     """The share of flags with its exact interval; none where there is nothing to count."""
     if not flags:
         return Measured(None, seeds, _about_stress(stress))
-    low, high = exact_interval(sum(flags), len(flags))
+    low, high = share_interval(sum(flags), len(flags), method="exact")
     return Measured(Interval(fmean(flags), low, high), seeds, _about_stress(stress))
 
 

@@ -36,24 +36,15 @@ class PaperValue:
     note: str = ""
 
 
-def paper_table(number: int, *, folder: Path = PAPER_FOLDER) -> pd.DataFrame:
+def paper_table(number: int) -> pd.DataFrame:
     """Table `number` (1 to 13) as printed: all cells are strings, empty where the paper prints nothing."""
     if not 1 <= number <= NUM_TABLES:
         raise ValueError(f"the paper has tables 1 to {NUM_TABLES}, not {number}")
-    path = folder / f"table_{number:02d}.csv"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: the paper's tables come with the repository (results/paper)"
-        )
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(_file(f"table_{number:02d}.csv"), dtype=str, keep_default_na=False)
 
 
 def paper_difference(
-    number: int,
-    of: Mapping[str, str],
-    minus: Mapping[str, str],
-    *,
-    columns: Sequence[str] = ("overall_acc",),
+    number: int, of: Mapping[str, str], minus: Mapping[str, str], *, columns: Sequence[str] = ("overall_acc",)
 ) -> float:
     """The mean of some columns in one printed row of a table minus that in another, in points.
 
@@ -72,12 +63,12 @@ def _mean(number: int, cells: Mapping[str, str], columns: Sequence[str]) -> floa
     return fmean(float(rows[0][column]) for column in columns)
 
 
-def paper_values(*, folder: Path = PAPER_FOLDER) -> dict[str, PaperValue]:
+def paper_values() -> dict[str, PaperValue]:
     """The values of `values.json` by name."""
-    path = folder / "values.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: the paper's values come with the repository (results/paper)"
-        )
-    values = [PaperValue(**entry) for entry in read_json(path)]
-    return {value.name: value for value in values}
+    return {entry["name"]: PaperValue(**entry) for entry in read_json(_file("values.json"))}
+
+
+def _file(name: str) -> Path:
+    if not (path := PAPER_FOLDER / name).is_file():
+        raise FileNotFoundError(f"{path} is missing: what the paper prints comes with the repository")
+    return path

@@ -7,8 +7,9 @@ a made-up number; a record that contradicts itself is a ValueError that names th
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from r1reward.benchmarks import GROUP_COUNTS, VL
-from r1reward.files import read_json, read_jsonl
-from r1reward.report.voting import Pool, read_pool
+from r1reward.files import read_json
+from r1reward.report.packing import Line, RecordFiles
+from r1reward.report.pools import Pool, read_pool
 from r1reward.scoring import Judgments, PairRecord, UnparsedPolicy, read_records
 
 MODEL_NAMES = {
@@ -63,6 +65,11 @@ class Records:
     profile: str
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def files(self) -> RecordFiles:
+        """The files of the run, by their names below `records`."""
+        return RecordFiles(self.folder)
+
     @classmethod
     def of_run(cls, root: Path) -> Records:
         """The records below a run or results folder, which is named after its profile."""
@@ -83,8 +90,8 @@ class Records:
 
     def annotator(self, arm: str) -> pd.DataFrame | None:
         """What an annotator of Table 10 did, one row a seed, or None."""
-        folders = [folder for _, folder in _seed_folders(self.folder / "annotators" / arm)]
-        rows = [read_json(path) for folder in folders if (path := folder / "annotation.json").is_file()]
+        files = self.files.seeds(f"annotators/{arm}/seed_*/annotation.json")
+        rows = [self.files.document(file) for file in files.values()]
         return pd.DataFrame(rows) if rows else None
 
     def scripted(self, model: str) -> bool:
@@ -98,9 +105,8 @@ class Records:
         """RL metrics of all seeds, one row a seed and step, or None."""
         return self._training(self.runs("rl", variant))
 
-    def _training(self, runs: Sequence[tuple[int, Path]]) -> pd.DataFrame | None:
-        paths = {seed: folder / "metrics.jsonl" for seed, folder in runs}
-        frames = [_metrics_frame(path, seed) for seed, path in paths.items() if path.is_file()]
+    def _training(self, folders: Mapping[int, str]) -> pd.DataFrame | None:
+        frames = [self._metrics(file, seed) for seed, file in self._inside(folders, "metrics.jsonl").items()]
         return pd.concat(frames, ignore_index=True) if frames else None
 
     def bench(self, model: str, mode: str, *, benchmark: str = VL) -> Judgments | None:
@@ -108,58 +114,53 @@ class Records:
         key = (benchmark, model, mode)
         if key not in self.cache:
             folders = self.runs(f"bench/{benchmark}", model)
-            paths = {seed: folder / f"{mode}.jsonl" for seed, folder in folders}
-            found = {seed: path for seed, path in paths.items() if path.is_file()}
-            self.cache[key] = _read_runs(found, GROUP_COUNTS[benchmark])
+            judged = self._inside(folders, f"{mode}.jsonl")
+            self.cache[key] = self._judgments(judged, GROUP_COUNTS[benchmark])
         return self.cache[key]
 
     def unparsed(self) -> UnparsedPolicy:
         """How the run scores answers without a verdict."""
-        found = (self.bench(model, "greedy") for model in MODEL_NAMES)
-        policies: list[UnparsedPolicy] = [runs.unparsed for runs in found if runs is not None]
+        judged = (self.bench(model, "greedy") for model in MODEL_NAMES)
+        policies: list[UnparsedPolicy] = [runs.unparsed for runs in judged if runs is not None]
         return policies[0] if policies else "wrong"
 
     def left_out(self, benchmark: str) -> str:
         """How many rows of a benchmark the run has no pairs of, and why; empty if it has all."""
-        found = (self.bench(model, "greedy", benchmark=benchmark) for model in MODEL_NAMES)
-        return next((runs.left_out for runs in found if runs is not None), "")
+        judged = (self.bench(model, "greedy", benchmark=benchmark) for model in MODEL_NAMES)
+        return next((runs.left_out for runs in judged if runs is not None), "")
 
     def pool(self, benchmark: str, model: str) -> Pool | None:
         """The answers that were drawn of a model for votes, or None."""
         key = ("pool", benchmark, model)
         if key not in self.cache:
-            folders = _seed_folders(self.folder / "scaling" / benchmark / model)
-            paths = {seed: folder / "pool.jsonl" for seed, folder in folders}
-            self.cache[key] = read_pool({seed: path for seed, path in paths.items() if path.is_file()})
+            pools = self.files.seeds(f"scaling/{benchmark}/{model}/seed_*/pool.jsonl")
+            runs = {seed: self.files.lines(file) for seed, file in pools.items()}
+            self.cache[key] = read_pool(runs, origin=", ".join(pools.values()))
         return self.cache[key]
 
     def best_of_n(self, model: str) -> list[list[dict[str, Any]]]:
         """Rankings of each seed of a model, a list a seed."""
-        folders = _seed_folders(self.folder / "scaling" / "best_of_n" / model)
-        paths = [folder / "rankings.jsonl" for _, folder in folders]
-        return [read_jsonl(path) for path in paths if path.is_file()]
+        return self._lines(f"scaling/best_of_n/{model}/seed_*/rankings.jsonl")
 
     def downstream(self, policy: str) -> dict[int, list[dict[str, Any]]]:
         """What the answers of a policy to all downstream benchmarks were worth, by seed."""
-        folders = _seed_folders(self.folder / "downstream" / policy)
         return {
-            seed: [line for path in sorted(folder.glob("*.jsonl")) for line in read_jsonl(path)]
-            for seed, folder in folders
+            seed: [line for file in self.inside(folder) for line in self.files.lines(file)]
+            for seed, folder in self.files.seeds(f"downstream/{policy}/seed_*").items()
         }
 
     def downstream_training(self) -> pd.DataFrame | None:
         """Metrics of the policies' training, one row a seed and step, or None."""
-        return self._training(_seed_folders(self.folder / "downstream" / "training"))
+        return self._training(self.files.seeds("downstream/training/seed_*"))
 
     def tournaments(self) -> list[list[dict[str, Any]]]:
         """Scores of the same answers in different tournaments, a line a prompt and tournament, by seed."""
-        paths = sorted((self.folder / "downstream" / "tournaments").glob("seed_*.jsonl"))
-        return [read_jsonl(path) for path in paths]
+        return self._lines("downstream/tournaments/seed_*.jsonl")
 
     def ratings(self, kind: str) -> list[dict[str, Any]]:
         """Outcomes of a blind comparison of reasoning, rated by "people" or "scripted" raters."""
-        path = self.folder / "reasoning" / f"{kind}.jsonl"
-        return read_jsonl(path) if path.is_file() else []
+        file = f"reasoning/{kind}.jsonl"
+        return self.files.lines(file) if file in self.files else []
 
     def reasoning_examples(self) -> dict[str, Any] | None:
         """Outputs chosen by rule, and how often outputs correct themselves."""
@@ -167,27 +168,24 @@ class Records:
 
     def steering(self, judge: str) -> Steering | None:
         """What a judge made of texts that speak to it, or None."""
-        runs = {
-            seed: read_json(path) for seed, path in _seed_files(self.folder / "steering" / judge, ".json")
-        }
+        files = self.files.seeds(f"steering/{judge}/seed_*.json")
+        runs = {seed: self.files.document(file) for seed, file in files.items()}
         if not runs:
             return None
         marks = [run["marks"] for run in runs.values()]
         flags = {text: [[int(mark == "1") for mark in one[text]] for one in marks] for text in marks[0]}
-        right = {text: np.array(found).reshape(len(runs), -1, 2) for text, found in flags.items()}
+        right = {text: np.array(rows).reshape(len(runs), -1, 2) for text, rows in flags.items()}
         retrained = any(not run["model"].startswith(self._weights(judge, seed)) for seed, run in runs.items())
         return Steering(tuple(runs), right, next(iter(runs.values()))["controls"], retrained)
 
     def _weights(self, judge: str, seed: int) -> str:
         """The hash of a trained judge's weights, or nothing where there is no record of its training."""
-        file = self.folder / ("sft" if judge == "sft" else f"rl/{judge}") / f"seed_{seed}" / "status.json"
-        return read_json(file).get("weights", "") if file.is_file() else ""
+        status = self._json(f"{'sft' if judge == 'sft' else f'rl/{judge}'}/seed_{seed}/status.json")
+        return (status or {}).get("weights", "")
 
     def steered_bench(self, judge: str) -> Judgments | None:
         """The same judge on the pairs of VL-RewardBench as they are, greedy, or None."""
-        folders = _seed_folders(self.folder / "steering" / judge)
-        found = {seed: folder / "greedy.jsonl" for seed, folder in folders}
-        return _read_runs({seed: path for seed, path in found.items() if path.is_file()}, GROUP_COUNTS[VL])
+        return self._judgments(self.files.seeds(f"steering/{judge}/seed_*/greedy.jsonl"), GROUP_COUNTS[VL])
 
     def consistency_judges(self) -> dict[str, Any] | None:
         """Accuracy of the trained consistency judges on held-out opinions."""
@@ -203,23 +201,21 @@ class Records:
 
     def grid(self, variant: str) -> list[dict[str, Any]]:
         """What is known about the runs of a variant of the ablation grid, by seed."""
-        return [read_json(folder / "run.json") for folder in self.grid_folders(variant).values()]
+        return [self.files.document(f"{folder}/run.json") for folder in self.grid_folders(variant).values()]
 
-    def runs(self, kind: str, name: str) -> list[tuple[int, Path]]:
-        """(seed, folder) of a model's runs, those of the ablation grid where it has no others.
+    def runs(self, kind: str, name: str) -> dict[int, str]:
+        """Folders of a model's runs by seed, those of the ablation grid where it has no others.
 
         A run that is identical to another by construction stands in the other's folder.
         """
-        own = _seed_folders(self.folder / kind / name)
-        if own:
+        if own := self.files.seeds(f"{kind}/{name}/seed_*"):
             return own
         if self._never_met(name):
-            return _seed_folders(self.folder / kind / REFERENCE)
-        runs = []
+            return self.files.seeds(f"{kind}/{REFERENCE}/seed_*")
+        runs = {}
         for seed, folder in self.grid_folders(name).items():
-            about = read_json(folder / "run.json")
-            other = self.folder / kind / same_as(about) / f"seed_{seed}"
-            runs.append((seed, other if same_as(about) and other.is_dir() else folder))
+            repeated = same_as(self.files.document(f"{folder}/run.json"))
+            runs[seed] = self.files.seeds(f"{kind}/{repeated}/seed_*").get(seed, folder)
         return runs
 
     def same_as(self, variant: str) -> str:
@@ -242,12 +238,12 @@ class Records:
 
     def stress_runs(self, cell: str, variant: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         """`run.json` and metrics of a variant's runs in a cell of the stress grid, by seed."""
-        found = []
-        for seed, folder in _seed_folders(self.folder / "stress" / cell / variant):
-            rows = folder / "metrics.jsonl"
-            frame = _metrics_frame(rows, seed) if rows.is_file() else pd.DataFrame()
-            found.append((read_json(folder / "run.json"), frame))
-        return found
+        runs = []
+        for seed, folder in self.files.seeds(f"stress/{cell}/{variant}/seed_*").items():
+            rows = f"{folder}/metrics.jsonl"
+            frame = self._metrics(rows, seed) if rows in self.files else pd.DataFrame()
+            runs.append((self.files.document(f"{folder}/run.json"), frame))
+        return runs
 
     def stress_steps(self, cell: str, variant: str) -> dict[int, int]:
         """Steps that a variant's runs in a cell lasted, by seed; an identical run as many as the other."""
@@ -259,21 +255,63 @@ class Records:
 
     def statuses(self, variant: str) -> list[str]:
         """How the RL runs of a variant ended, by seed: "finished" or "collapsed"."""
-        files = [folder / "status.json" for _, folder in self.runs("rl", variant)]
-        return [read_json(file)["status"] for file in files if file.is_file()]
+        files = self._inside(self.runs("rl", variant), "status.json")
+        return [self.files.document(file)["status"] for file in files.values()]
 
-    def grid_folders(self, variant: str) -> dict[int, Path]:
+    def grid_folders(self, variant: str) -> dict[int, str]:
         """Folders of a variant's finished runs by seed, of the core grid or of the full one."""
-        found = {}
-        for grid in GRIDS:
-            for seed, folder in _seed_folders(self.folder / grid / variant):
-                if (folder / "run.json").is_file():
-                    found.setdefault(seed, folder)
-        return dict(sorted(found.items()))
+        folders = dict[int, str]()
+        for grid in reversed(GRIDS):
+            finished = self.files.seeds(f"{grid}/{variant}/seed_*/run.json")
+            folders |= {seed: file.removesuffix("/run.json") for seed, file in finished.items()}
+        return dict(sorted(folders.items()))
+
+    def inside(self, folder: str) -> list[str]:
+        """Names of the JSON files in a folder, in order."""
+        return [file for file in self.files.names if file.rpartition("/")[0] == folder and ".json" in file]
+
+    def _inside(self, folders: Mapping[int, str], name: str) -> dict[int, str]:
+        """The file of a name in each folder that has one, by seed."""
+        files = {seed: f"{folder}/{name}" for seed, folder in folders.items()}
+        return {seed: file for seed, file in files.items() if file in self.files}
 
     def _json(self, name: str) -> dict[str, Any] | None:
-        path = self.folder / name
-        return read_json(path) if path.is_file() else None
+        return self.files.document(name) if name in self.files else None
+
+    def _lines(self, pattern: str) -> list[list[Line]]:
+        return [self.files.lines(file) for file in self.files.seeds(pattern).values()]
+
+    def _metrics(self, file: str, seed: int) -> pd.DataFrame:
+        frame = pd.DataFrame(self.files.lines(file))
+        if frame.empty:
+            return frame
+        if frame["step"].duplicated().any():
+            raise ValueError(f"{self.folder / file}: a step is recorded twice")
+        return frame.assign(seed=seed).sort_values("step", ignore_index=True)
+
+    def _judgments(self, files: Mapping[int, str], known: Collection[str]) -> Judgments | None:
+        runs = {seed: self._judged(file, known) for seed, file in files.items()}
+        if not runs:
+            return None
+        first, *others = runs
+        asked = [(record.row, record.preferred) for record in runs[first]]
+        for seed in others:
+            one, other = (self.folder / files[each] for each in (seed, first))
+            if [(record.row, record.preferred) for record in runs[seed]] != asked:
+                raise ValueError(f"{one} judges other pairs than {other}")
+            if runs[seed][0].unparsed != runs[first][0].unparsed:
+                raise ValueError(f"{one} scores answers without a verdict in another way than {other}")
+        return Judgments.of_runs(runs, unparsed=runs[first][0].unparsed or "wrong")
+
+    def _judged(self, file: str, known: Collection[str]) -> list[PairRecord]:
+        origin = self.folder / file
+        lines = self.files.lines(file)
+        records = sorted(read_records(origin, lines=lines), key=lambda record: record.row)
+        if not records or len({record.row for record in records}) != len(records):
+            raise ValueError(f"{origin}: empty, or a row is judged twice")
+        if unknown := {record.group for record in records} - set(known):
+            raise ValueError(f"{origin}: unknown groups {sorted(unknown)}")
+        return records
 
 
 def same_as(run: Mapping[str, Any]) -> str:
@@ -281,42 +319,20 @@ def same_as(run: Mapping[str, Any]) -> str:
     return run.get("same_as", REFERENCE) if run["status"] == "identical" else ""
 
 
-def _seed_folders(folder: Path) -> list[tuple[int, Path]]:
-    return [(seed, path) for seed, path in _seed_files(folder, "") if path.is_dir()]
+def read_manifests(root: Path, *, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Manifests of the finished notebooks of a run or results folder, by notebook and in order.
+
+    Raises ValueError for one that is damaged or lacks one of the `keys`, and names it.
+    """
+    files = sorted((root / "manifests").glob("[0-9]*.json"))
+    # A notebook that was cut short leaves another kind of file beside them.
+    return {file.stem: _read(file, keys) for file in files if not file.name.endswith(".attempt.json")}
 
 
-def _seed_files(folder: Path, suffix: str) -> list[tuple[int, Path]]:
-    found = [path for path in folder.glob(f"seed_*{suffix}") if path.suffix == suffix]
-    return sorted((int(path.stem.removeprefix("seed_")), path) for path in found)
-
-
-def _metrics_frame(path: Path, seed: int) -> pd.DataFrame:
-    frame = pd.DataFrame(list(read_jsonl(path)))
-    if frame.empty:
-        return frame
-    if frame["step"].duplicated().any():
-        raise ValueError(f"{path}: a step is recorded twice")
-    return frame.assign(seed=seed).sort_values("step", ignore_index=True)
-
-
-def _read_runs(paths: Mapping[int, Path], known: Collection[str]) -> Judgments | None:
-    runs = {seed: _read_run(path, known) for seed, path in paths.items()}
-    if not runs:
-        return None
-    first, *others = runs
-    asked = [(record.row, record.preferred) for record in runs[first]]
-    for seed in others:
-        if [(record.row, record.preferred) for record in runs[seed]] != asked:
-            raise ValueError(f"{paths[seed]} judges other pairs than {paths[first]}")
-        if runs[seed][0].unparsed != runs[first][0].unparsed:
-            raise ValueError(f"{paths[seed]} scores answers without a verdict as {paths[first]} does not")
-    return Judgments.of_runs(runs, unparsed=runs[first][0].unparsed or "wrong")
-
-
-def _read_run(path: Path, known: Collection[str]) -> list[PairRecord]:
-    records = sorted(read_records(path), key=lambda record: record.row)
-    if not records or len({record.row for record in records}) != len(records):
-        raise ValueError(f"{path}: empty, or a row is judged twice")
-    if unknown := {record.group for record in records} - set(known):
-        raise ValueError(f"{path}: unknown groups {sorted(unknown)}")
-    return records
+def _read(file: Path, keys: Collection[str]) -> dict[str, Any]:
+    manifest = read_json(file)
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{file}: expected a JSON object, got {type(manifest).__name__}")
+    if missing := [key for key in keys if key not in manifest]:
+        raise ValueError(f"{file}: not a whole manifest: {', '.join(missing)} missing")
+    return manifest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from r1reward.benchmarks import TITLES, VL
-from r1reward.report.cells import (
+from r1reward.report.layout import (
     SHORT_DAGGER_NOTE,
     display_name,
     interval_cells,
@@ -22,12 +21,8 @@ from r1reward.report.cells import (
     not_run,
     run_cells,
 )
-from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import REFERENCE, Records
-from r1reward.report.scores import bootstrap
-from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
-from r1reward.report.tables import titled
-from r1reward.report.voting import (
+from r1reward.report.paper import paper_table
+from r1reward.report.pools import (
     Pool,
     Values,
     any_right,
@@ -36,7 +31,11 @@ from r1reward.report.voting import (
     swapped_majority,
     weighted_majority,
 )
+from r1reward.report.records import REFERENCE, Records
+from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
+from r1reward.report.tables import titled
 from r1reward.scoring import macro_values
+from r1reward.stats import bootstrap
 
 RANKED = ("sft", REFERENCE)
 LOOKS: dict[str, dict[str, Any]] = {
@@ -50,13 +49,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "ls": "none",
         "label": "weighted votes",
     },
-    "stopped": {
-        "color": COLOURS["paper"],
-        "marker": "*",
-        "ms": 11,
-        "ls": "none",
-        "label": "early stopping",
-    },
+    "stopped": {"color": COLOURS["paper"], "marker": "*", "ms": 11, "ls": "none", "label": "early stopping"},
 }
 GREEDY: dict[str, Any] = {"color": COLOURS[REFERENCE], "ls": "--", "lw": 1, "label": "one greedy answer"}
 COIN_ANY: dict[str, Any] = {"color": COLOURS["quiet"], "ls": "--", "lw": 1, "label": "Any@k of a coin"}
@@ -76,15 +69,15 @@ def voting_rows(pool: Pool) -> dict[str, tuple[Values, float]]:
     }
 
 
-def table_12(records: Records, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def table_12(records: Records) -> pd.DataFrame:
     """Table 12: ways to vote, the paper's rows and this run's."""
-    printed = paper_table(12, folder=paper).assign(source="paper")
+    printed = paper_table(12).assign(source="paper")
     pool = records.pool(VL, REFERENCE)
     name, rows = display_name(records, REFERENCE), []
     if pool is None:
         rows = [{"model": name, **not_run(records, "overall_acc", "macro_acc")}]
     else:
-        shown = [(strategy, *found, pool.groups) for strategy, found in voting_rows(pool).items()]
+        shown = [(strategy, *votes, pool.groups) for strategy, votes in voting_rows(pool).items()]
         if greedy := records.bench(REFERENCE, "greedy"):
             # Of all pairs of the benchmark, of which a small profile draws votes for some only.
             shown.insert(0, ("One greedy answer", greedy.values, 1.0, greedy.groups))
@@ -135,9 +128,9 @@ def figure_3(records: Records) -> Figure:
         say_not_run(panels[3]) if costs is None else _draw_costs(panels[3], costs)
         _draw_greedy(panels[3], records, VL)
         _legend_3(figure)
-        found = [pool for pool in pools.values() if pool]
-        seeds = max((len(pool.seeds) for pool in found), default=0)
-        sizes = " / ".join(f"{len(pool.groups):,}" for pool in found)
+        measured = [pool for pool in pools.values() if pool]
+        seeds = max((len(pool.seeds) for pool in measured), default=0)
+        sizes = " / ".join(f"{len(pool.groups):,}" for pool in measured)
         add_note(
             figure,
             f"Measured, profile {records.profile}, {display_name(records, REFERENCE)}, {seeds} seeds; "
@@ -157,8 +150,10 @@ def _draw_curves(axes: Axes, pool: Pool) -> None:
         (REFERENCE, majority, ks),
     ):
         per_pair = [strategy(pool, k).reshape(*pool.right.shape[:2], -1).mean(axis=-1) for k in shown]
-        found = [bootstrap(values) for values in per_pair]
-        low, middle, high = ([100 * getattr(i, part) for i in found] for part in ("low", "estimate", "high"))
+        intervals = [bootstrap(values) for values in per_pair]
+        low, middle, high = (
+            [100 * getattr(i, part) for i in intervals] for part in ("low", "estimate", "high")
+        )
         axes.fill_between(shown, low, high, color=COLOURS[name], alpha=0.18, lw=0)
         axes.plot(shown, middle, **LOOKS[name])
     axes.set_xlabel("answers k")
@@ -176,8 +171,8 @@ def _draw_costs(axes: Axes, pool: Pool) -> None:
     tokens = float(pool.tokens.mean()) / pool.size
     ks, halves = range(1, pool.size + 1), range(2, pool.size + 1, 2)
     for name, strategy, shown in ((REFERENCE, majority, ks), ("swapped", swapped_majority, halves)):
-        found = [100 * float(strategy(pool, k).mean()) for k in shown]
-        axes.plot([tokens * k for k in shown], found, **LOOKS[name])
+        accuracies = [100 * float(strategy(pool, k).mean()) for k in shown]
+        axes.plot([tokens * k for k in shown], accuracies, **LOOKS[name])
     stopped, drawn = early_stopping(pool)
     weighted = weighted_majority(pool)
     axes.plot(tokens * pool.size, 100 * weighted.mean(), **LOOKS["weighted"])

@@ -1,7 +1,7 @@
-"""The tables of `tables.toml`: their captions and notes, and those of judges with this run's rows.
+"""The tables of `tables.toml`: their captions and notes, those of judges with this run's rows, and stress.
 
 A table is a frame of strings; `frame.attrs` holds "caption" and "notes". What stands in its rows is told in
-`cells` and `columns`.
+`layout` and `columns`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
@@ -19,11 +18,19 @@ from typing import Any
 import pandas as pd
 
 from r1reward.benchmarks import TITLES, VL
-from r1reward.report.cells import interval_cells, join_tables, not_run, percent, run_cells
-from r1reward.report.columns import COLUMNS, INTERVALS, Row, Shown, Value, cell_title
-from r1reward.report.paper import PAPER_FOLDER, paper_table
-from r1reward.report.records import HEAD_NAMES, MODES, Records
-from r1reward.stats import Interval
+from r1reward.report.columns import COLUMNS, IDENTICAL, INTERVALS, Row, Shown, Value, cell_title
+from r1reward.report.layout import (
+    NOT_RUN,
+    interval_cells,
+    join_tables,
+    not_run,
+    percent,
+    run_cells,
+    share_cells,
+)
+from r1reward.report.paper import paper_table
+from r1reward.report.records import HEAD_NAMES, MODES, Records, same_as
+from r1reward.stats import Interval, share_interval
 
 _UNPARSED = {
     "wrong": "unparsed answers wrong",
@@ -87,14 +94,14 @@ def parse_tables(text: str) -> dict[str, Table]:
     return tables
 
 
-def judge_table(records: Records, name: str, *, paper: Path = PAPER_FOLDER) -> pd.DataFrame:
+def judge_table(records: Records, name: str) -> pd.DataFrame:
     """A table of judges: the paper's rows, then this run's."""
     table = read_tables()[name]
     rows = [_cells(Shown(records, row, mode), table) for row in table.rows for mode in row.modes]
     printed = pd.DataFrame(columns=pd.Index(table.columns))
     if table.printed:
         columns = list(table.columns)
-        printed = paper_table(table.printed, folder=paper).reindex(columns=columns, fill_value="")
+        printed = paper_table(table.printed).reindex(columns=columns, fill_value="")
         printed = printed.assign(source="paper")
     shown = [column for column, what in table.columns.items() if what in INTERVALS]
     frame = join_tables(printed, rows, intervals=shown)
@@ -188,13 +195,13 @@ def _cells(shown: Shown, table: Table) -> dict[str, str]:
 def _shape(shown: Shown, values: Mapping[str, Value]) -> Sequence[int]:
     """Seeds and items behind a row: of the difference, where it is all that the row says."""
     if shown.row.votes:
-        found = shown.votes()
+        values_shown = shown.votes()
     elif [what for what, value in values.items() if not isinstance(value, str)] == ["difference"]:
-        found = (shown.pair() or [None])[0]
+        values_shown = (shown.pair() or [None])[0]
     else:
-        found = (runs := shown.runs()) and runs.values
-    assert found is not None
-    return found.shape
+        values_shown = (runs := shown.runs()) and runs.values
+    assert values_shown is not None
+    return values_shown.shape
 
 
 def _table(about: Mapping[str, Any], shared: Mapping[str, Any], notes: Mapping[str, str]) -> Table:
@@ -241,3 +248,56 @@ def _row(row: Mapping[str, Any], of_all: Mapping[str, Any]) -> Row:
 def _column(text: str) -> tuple[str, str]:
     name, _, what = text.partition(" = ")
     return name, what or name
+
+
+def stress_table(records: Records) -> pd.DataFrame:
+    """How often each variant collapsed in the stress setting: on the tuning seeds, then on fresh ones."""
+    stress = records.stress()
+    if stress is None:
+        frame = pd.DataFrame([{"variant": "all", "collapsed": NOT_RUN}])
+        return titled(frame, "extra_stress", records=records)
+    parts = [("tuning", row["cell"], row["ended"]) for row in stress["tried"]]
+    parts.append(("fresh", stress["chosen"], stress["fresh"]))
+    rows = [
+        _stress_row(records, name, ended, cell=cell, seeds=seeds)
+        for seeds, cell, part in parts
+        for name, ended in part.items()
+    ]
+    return titled(join_tables(pd.DataFrame(), rows, intervals=["share"]), "extra_stress", records=records)
+
+
+def _stress_row(
+    records: Records, name: str, ended: Mapping[str, Any], *, cell: str, seeds: str
+) -> dict[str, Any]:
+    count, total = sum(ended["collapsed"]), len(ended["collapsed"])
+    which = slice(total) if seeds == "tuning" else slice(-total, None)
+    titles = {row.record: row.cells["variant"] for row in read_tables()["extra_stress"].rows}
+    row = {
+        "cell": cell_title(cell),
+        "seeds_used": f"{seeds} ({total})",
+        "variant": titles[name],
+        "collapsed": f"{count} of {total}",
+        "source": "measured",
+        "profile": records.profile,
+        "steps": ", ".join(map(str, [*records.stress_steps(cell, name).values()][which])),
+        **_about_runs(records.stress_runs(cell, name)[which]),
+        "note": IDENTICAL.get(ended["same_as"], ""),
+    }
+    if ended["same_as"]:
+        return row
+    return row | share_cells("share", count / total, share_interval(count, total, method="exact"))
+
+
+def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str, str]:
+    """How many repeat others, how often Pre-CLIP's bound was passed in the rest, and what they ran on."""
+    own = [(about, rows) for about, rows in runs if not same_as(about) and len(rows)]
+    if not own:
+        return {}
+    steps = pd.concat([rows for _, rows in own])
+    hits = steps[[column for column in steps if column.startswith("pre_clip_")]].sum(axis=1).gt(0)
+    harmful = steps["pre_clip_high_negative"].gt(0)
+    return {
+        "repeated": str(len(runs) - len(own)),
+        "bound_passed": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",
+        "device": ", ".join(sorted({about.get("device", "") for about, _ in own})),
+    }

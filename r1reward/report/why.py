@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1reward.files import read_json
 from r1reward.report.downstream import row_titles
-from r1reward.report.manifests import read_manifests
-from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, same_as
+from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, REFERENCE, Records, read_manifests, same_as
 from r1reward.report.tables import read_tables
 
 
@@ -41,7 +39,7 @@ def is_measured(root: Path, name: str) -> bool:
     if not (root / "records").is_dir():
         return False
     records = Records.of_run(root)
-    return any(found for each in wanted for found in _parts(records, table, each).values())
+    return any(runs for each in wanted for runs in _parts(records, table, each).values())
 
 
 def explain(root: Path, name: str, *, options: str = "") -> str:
@@ -61,12 +59,14 @@ def explain(root: Path, name: str, *, options: str = "") -> str:
     title = _pick(rows, row, f"row of {table}")
     lines = [f"{table}, {title}"]
     records = Records.of_run(root)
-    for part, found in _parts(records, table, row).items():
-        lines += _describe(root, part, found, records.grid_folders(row), options=options)
+    for part, runs in _parts(records, table, row).items():
+        grid = records.grid_folders(row) if part == "training" else {}
+        lines += _describe(root, part, runs, records=records, grid=grid, options=options)
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}: not run"
 
 
-Parts = dict[str, list[tuple[int, Path]]]
+# The parts of the work behind a row, each with the folder of every seed.
+Parts = dict[str, dict[int, str]]
 
 
 def _parts(records: Records, table: str, row: str) -> Parts:
@@ -87,7 +87,7 @@ def _judge(records: Records, table: str, row: str) -> Parts:
 
 def _downstream(records: Records, row: str) -> Parts:
     """The work behind a policy; the one before R1-Reward trained it has no training here."""
-    training = records.runs("downstream", "training") if row.startswith("trained") else []
+    training = records.runs("downstream", "training") if row.startswith("trained") else {}
     return {"training": training, "answering": records.runs("downstream", row)}
 
 
@@ -100,37 +100,35 @@ def _pick(known: Mapping[str, Any], name: str, what: str) -> Any:
 
 
 def _describe(
-    root: Path, part: str, found: Sequence[tuple[int, Path]], grid: Mapping[int, Path], *, options: str
+    root: Path, part: str, runs: Mapping[int, str], *, records: Records, grid: Mapping[int, str], options: str
 ) -> list[str]:
     """Lines about a part of the work behind a row; what is the same for several seeds stands once."""
     lines, about = [], dict[tuple[str, ...], list[int]]()
-    for seed, folder in found:
-        names = sorted(f"{folder.relative_to(root)}/{file.name}" for file in folder.glob("*.json*"))
+    for seed, folder in runs.items():
+        names = [f"records/{name}" for name in records.inside(folder)]
         lines += [f"{part}, seed {seed}", *(f"  record    {name}" for name in names)]
-        if part == "training":
-            lines += _about_run(folder, grid.get(seed))
+        if seed in grid:
+            lines += _about_grid(records.files.document(f"{grid[seed]}/run.json"))
+        if part == "training" and f"{folder}/status.json" in records.files:
+            lines += _about_run(records.files.document(f"{folder}/status.json"))
         about.setdefault(tuple(_about_manifest(root, names, options=options)), []).append(seed)
     for shared, seeds in about.items():
         lines += [f"{part}, seed {', '.join(map(str, seeds))}", *shared]
     return lines
 
 
-def _trainings(records: Records, row: str) -> list[tuple[int, Path]]:
-    """Records of the training behind a row, wherever its kind keeps them."""
+def _trainings(records: Records, row: str) -> dict[int, str]:
+    """Folders of the training behind a row by seed, wherever its kind keeps them."""
     if row == "sft":
-        return records.runs("sft", "")
+        return records.files.seeds("sft/seed_*")
     arm = row.removeprefix("annotator_")
     return records.runs("rl", row) if arm == row else records.runs("annotators", arm)
 
 
-def _about_run(folder: Path, grid: Path | None) -> list[str]:
-    """What `status.json` of a training, and `run.json` of a grid run, say."""
-    lines = _about_grid(read_json(grid / "run.json")) if grid else []
-    if not (folder / "status.json").is_file():
-        return lines
-    status = read_json(folder / "status.json")
+def _about_run(status: Mapping[str, Any]) -> list[str]:
+    """What `status.json` of a training says."""
     ended = f"{status['status']} after {status['step']} steps {status.get('reason', '')}"
-    lines.append(f"  status    {ended.rstrip()}")
+    lines = [f"  status    {ended.rstrip()}"]
     lines += [f"  {key:<9} {_line(value)}" for key, value in sorted(status.get("run", {}).items())]
     return [*lines, f"  weights   {status['weights']}"] if "weights" in status else lines
 

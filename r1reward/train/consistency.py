@@ -23,7 +23,7 @@ from r1reward.judge.reward_model import judge_pairs
 from r1reward.parsing import extract_reasoning, parse_verdict
 from r1reward.prompts import PromptName, consistency_prompt
 from r1reward.settings import JudgeSettings, ModelSettings, Profile, SFTSettings
-from r1reward.stats import wilson_interval
+from r1reward.stats import share_interval
 from r1reward.train.sft import train_sft
 from r1reward.types import PreferencePair, Request, Verdict
 
@@ -153,7 +153,7 @@ def measure_consistency_judge(judge: ConsistencyJudge, opinions: Sequence[Opinio
     right = sum(answer == o.agrees for answer, o in zip(said, opinions, strict=True))
     return {
         "accuracy": right / len(opinions),
-        "interval": list(wilson_interval(right, len(opinions))),
+        "interval": list(share_interval(right, len(opinions), method="wilson")),
         "unknown": sum(answer is None for answer in said),
         "n": len(opinions),
     }

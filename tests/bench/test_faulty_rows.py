@@ -17,7 +17,7 @@ from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines import Sampling
 from r1reward.files import read_jsonl
 from r1reward.report.records import Records
-from r1reward.report.render import EXTRA_TABLES, PAPER_TABLES
+from r1reward.report.render import TABLES
 from r1reward.types import PreferencePair
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -105,8 +105,7 @@ def test_records_and_tables_say_what_is_missing(tmp_path: Path) -> None:
     records = Records.of_run(tmp_path / "run")
     about_vl = ("table_03", "table_05", "table_06", "table_07", "table_10", "table_12", "table_13",
                 "extra_judge_behaviour", "extra_paired_differences", "extra_steering")  # fmt: skip
-    tables = PAPER_TABLES | EXTRA_TABLES
     for name in about_vl:
-        notes = tables[name](records).attrs["notes"]
+        notes = TABLES[name](records).attrs["notes"]
         assert any(note.startswith(f"VL-RewardBench: {said}.") for note in notes), name
-    assert not any("left out" in note for note in tables["table_04"](records).attrs["notes"])
+    assert not any("left out" in note for note in TABLES["table_04"](records).attrs["notes"])

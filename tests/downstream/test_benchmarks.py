@@ -17,7 +17,7 @@ from r1reward.engines import EngineError
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
 from r1reward.report.records import Records
-from r1reward.report.render import PAPER_TABLES
+from r1reward.report.render import TABLES
 from r1reward.types import Completion
 
 
@@ -251,5 +251,5 @@ def test_a_faulty_row_costs_itself_and_the_table_says_so(world, tmp_path, monkey
     assert len(found) == count - 1 and {line["left_out"] for line in found} == {said}
     (silent,) = [line for line in found if "not_asked" in line]
     assert silent["points"] == 0.0 and "MMStar.tsv, row 1: not UTF-8" in caplog.text
-    notes = PAPER_TABLES["table_11"](Records.of_run(run)).attrs["notes"]
+    notes = TABLES["table_11"](Records.of_run(run)).attrs["notes"]
     assert f"MMStar: {said}." in notes

@@ -18,6 +18,7 @@ from r1reward.report.claims import (
     parse_claims,
     read_claims,
 )
+from r1reward.report.columns import compare
 from r1reward.report.measures import (
     IDENTICAL_NOTE,
     MEASURES,
@@ -30,7 +31,6 @@ from r1reward.report.measures import (
 )
 from r1reward.report.paper import paper_difference
 from r1reward.report.records import Records
-from r1reward.report.scores import compare
 from r1reward.stats import Interval
 
 CLAIMS = read_claims()

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from r1reward.report.columns import IDENTICAL
+from r1reward.report.columns import IDENTICAL, compare, score
 from r1reward.report.paper import paper_table
 from r1reward.report.reasoning import consistency_judges
 from r1reward.report.records import Records
-from r1reward.report.scores import compare, score
 from r1reward.report.tables import judge_table, parse_tables, read_tables
 
 PRINTED = {name: table.printed for name, table in read_tables().items() if table.printed}

@@ -10,7 +10,7 @@ import pytest
 
 from r1reward.report.layout import escape_latex, to_latex
 from r1reward.report.records import Records
-from r1reward.report.render import make_tables
+from r1reward.report.render import TABLES
 
 HOSTILE = [r"[0] $\boxed{5}$", "*", "50% of $200 & more_#~^", r"\end{tabular}", "{", "|x| < 5", "中 ◐ †",
            "a\n\nb", "a\x00b", "½ ß é Ð", '"q" ``']  # fmt: skip
@@ -50,7 +50,7 @@ def hostile_table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tables(records: Records) -> dict[str, pd.DataFrame]:
-    return make_tables(records)
+    return {name: make(records) for name, make in TABLES.items()}
 
 
 def test_every_table_is_clean_latex(tables: dict[str, pd.DataFrame]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from r1reward.report.render import EXTRA_TABLES, PAPER_TABLES
+from r1reward.report.render import TABLES
 
 VL, MULTI, MM = "vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"
 SAMPLED = "sampled, temperature 1"
@@ -56,7 +56,7 @@ def table(distinct) -> Callable[[str], pd.DataFrame]:
 
     def make(name: str) -> pd.DataFrame:
         if name not in found:
-            found[name] = (PAPER_TABLES | EXTRA_TABLES)[name](distinct.records)
+            found[name] = TABLES[name](distinct.records)
         return found[name]
 
     return make

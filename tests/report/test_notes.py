@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from r1reward.report.reasoning import steering
 from r1reward.report.records import Records
-from r1reward.report.robustness import steering
 
 # By table: words of its notes, and the column and beginning of the row that they speak of.
 NAMED = {

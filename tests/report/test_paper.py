@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from r1reward.report import paper
 from r1reward.report.paper import NUM_TABLES, PAPER_FOLDER, paper_table, paper_values
 
 VL_GROUPS = ["general", "hallucination", "reasoning"]
@@ -121,11 +122,13 @@ def test_sizes_of_the_tables() -> None:
     assert sizes == [8, 8, 16, 15, 9, 4, 5, 14, 1, 2, 2, 4, 4]
 
 
-def test_unknown_table_and_missing_folder_are_clear(tmp_path: Path) -> None:
+def test_unknown_table_and_missing_folder_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="1 to 13"):
         paper_table(14)
-    with pytest.raises(FileNotFoundError, match="results/paper"):
-        paper_table(3, folder=tmp_path)
+    monkeypatch.setattr(paper, "PAPER_FOLDER", tmp_path)
+    for read in (lambda: paper_table(3), paper_values):
+        with pytest.raises(FileNotFoundError, match="what the paper prints comes with the repository"):
+            read()
 
 
 def test_table_2_sums_to_the_data_set() -> None:

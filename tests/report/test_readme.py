@@ -14,6 +14,7 @@ import pytest
 
 from r1reward.report.claims import LATER_NOTE, named_differences
 from r1reward.report.paper import paper_table
+from r1reward.report.records import Records
 
 SAMPLED = "sampled, temperature 1"
 TRAINED = ("sft", "sft_continued", "reinforce_pp", "stable_reinforce", "scalar", "critique")
@@ -40,12 +41,9 @@ class Results:
 
     def blanked(self, model: str) -> float:
         """Accuracy in percent with the picture blanked, over all seeds and both orders."""
-        right = []
-        for path in (self.folder / "records/bench/vl_rewardbench" / model).glob("seed_*/blank_greedy.jsonl"):
-            for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-                rights = (str(line["preferred"]), str(3 - line["preferred"]))
-                right += [mark == one for mark, one in zip(line["verdicts"], rights, strict=True)]
-        return 100 * sum(right) / len(right)
+        runs = Records.of_run(self.folder).bench(model, "blank_greedy")
+        assert runs is not None
+        return 100 * float(runs.correct.mean())
 
     def claim(self, name: str, digits: int = 1) -> str:
         """For example "-1.4 [-2.8, 0.0]"."""

@@ -6,16 +6,19 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from r1reward.report.base_model import figure_base_model
+from r1reward.report import render as rendering
+from r1reward.report.construction import figure_base_model
 from r1reward.report.curves import draw_curve, figure_2, figure_4
 from r1reward.report.figures import figure_1, figure_comparison
 from r1reward.report.records import Records
-from r1reward.report.render import draw_figures, make_tables, render, write_table
+from r1reward.report.render import draw_figures, render, show, show_claims, write_table
 from r1reward.report.style import PlainFigure, figure_bytes, new_figure, save_figure, styled
+from r1reward.report.tables import judge_table
 
-TABLES = (
+DRAWN = (
     "table_01",
     "table_02",
     "table_03",
@@ -77,11 +80,11 @@ def test_rendering_gives_the_same_bytes_and_leaves_the_records(run_root: Path) -
     records = {path: path.read_bytes() for path in (run_root / "records").rglob("*.json*")}
     first = {path: path.read_bytes() for path in render(run_root)}
     again = draw_figures(run_root, ["figure_1", "extra_comparison"])
-    again += write_table(make_tables(Records.of_run(run_root))["table_03"], run_root / "tables", "table_03")
+    again += write_table(judge_table(Records.of_run(run_root), "table_03"), run_root / "tables", "table_03")
     assert {path: path.read_bytes() for path in again} == {path: first[path] for path in again}
     assert {path: path.read_bytes() for path in records} == records
     names = {str(path.relative_to(run_root)) for path in first}
-    expected = {f"tables/{name}.{form}" for name in TABLES for form in ("csv", "md", "tex")}
+    expected = {f"tables/{name}.{form}" for name in DRAWN for form in ("csv", "md", "tex")}
     expected |= {f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")}
     assert names == expected | {"claims.json", "index.html"}
 
@@ -156,3 +159,25 @@ def test_figures_do_not_depend_on_the_caller_s_style(records: Records, draw) -> 
     plain = figure_bytes(draw(records), "svg")
     with mpl.rc_context({"font.size": 20, "lines.linewidth": 9}):
         assert figure_bytes(draw(records), "svg") == plain
+
+
+def test_tables_and_figures_are_shown_in_order(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Image | Markdown] = []
+    monkeypatch.setattr(rendering, "display", shown.append)
+    show(empty_root, "table_02", "audit_settings", "extra_base_model", "figure_5")
+    assert [type(one) for one in shown] == [Markdown, Markdown, Markdown, Image, Image]
+    assert "Data sets used for training" in str(shown[0].data) and shown[3].data.startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="table_99"):
+        show(empty_root, "table_99")
+
+
+def test_claims_are_shown_by_name(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Markdown] = []
+    monkeypatch.setattr(rendering, "display", shown.append)
+    show_claims(empty_root, "shorter_answers", "filter_needed")
+    [table] = shown
+    text = str(table.data)
+    assert "average response length" in text and "Removing any of these components" in text
+    assert text.count("not run") >= 2 and "consistency reward" not in text
+    with pytest.raises(ValueError, match="no claim is called filter"):
+        show_claims(empty_root, "filter")
