@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from r1reward.files import sha256_file, write_atomic
-from r1reward.report.manifests import read_manifests
+from r1reward.report.records import read_manifests
 
 # In a manifest: the hash of the executed notebook in its published form. A run by hand has none.
 EXECUTED = "executed"
