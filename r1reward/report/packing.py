@@ -107,7 +107,12 @@ class RecordFiles:
     def content(self, name: str) -> bytes:
         """A file's bytes, as the run wrote them."""
         place = self._places[name]
-        return place.read_bytes() if isinstance(place, Path) else _dump(self._unpack(name, place), place.form)
+        if isinstance(place, Path):
+            return place.read_bytes()
+        try:
+            return _dump(self._unpack(name, place), place.form)
+        except TypeError as error:  # a column of dates, say
+            raise ValueError(f"{place.table}: {name} is no JSON: {error}") from error
 
     def _add(self, path: Path) -> None:
         places: dict[str, Path | _Place] = {path.relative_to(self.folder).as_posix(): path}
@@ -128,8 +133,8 @@ class RecordFiles:
         member_of, parts = _table_of(name)
         if self.folder / f"{member_of}.parquet" != place.table:
             raise ValueError(f"{place.table}: {name} does not belong into this table")
-        rows = table.slice(place.start, place.rows).to_pylist()
         try:
+            rows = table.slice(place.start, place.rows).to_pylist()
             return [_line(row, parts, texts) for row in rows]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{place.table}: a row of {name} is not its line: {error}") from error
@@ -271,7 +276,7 @@ def _read_files(path: Path) -> dict[str, tuple[int, int]] | None:
         counts = {name: (int(rows), int(form)) for name, (rows, form) in json.loads(files).items()}
         if not all(rows > 0 and 0 <= form < len(FORMS) for rows, form in counts.values()):
             raise ValueError("files without rows, or of an unknown form")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     return counts
 
@@ -279,7 +284,7 @@ def _read_files(path: Path) -> dict[str, tuple[int, int]] | None:
 def _read_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     if table.num_rows != sum(rows for rows, _ in (_read_files(path) or {}).values()):
         raise ValueError(f"{path}: has rows that belong to no file")

@@ -96,6 +96,12 @@ def replaced(name: str, value: object) -> Change:
     return change
 
 
+def dated(table: pa.Table) -> pa.Table:
+    """Moments for rows."""
+    moments = pa.array([0] * len(table), pa.timestamp("s"))
+    return table.set_column(table.column_names.index("row"), "row", moments)
+
+
 def renamed(old: str, new: str) -> Change:
     def change(table: pa.Table) -> pa.Table:
         files = table.schema.metadata[b"files"].replace(old.encode(), new.encode())
@@ -113,6 +119,7 @@ def renamed(old: str, new: str) -> Change:
         (replaced("fields", "row,other"), "is not its line: 'other'"),
         (lambda table: table.append_column("judge", pa.array(["x"] * len(table))), "there are also {'judge'"),
         (lambda table: table.append_column("row", table["row"]), "cannot be read"),
+        (dated, "is no JSON: Object of type datetime"),
         (lambda table: pa.concat_tables([table, table[:1]]), "has rows that belong to no file"),
         (lambda table: table[1:], "has rows that belong to no file"),
         (renamed("vl_rewardbench/base", "vl_rewardbench/../.."), "does not belong into this table"),
