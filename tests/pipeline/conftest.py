@@ -17,6 +17,7 @@ from r1reward.files import write_atomic, write_json
 from r1reward.pipeline import runner, source, staleness
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.staleness import Context, Parameters, make_context
+from r1reward.report.packing import RecordFiles
 
 TABLE = """
 [[notebook]]
@@ -124,7 +125,8 @@ class Checkout:
     def render(self, root: Path) -> list[Path]:
         """Stands in for the report: one table and two pictures drawn from the records."""
         self.drawn += 1
-        rows = sorted((file.name, file.read_text()) for file in (root / "records").rglob("*.json*"))
+        files = RecordFiles(root / "records")
+        rows = sorted((name.rpartition("/")[2], files.content(name).decode()) for name in files.names)
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8), (len(rows), 100, 100)).save(buffer, "PNG")
         text = "".join(f"{name},{len(content)}\n" for name, content in rows)

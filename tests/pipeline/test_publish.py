@@ -2,10 +2,12 @@ import io
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from r1reward.files import read_json, write_atomic, write_json
+from r1reward.files import append_jsonl, read_json, write_atomic, write_json
 from r1reward.pipeline import publish as publishing
 from r1reward.pipeline import runner
 from r1reward.pipeline.places import Places
@@ -89,9 +91,7 @@ def test_finished_grid_runs_are_kept_until_the_grid_is_published(checkout):
     assert sorted(path.name for path in kept.rglob("*.json*")) == ["metrics.jsonl", "run.json"]
     publish(checkout.fake_finished_run())
     assert not kept.exists()
-    published = checkout.root / "results/tiny/records/grid/wo_filter/seed_0/run.json"
-    write_json(published, 1)
-    write_json(checkout.context.folder / published.relative_to(checkout.root / "results/tiny"), 1)
+    assert (checkout.root / "results/tiny/records/grid/run.parquet").is_file()
     assert keep_grid_runs(checkout.context) == [], "it is published already"
 
 
@@ -150,6 +150,32 @@ def test_damage_is_found(published, damage, fault):
     checkout, faults = published
     damage(checkout.root)
     assert any(fault in found for found in faults())
+
+
+def changed(file: Path) -> None:
+    table = pq.read_table(file)
+    losses = pa.array([table["loss"][0].as_py() + 1e-15, *table["loss"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.column_names.index("loss"), table.field("loss"), losses), file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (changed, "records/used/arm/seed_0/metrics.jsonl: differs from what 02_use wrote"),
+        (Path.unlink, "records/used/arm/seed_1/metrics.jsonl: missing, although 02_use wrote it"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-9]), "metrics.parquet: cannot be read"),
+        (lambda file: shutil.copy(file, file.with_name("copy.parquet")), "metrics.jsonl is there twice"),
+    ],
+)
+def test_damage_of_a_table_of_records_is_found(checkout, damage, fault):
+    for seed in range(2):
+        rows = [{"step": step, "loss": 0.5 / (seed + step)} for step in (1, 2)]
+        append_jsonl(checkout.context.folder / f"records/used/arm/seed_{seed}/metrics.jsonl", rows)
+    publish(checkout.fake_finished_run())
+    places = checkout.context.places
+    assert verify(places, "tiny", render=checkout.render) == []
+    damage(places.results("tiny") / "records/used/metrics.parquet")
+    assert any(fault in found for found in verify(places, "tiny", render=checkout.render))
 
 
 def test_redrawing_mends_tables_and_figures(published):
