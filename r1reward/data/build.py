@@ -64,6 +64,7 @@ CODE = (
     *("sources/*.py", "../pictures.py"),
 )
 PAIRS, CARD, READ = "pairs.jsonl", "data_card.json", "read"
+CARD_TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +346,7 @@ def render_card(card: Mapping[str, Any]) -> str:
         for kind in ("dropped", "refused", "duplicates", "overlap")
         for reason, count in counts[kind].items()
     ]
-    text = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
+    text = CARD_TEMPLATE.read_text(encoding="utf-8")
     template = Template(text, trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     return template.render(card=card, left_out=left_out, n="{:,}".format)
 
