@@ -26,7 +26,7 @@ from r1reward.config import load_profile
 from r1reward.engines import Sampling, load_engine
 from r1reward.engines.loading import model_folder
 from r1reward.engines.log_probs import vision_token_ids
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.mini.world import write_world
 from r1reward.settings import WorldSettings
 from r1reward.types import Request

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from r1reward.bench.vl_rewardbench import load_benchmark
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.mini.world import write_world
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, WorldSettings
 from r1reward.train.learner import choose_prompts, make_learner

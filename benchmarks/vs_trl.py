@@ -36,8 +36,8 @@ import torch
 
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.engines.loading import load_processor, model_folder
-from r1reward.judge.consistency import ScriptedConsistencyJudge
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
+from r1reward.judge.generative import judge_request
 from r1reward.mini.world import write_world
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, WorldSettings
 from r1reward.train.learner import BETAS, make_learner

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r1reward.judge.r1_reward import R1Reward as R1Reward
+    from r1reward.judge.generative import R1Reward as R1Reward
 
 __version__ = "0.1.0"
 __all__ = ["R1Reward", "__version__"]
 # Loaded when they are first named, because they load torch.
-EXPORTS = {"R1Reward": "r1reward.judge.r1_reward"}
+EXPORTS = {"R1Reward": "r1reward.judge.generative"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from r1reward.types import Position, Verdict
 
 UnparsedPolicy = Literal["wrong", "drop", "coin"]
 _ASKED = ("not_asked", 0)
+COIN_SEED = 0
 MARKS = {Verdict.FIRST: "1", Verdict.SECOND: "2", Verdict.UNPARSED: "u"}
 
 
@@ -76,12 +77,9 @@ class Judgments:
     rows: NDArray[np.int64]
     unparsed: UnparsedPolicy = "wrong"
     left_out: str = ""
-    coin_seed: int = 0
 
     @classmethod
-    def of_runs(
-        cls, runs: Mapping[int, Sequence[PairRecord]], *, unparsed: UnparsedPolicy, coin_seed: int = 0
-    ) -> Judgments:
+    def of_runs(cls, runs: Mapping[int, Sequence[PairRecord]], *, unparsed: UnparsedPolicy) -> Judgments:
         """The records of some seeds about the same pairs; of no seed or pair is a ValueError."""
         first = next(iter(runs.values()), ())
         if not first:
@@ -99,7 +97,6 @@ class Judgments:
             rows=np.array([record.row for record in first]),
             unparsed=unparsed,
             left_out=first[0].left_out,
-            coin_seed=coin_seed,
         )
 
     @property
@@ -114,7 +111,7 @@ class Judgments:
         if self.unparsed != "coin":
             return right
         pairs = zip(self.rows.tolist(), self.answers.tolist(), strict=True)
-        coins = [[coin(row, answer, seed=self.coin_seed) for answer in pair] for row, pair in pairs]
+        coins = [[coin(row, answer) for answer in pair] for row, pair in pairs]
         return np.where(self.verdicts == 0, np.array(coins)[None], right)
 
     @property
@@ -174,57 +171,14 @@ class Behaviour:
     mean_tokens: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of one run; shares are of 1, NaN where nothing was counted.
-
-    `overall` is over all judgments, `macro` the mean of the accuracies of the groups that have a pair left.
-    `by_order` splits by the order of the pass, `by_position` by where the preferred response stood; the other
-    shares are those of `Behaviour`. The policy for unparsed verdicts acts on accuracies only; `num_dropped`
-    pairs were left out of them by it.
-    """
-
-    overall: float
-    macro: float
-    groups: dict[str, float]
-    group_sizes: dict[str, int]
-    by_order: dict[str, float]
-    by_position: dict[str, float]
-    order_consistency: float
-    answer_one: float
-    unparsed_share: float
-    mean_tokens: float
-    unparsed: UnparsedPolicy
-    num_pairs: int
-    num_dropped: int
-
-
-def score(records: Sequence[PairRecord], *, unparsed: UnparsedPolicy = "wrong", seed: int = 0) -> Scores:
+def score(records: Sequence[PairRecord], *, unparsed: UnparsedPolicy = "wrong") -> Behaviour:
     """Score the records of one run; no record at all is a ValueError.
 
     An unparsed verdict is wrong (default), or its pair is left out of the accuracies in both orders
-    (`drop`, as VL-RewardBench's own script drops an item), or a coin that depends on `seed`, row and
-    position alone decides (`coin`). Neither rows' nor responses' order changes the overall accuracy.
+    (`drop`, as VL-RewardBench's own script drops an item), or a coin that depends on row and position alone
+    decides (`coin`). Neither rows' nor responses' order changes the accuracy.
     """
-    judged = Judgments.of_runs({0: records}, unparsed=unparsed, coin_seed=seed)
-    shown, counted = behaviour(judged), judged.counted[0]
-    inside = {str(name): counted & (judged.groups == name) for name in np.unique(judged.groups)}
-    groups = {name: _mean(judged.correct[0][those]) for name, those in inside.items()}
-    return Scores(
-        overall=shown.accuracy,
-        macro=_mean(np.array([share for share in groups.values() if not np.isnan(share)])),
-        groups=groups,
-        group_sizes={name: int(those.sum()) for name, those in inside.items()},
-        by_order={"given": shown.accuracy_given, "swapped": shown.accuracy_swapped},
-        by_position={"1": shown.accuracy_first, "2": shown.accuracy_second},
-        order_consistency=shown.order_consistency,
-        answer_one=shown.answer_one,
-        unparsed_share=shown.unparsed,
-        mean_tokens=shown.mean_tokens,
-        unparsed=unparsed,
-        num_pairs=len(records),
-        num_dropped=len(records) - int(counted.sum()),
-    )
+    return behaviour(Judgments.of_runs({0: records}, unparsed=unparsed))
 
 
 def behaviour(judged: Judgments) -> Behaviour:
@@ -247,12 +201,12 @@ def behaviour(judged: Judgments) -> Behaviour:
     )
 
 
-def coin(row: int, answer: int, *, seed: int = 0) -> bool:
+def coin(row: int, answer: int) -> bool:
     """Whether an answer without a verdict counts as right, where a coin decides.
 
     It depends on where the preferred response stands, so that the file's order does not matter.
     """
-    return bool(np.random.default_rng([seed, row, answer]).integers(2))
+    return bool(np.random.default_rng([COIN_SEED, row, answer]).integers(2))
 
 
 def mean_values(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:

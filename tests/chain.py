@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from r1reward.bench.runner import ORDERS
+from r1reward.bench.judging import ORDERS
 from r1reward.config import load_profile
 from r1reward.data.cold_start import SHARE
 from r1reward.data.storage import read_pairs, read_sft
 from r1reward.engines import Sampling, load_engine
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
-from r1reward.judge.consistency import ModelConsistencyJudge
-from r1reward.judge.reward_model import judge_pairs
+from r1reward.judge.consistency_judges import ModelConsistencyJudge
+from r1reward.judge.generative import judge_samples
 from r1reward.parsing import parse_verdict
 from r1reward.train.annotators import ARMS
 from r1reward.train.grid import VARIANTS
@@ -199,8 +199,8 @@ def greedy_and_sampled_answers_are_not_exchanged(run: Path) -> None:
         engine = load_engine(place / "seed_0/model", PROFILE)
         both = [pair for given in pairs for pair in (given, given.swapped())]
         sampling = Sampling(PROFILE.engine.max_new_tokens, temperature=0.0)
-        judged = judge_pairs(engine, both, prompt=PROFILE.model.prompt, sampling=sampling)
-        texts = [one.completion.text for one in judged]
+        judged = judge_samples(engine, both, prompt=PROFILE.model.prompt, sampling=sampling)
+        texts = [one.completion.text for (one,) in judged]
         kept = read_jsonl(run / f"work/bench/vl_rewardbench/{name}/seed_0/{mode}/texts.jsonl")
         said = {(row["row"], row["order"]): row["text"] for row in kept}
         asked = [said[row, order] for row in range(len(pairs)) for order in ORDERS]

@@ -19,8 +19,8 @@ from r1reward.engines import Engine, EngineError, Sampling
 from r1reward.engines.inputs import budget_of, build_messages, encode
 from r1reward.engines.loading import load_processor
 from r1reward.files import read_jsonl
-from r1reward.judge.file import judge_file
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge.generative import R1Reward
+from r1reward.judge.judge_file import judge_file
 from r1reward.prompts import judge_prompt
 from r1reward.types import Comparison, Completion, Request
 

@@ -11,32 +11,23 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from r1reward.benchmarks import VL_RELEASED_COUNTS
-from r1reward.scoring import PairRecord
+from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
+from r1reward.scoring import PairRecord, score
+from r1reward.types import PreferencePair
 
 OFFICIAL_SEED = 123
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_LAST_ON_A_LINE = re.compile(r"[12](?!.*[12])")
 
 
 @dataclass(frozen=True, slots=True)
 class OfficialScores:
-    """Accuracies (shares of 1) as a script prints them, and how many items each was counted over."""
+    """Accuracies (shares of 1) as a script prints them."""
 
     overall: float
     macro: float
     groups: dict[str, float]
-    sizes: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class AccPlus:
-    """MM-RLHF-RewardBench: share of right pairs, and of questions of which every pair is right."""
-
-    acc: float
-    acc_plus: float
-    groups: dict[str, tuple[float, float]]
 
 
 def vl_rewardbench_official(samples: Mapping[int, Sequence[PairRecord]]) -> OfficialScores:
@@ -71,82 +62,65 @@ def multimodal_rewardbench_official(records: Iterable[PairRecord]) -> OfficialSc
     return _scores(right)
 
 
-def mm_rlhf_rewardbench_official(records: Iterable[PairRecord], ids: Mapping[int, str]) -> AccPlus:
+def mm_rlhf_rewardbench_official(
+    records: Iterable[PairRecord], ids: Mapping[int, str]
+) -> tuple[float, float]:
     """`get_acc.py`: Acc over pairs and Acc+ over questions; `ids` names the question of each row.
 
     One order, with an answer that is not "1 for the chosen one" wrong.
     """
-    return acc_plus(((record, record.verdicts[0] == record.answers[0]) for record in records), ids)
+    right, questions = [], defaultdict[str, list[bool]](list)
+    for record in records:
+        right.append(record.verdicts[0] == record.answers[0])
+        questions[ids[record.row]].append(right[-1])
+    return fmean(right), fmean(map(all, questions.values()))
 
 
-def acc_plus(judged: Iterable[tuple[PairRecord, bool]], ids: Mapping[int, str]) -> AccPlus:
-    """Acc and Acc+ from whether each pair is right; no pair at all is a ValueError."""
-    pairs: dict[str, list[bool]] = defaultdict(list)
-    questions: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    everywhere: dict[str, list[bool]] = defaultdict(list)
-    for record, right in judged:
-        pairs[record.group].append(right)
-        questions[record.group][ids[record.row]].append(right)
-        everywhere[ids[record.row]].append(right)
-    if not pairs:
-        raise ValueError("no records to score")
-    groups = {
-        group: (_share(right), _share([all(part) for part in questions[group].values()]))
-        for group, right in pairs.items()
-    }
-    total = [value for right in pairs.values() for value in right]
-    return AccPlus(_share(total), _share([all(part) for part in everywhere.values()]), groups)
+def is_right_as_released(text: str) -> bool:
+    """Whether R1-Reward's released scripts count a text as right; they always show the chosen response first.
 
-
-def released_answer(text: str, *, first_line_only: bool = False) -> str | None:
-    """What R1-Reward's released scripts take for the answer: the first `<answer>`, else the last 1 or 2.
-
-    In the script for MM-RLHF-RewardBench (`first_line_only`) the last digit of the first line that has one
-    is taken, because its pattern does not cross line ends.
+    The answer is the first `<answer>`, else the last 1 or 2. It counts if it is a number equal to 1, such as
+    "1.0".
     """
-    if match := _ANSWER.search(text):
-        return match.group(1).strip()
-    if first_line_only:
-        found = _LAST_ON_A_LINE.search(text)
-        return found.group(0) if found else None
-    digits = re.findall(r"[12]", text)
-    return digits[-1] if digits else None
-
-
-def is_right_as_released(text: str, *, first_line_only: bool = False) -> bool:
-    """Whether the released scripts count a text as right; they always show the chosen response first.
-
-    An answer counts if it is a number equal to 1, such as "1.0".
-    """
-    answer = released_answer(text, first_line_only=first_line_only)
+    match = _ANSWER.search(text)
+    answers = [match.group(1)] if match else re.findall(r"[12]", text)
     try:
-        return answer is not None and float(answer) == 1
+        return bool(answers) and float(answers[-1]) == 1
     except ValueError:
         return False
 
 
-def score_as_released(right: Iterable[tuple[str, bool]]) -> OfficialScores:
-    """`get_acc.py` of the release from (group, right) of each item: micro and macro accuracy.
-
-    The script knows three groups and divides by three: one without an item has accuracy 0. Another group is
-    a ValueError.
-    """
-    groups: dict[str, list[bool]] = {group: [] for group in VL_RELEASED_COUNTS}
-    for group, value in right:
-        if group not in groups:
-            raise ValueError(f"{group!r} is no group of VL-RewardBench; there are {', '.join(groups)}")
-        groups[group].append(value)
-    return _scores(groups)
-
-
 def _scores(right: Mapping[str, Sequence[bool]]) -> OfficialScores:
-    if not any(right.values()):
+    if not right:
         raise ValueError("no item is left to score")
-    groups = {group: _share(values) for group, values in sorted(right.items())}
+    groups = {group: fmean(values) for group, values in sorted(right.items())}
     total = [value for values in right.values() for value in values]
-    sizes = {name: len(right[name]) for name in groups}
-    return OfficialScores(_share(total), sum(groups.values()) / len(groups), groups, sizes)
+    return OfficialScores(fmean(total), fmean(groups.values()), groups)
 
 
-def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else 0.0
+ALWAYS_ONE = "<think>Response 1 is better.</think><answer>1</answer>"
+
+
+def score_always_one(benchmarks: Mapping[str, Sequence[PreferencePair]]) -> list[dict[str, str | float]]:
+    """Accuracy (a share of 1) by benchmark and protocol; the official scripts see the file's order."""
+    rows: list[dict[str, str | float]] = []
+    for name, pairs in benchmarks.items():
+        records = [
+            PairRecord(index, pair.category, pair.preferred, "11", (1, 1)) for index, pair in enumerate(pairs)
+        ]
+        if name == VL:
+            own = vl_rewardbench_official({record.row: [record] for record in records}).overall
+        elif name == MULTIMODAL:
+            own = multimodal_rewardbench_official(records).overall
+        elif name == MM_RLHF:
+            questions = {index: str(pair.meta["question"]) for index, pair in enumerate(pairs)}
+            own, _ = mm_rlhf_rewardbench_official(records, questions)
+        else:
+            raise ValueError(f"no protocol of {name} is known")
+        found = {
+            "official script, file's order": own,
+            "released script, preferred first": fmean(is_right_as_released(ALWAYS_ONE) for _ in pairs),
+            "here, both orders": score(records).accuracy,
+        }
+        rows += [{"benchmark": name, "protocol": key, "accuracy": value} for key, value in found.items()]
+    return rows

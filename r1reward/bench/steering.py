@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from r1reward.bench.runner import tell_faults
+from r1reward.bench.judging import tell_faults
 from r1reward.engines import ForgivingEngine, Sampling, errors_of, identify, load_engine
 from r1reward.files import write_json
-from r1reward.judge.reward_model import judge_pairs
+from r1reward.judge.generative import judge_samples
 from r1reward.progress import Progress
 from r1reward.prompts import fenced_name
 from r1reward.settings import Profile
@@ -77,7 +77,7 @@ def measure_steering(
     marks, errors = {}, []
     for name in TEXTS:
         steered = [steer(pair, name) for pair in both]
-        votes = judge_pairs(
+        answers = judge_samples(
             engine,
             steered,
             prompt=profile.model.prompt,
@@ -86,9 +86,9 @@ def measure_steering(
         )
         marks[name] = "".join(
             "u" if vote.verdict is Verdict.UNPARSED else str(int(vote.verdict.agrees_with(pair.preferred)))
-            for vote, pair in zip(votes, both, strict=True)
+            for (vote,), pair in zip(answers, both, strict=True)
         )
-        errors += errors_of([vote.completion for vote in votes])
+        errors += errors_of([vote.completion for (vote,) in answers])
     tell_faults(errors, len(TEXTS) * len(both))
     asked = {"prompt": profile.model.prompt, "model": identify(checkpoint, profile)}
     asked |= {"not_asked": len(errors)} if errors else {}

@@ -75,17 +75,9 @@ def load_benchmark(
 
 def _parquet_pair(row: int, values: Mapping[str, Any], origin: str, *, cache: Path) -> PreferencePair:
     data, name = embedded_picture(values, origin)
-    picture = store_picture(data, cache, origin)
-    return _pair(
-        row,
-        text_field(values, "id", origin),
-        question=text_field(values, "query", origin),
-        responses=_responses(values, origin),
-        preferred=_preferred(values, origin),
-        picture=picture,
-        origin=origin,
-        meta={"image": name},
-    )
+    picture, question = store_picture(data, cache, origin), text_field(values, "query", origin)
+    said = (question, _responses(values, origin), _preferred(values, origin))
+    return _pair(row, values, origin, said, picture, {"image": name})
 
 
 def _responses(values: Mapping[str, Any], origin: str) -> tuple[str, str]:
@@ -114,29 +106,21 @@ def _text_pair(
         picture = find_picture(pictures, name, subfolders=(), origin=origin)
     else:
         picture = str(stand_in[row % len(stand_in)])
-    return _pair(
-        row,
-        text_field(values, "id", origin),
-        question=text_field(values, "prompt", origin),
-        responses=(text_field(values, "chosen", origin), text_field(values, "rejected", origin)),
-        preferred=1,
-        picture=picture,
-        origin=origin,
-        meta={"image": name} if pictures is not None else {"image": name, "pictures": STAND_IN},
-    )
+    question, *responses = (text_field(values, field, origin) for field in ("prompt", "chosen", "rejected"))
+    labelled = {"image": name} if pictures is not None else {"image": name, "pictures": STAND_IN}
+    return _pair(row, values, origin, (question, (responses[0], responses[1]), 1), picture, labelled)
 
 
 def _pair(
     row: int,
-    item_id: str,
-    *,
-    question: str,
-    responses: tuple[str, str],
-    preferred: Position,
-    picture: str,
+    values: Mapping[str, Any],
     origin: str,
+    said: tuple[str, tuple[str, str], Position],
+    picture: str,
     meta: Mapping[str, Any],
 ) -> PreferencePair:
+    item_id = text_field(values, "id", origin)
+    question, responses, preferred = said
     return PreferencePair(
         pair_id=f"{VL}-{row:05d}",
         source=VL,

@@ -44,8 +44,8 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from r1reward.judge.file import check_places
-    from r1reward.judge.r1_reward import R1Reward
+    from r1reward.judge.generative import R1Reward
+    from r1reward.judge.judge_file import check_places
     from r1reward.pictures import PictureFault, check_picture, short_name
 
     _check_what(options)
@@ -81,7 +81,7 @@ def _check_what(options: argparse.Namespace) -> None:
 
 
 def _judge_file(judge: Any, options: argparse.Namespace, asked: dict[str, Any]) -> int:
-    from r1reward.judge.file import judge_file
+    from r1reward.judge.judge_file import judge_file
     from r1reward.progress import Progress
 
     progress = Progress("judging")

@@ -13,7 +13,7 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from r1reward.engines.inputs import build_messages, check_lengths, count_tokens, render_chat
 from r1reward.engines.loading import load_processor, model_folder, require_whole, write_picture_budget
 from r1reward.files import write_atomic
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.pictures import Budget
 from r1reward.settings import Algorithm, ModelSettings, Profile
 from r1reward.train.checkpoint import write_folder

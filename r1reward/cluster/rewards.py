@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from r1reward.judge.choose import make_consistency_judge
-from r1reward.judge.consistency import ConsistencyJudge
-from r1reward.judge.reward_model import read_vote
+from r1reward.judge.consistency_judges import ConsistencyJudge, make_consistency_judge
+from r1reward.judge.generative import read_vote
 from r1reward.settings import Profile, RLSettings
 from r1reward.train.tasks import score_votes
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict

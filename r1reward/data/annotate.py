@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from r1reward.data.sources.pictures import file_hash
 from r1reward.engines import EngineError
 from r1reward.files import append_jsonl
 from r1reward.parsing import parse_verdict
+from r1reward.servers.client import side_by_side
 from r1reward.types import PreferencePair
 
 _LOG = logging.getLogger(__name__)
@@ -257,7 +258,9 @@ def _chunks(
         return _in_batches(annotator, pairs, kept, max_attempts)
     waiting = _not_known(pairs, kept)
     if isinstance(annotator, RemoteAnnotator):
-        return _side_by_side(annotator, waiting, max_attempts)
+        ask = partial(annotate_pair, annotator, max_attempts=max_attempts)
+        asked = side_by_side(ask, waiting, threads=annotator.concurrency, stop=annotator.stop)
+        return ([annotation] for _, annotation in asked)
     return _one_by_one(annotator, waiting, max_attempts)
 
 
@@ -284,31 +287,3 @@ def _one_by_one(
     queue = iter(pairs)
     while chunk := list(islice(queue, CHUNK_PAIRS)):
         yield [annotate_pair(annotator, pair, max_attempts=max_attempts) for pair in chunk]
-
-
-def _side_by_side(
-    annotator: RemoteAnnotator, pairs: Iterable[PreferencePair], max_attempts: int
-) -> Iterator[list[Annotation]]:
-    """Annotations as they are finished. After an error no pair is begun, what still finishes is yielded."""
-    queue = iter(pairs)
-    running: set[Future[Annotation]] = set()
-    errors: list[BaseException] = []
-    with ThreadPoolExecutor(annotator.concurrency) as pool:
-        try:
-            while True:
-                free = 0 if errors else annotator.concurrency - len(running)
-                for pair in islice(queue, free):
-                    running.add(pool.submit(annotate_pair, annotator, pair, max_attempts=max_attempts))
-                if not running:
-                    break
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                errors += [error for future in finished if (error := future.exception())]
-                if errors:
-                    annotator.stop()
-                yield [future.result() for future in finished if not future.exception()]
-        except BaseException:
-            # Ctrl-C, or a full disk while the caller keeps a chunk: no thread may go on asking.
-            annotator.stop()
-            raise
-    if errors:
-        raise errors[0]

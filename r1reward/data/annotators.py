@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ from r1reward.data.annotate import AnnotatorError, UnansweredError
 from r1reward.data.sources import RELEASED_FOR_RL
 from r1reward.engines import Engine, Sampling
 from r1reward.files import read_jsonl, sha256_file
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES
 from r1reward.mini.tasks import NUMBERS, moves_from, read_claims, write_move, write_reasoning
 from r1reward.prompts import PromptName, judge_prompt, prompt_hash
 from r1reward.servers.client import STOPPED, ServerClient, ServerError
-from r1reward.servers.messages import user_turn
-from r1reward.servers.parameters import chat_body
 from r1reward.servers.replies import Fault, Reply
+from r1reward.servers.requests import chat_body, user_turn
 from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import Position, PreferencePair
 
@@ -144,8 +142,8 @@ class OpenAIAnnotator:
     ten attempts in a row failed. The key is read from the environment and
     passed to the client; it is kept out of everything that is written.
 
-    `prompt` is Table 1's unless given. `section` is where the settings stand in a profile. `sleep` takes
-    seconds, `clock` gives seconds since 1970, `seed` is for the spread of waiting times.
+    `prompt` is Table 1's unless given. `section` is where the settings stand in a profile. `sleep`
+    takes seconds.
     """
 
     def __init__(
@@ -155,17 +153,13 @@ class OpenAIAnnotator:
         prompt: PromptName = "paper",
         section: str = "data.openai",
         log: Path | None = None,
-        seed: int = 0,
         sleep: Callable[[float], Any] | None = None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self._prompt: PromptName = prompt
         self.concurrency = settings.concurrency
         try:
-            self._client = ServerClient(
-                settings, section=section, log=log, seed=seed, sleep=sleep, clock=clock
-            )
+            self._client = ServerClient(settings, section=section, log=log, sleep=sleep)
         except ServerError as error:
             raise AnnotatorError(str(error)) from error
         self.log = self._client.log
@@ -302,7 +296,7 @@ def make_annotator(
     if settings.sources and set(settings.sources) <= set(RELEASED_FOR_RL):
         return Nobody()
     if settings.annotator == "openai":
-        return OpenAIAnnotator(settings.openai, log=log, seed=seed)
+        return OpenAIAnnotator(settings.openai, log=log)
     return ScriptedAnnotator(truth_path, settings.annotator_noise, seed)
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from r1reward.data.rows import Sifted, sift
 from r1reward.data.sources.pictures import shown_size
 from r1reward.files import RefusedRow, atomic_stream, scan_jsonl
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.parsing import extract_reasoning, follows_format
 from r1reward.pictures import Budget
 from r1reward.prompts import PromptName

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from r1reward.data.storage import write_rows
 from r1reward.downstream.questions import Question, read_questions
-from r1reward.downstream.task import TournamentTask
+from r1reward.downstream.tournament import TournamentTask, hold_tournaments
 from r1reward.engines import Sampling, load_engine
 from r1reward.engines.loading import checkpoint_hash, keep_layers
 from r1reward.files import read_json, sha256_file, write_json
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge.generative import R1Reward
 from r1reward.progress import Progress
 from r1reward.settings import Profile
 from r1reward.train import checkpoint
@@ -99,6 +101,30 @@ def sample_answers(
     requests = [item.request() for item in questions]
     groups = load_engine(policy, profile).generate(requests, sampling, progress=Progress(label))
     return [[one.text for one in group] for group in groups]
+
+
+def measure_tournaments(
+    policy: str | Path,
+    prompts: Path,
+    judge: str | Path,
+    *,
+    profile: Profile,
+    record: Path,
+    seed: int,
+) -> None:
+    """Hold `TOURNAMENTS` on `downstream.tournament_prompts` groups of answers that the policy samples.
+
+    `prompts` is a file of `write_questions`. `record` gets what `hold_tournaments` returns, a line for each
+    prompt and tournament.
+    """
+    settings = profile.downstream
+    questions = read_questions(prompts)
+    chosen = np.random.default_rng(seed).permutation(len(questions))[: settings.tournament_prompts]
+    drawn = [questions[index] for index in chosen]
+    groups = sample_answers(policy, drawn, profile=profile, seed=seed, label="answers")
+    reward_model = R1Reward.from_pretrained(judge, profile=profile, engine=settings.judge_engine)
+    compare = partial(reward_model.compare_all, votes=1, progress=Progress("judging"))
+    write_rows(record, hold_tournaments([*zip(drawn, groups, strict=True)], compare))
 
 
 def _right_answers(

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from r1reward.data.storage import write_rows
-from r1reward.downstream.benchmarks import BENCHMARKS, Benchmark
+from r1reward.downstream.vlm_benchmarks import BENCHMARKS, Benchmark
 from r1reward.engines.loading import checkpoint_hash
 from r1reward.files import write_json
 from r1reward.settings import Profile
@@ -95,19 +95,12 @@ def read_results(folder: Path, name: str) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for benchmark in BENCHMARKS.values():
         paths = [*folder.glob(f"results/{name}/**/{name}_{benchmark.name}_*.tsv")]
-        tables = [(path, _table(path)) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+        paths.sort(key=lambda path: path.stat().st_mtime)
+        tables = [(path, pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)) for path in paths]
         scored = [one for one in tables if set(_RESULT_COLUMNS) & set(one[1].columns)]
         if scored:
             found[benchmark.name] = _lines(benchmark, *scored[-1])
     return found
-
-
-def take_results(folder: Path, name: str, *, record: Path) -> list[str]:
-    """Write what `read_results` finds as the records of a policy; returns the benchmarks without results."""
-    found = read_results(folder, name)
-    for benchmark, lines in found.items():
-        write_rows(record / f"{benchmark}.jsonl", lines)
-    return [name for name in BENCHMARKS if name not in found]
 
 
 def require_results(checkpoints: Mapping[str, str | Path], profile: Profile, *, record: Path) -> None:
@@ -118,16 +111,15 @@ def require_results(checkpoints: Mapping[str, str | Path], profile: Profile, *, 
     folder, commands = Path(profile.downstream.harness), []
     for place, checkpoint in checkpoints.items():
         name = harness_name(checkpoint, place)
-        missing = take_results(folder, name, record=record / place)
+        found = read_results(folder, name)
+        for benchmark, lines in found.items():
+            write_rows(record / place / f"{benchmark}.jsonl", lines)
+        missing = [one for one in BENCHMARKS if one not in found]
         asked = {"checkpoint": checkpoint, "name": name, "benchmarks": missing}
         commands += harness_commands(profile, out=folder, **asked)
     if commands:
         listed = "\n".join(commands)
         raise RuntimeError(f"run this in a checkout of VLMEvalKit, then the same command again:\n{listed}")
-
-
-def _table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
 
 
 def _lines(benchmark: Benchmark, path: Path, table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class NotAsked(Completion):
     error: str = ""
 
 
-def ask_each(ask: Callable[..., Sequence[T]], requests: Sequence[Request], **options: Any) -> list[T | str]:
+def ask_each(ask: Callable[..., Sequence[T]], requests: Sequence[Any], **options: Any) -> list[T | str]:
     """What `ask(requests, **options)` gives for each request; where one cannot be asked, its error in words.
 
     What fails is asked again in halves, so that a few bad ones cost little. A collapsed model

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from r1reward.engines import EngineError, Progress, Sampling
 from r1reward.pictures import Budget
-from r1reward.servers.client import ServerClient, ServerError
-from r1reward.servers.messages import user_turn
-from r1reward.servers.parameters import chat_body
+from r1reward.servers.client import ServerClient, ServerError, side_by_side
 from r1reward.servers.replies import Reply
+from r1reward.servers.requests import chat_body, user_turn
 from r1reward.settings import ConnectionSettings
 from r1reward.types import Completion, Request
 
@@ -60,31 +59,21 @@ class OpenAIEngine:
         A server that cannot be asked, or that still fails after all repetitions, is a ServerError.
         """
         self._client.resume()
-        wanted = [(index, sample) for index in range(len(requests)) for sample in range(sampling.samples)]
+        wanted = list(product(range(len(requests)), range(sampling.samples)))
         done: dict[tuple[int, int], tuple[str, Completion]] = {}
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            asked = {
-                pool.submit(self._answer, requests[index], sampling, index, sample): (index, sample)
-                for index, sample in wanted
-            }
-            try:
-                for future in as_completed(asked):
-                    done[asked[future]] = future.result()
-                    if progress:
-                        progress(len(done), len(wanted))
-            except BaseException:
-                # One failed request, or Ctrl-C: no thread may go on asking.
-                self._client.stop()
-                pool.shutdown(cancel_futures=True)
-                raise
+        for place, answer in side_by_side(
+            lambda place: self._answer(requests[place[0]], sampling, *place),
+            wanted,
+            threads=self.settings.concurrency,
+            stop=self._client.stop,
+        ):
+            done[place] = answer
+            if progress:
+                progress(len(done), len(wanted))
         for key, _ in done.values():
             self._kept.pop(key, None)
         samples = range(sampling.samples)
         return [tuple(done[index, sample][1] for sample in samples) for index in range(len(requests))]
-
-    def _turn(self, request: Request) -> list[dict[str, Any]]:
-        pictures = [*request.images, *request.frames]
-        return user_turn(request.text, pictures, origin=request.origin, budget=self._budget)
 
     def _answer(
         self, request: Request, sampling: Sampling, index: int, sample: int
@@ -92,7 +81,9 @@ class OpenAIEngine:
         """The answer, and the hash of what was asked."""
         body = chat_body(
             self.settings.model,
-            self._turn(request),
+            user_turn(
+                request.text, [*request.images, *request.frames], origin=request.origin, budget=self._budget
+            ),
             temperature=sampling.temperature,
             max_tokens=sampling.max_new_tokens,
             seed=sampling.seed_of(request.place_or(index), sample) >> 1,

@@ -22,7 +22,7 @@ from r1reward.engines.inputs import (
 )
 from r1reward.engines.loading import load_processor, model_folder, require_whole
 from r1reward.engines.log_probs import vision_token_ids
-from r1reward.servers.parameters import NEUTRAL
+from r1reward.servers.requests import NEUTRAL
 from r1reward.settings import EngineSettings, ModelSettings
 from r1reward.types import Completion, Request
 

@@ -1,4 +1,4 @@
-"""A judgment as HTML and as a JupyterLab widget; whatever a model or a user wrote is escaped."""
+"""Pairs and judgments as HTML and as a JupyterLab widget; whatever a model or a user wrote is escaped."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from r1reward.engines import EngineError
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge.generative import R1Reward
 from r1reward.pictures import data_uri, encode_png, read_picture
 from r1reward.texts import html_text
-from r1reward.types import Comparison, Judgment, Verdict, Vote
+from r1reward.types import Comparison, Judgment, PreferencePair, Verdict, Vote
 
 PREVIEW_PIXELS = 320
 CELL_STYLE = (
@@ -24,16 +24,13 @@ _SAID = {Verdict.FIRST: "Response 1", Verdict.SECOND: "Response 2", Verdict.UNPA
 def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
     """Pictures, both responses with the better one marked, reasoning and every vote."""
     pictures = "".join(picture_html(path) for path in (*comparison.images, *comparison.frames))
-    responses = "".join(
-        _response(number, text, better=judgment.verdict.value == str(number))
-        for number, text in enumerate(comparison.responses, start=1)
-    )
+    better = int(judgment.verdict.value) if judgment.verdict is not Verdict.UNPARSED else None
     votes = "".join(_vote(number, vote) for number, vote in enumerate(judgment.votes, start=1))
     exchanged = "<p>Its vote saw the responses exchanged:</p>" if judgment.swapped else ""
     return (
         f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
         f"<p><b>{html_text(comparison.question)}</b></p>"
-        f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:8px">{responses}</div>'
+        f"{_responses(comparison.responses, better, 'better')}"
         f"<p><b>{_SAID[judgment.verdict]}</b>, confidence {judgment.confidence:.3f}, "
         f"{len(judgment.votes)} vote(s)</p>"
         f'{exchanged}<div style="{CELL_STYLE}">{html_text(judgment.reasoning)}</div>'
@@ -82,10 +79,9 @@ def picture_html(path: str, *, pixels: int = PREVIEW_PIXELS) -> str:
     return f'<img alt="" style="margin:2px;min-height:160px;max-width:100%" src="{source}">'
 
 
-def _response(number: int, text: str, *, better: bool) -> str:
-    mark = "border:2px solid #0072B2;" if better else ""
-    title = f"Response {number}{' ✓ better' if better else ''}"
-    return f'<div style="{CELL_STYLE};{mark}"><b>{title}</b><br>{html_text(text)}</div>'
+def _responses(responses: tuple[str, str], marked: int | None, word: str) -> str:
+    titles = [f"Response {number}{f' ✓ {word}' if number == marked else ''}" for number in (1, 2)]
+    return _grid([*zip(titles, responses, strict=True)], marked)
 
 
 def _vote(number: int, vote: Vote) -> str:
@@ -93,3 +89,26 @@ def _vote(number: int, vote: Vote) -> str:
     order = ", responses exchanged" if vote.swapped else ""
     text = html_text(vote.completion.text)
     return f"<li>{_SAID[vote.verdict]}{chance}{order}<br><code>{text}</code></li>"
+
+
+def pair_html(pair: PreferencePair) -> str:
+    """The pictures, the question and both responses of a pair, the preferred one marked."""
+    pictures = "".join(picture_html(path) for path in (*pair.images, *pair.frames))
+    return (
+        f'<div style="max-width:900px">{pictures}<p><b>{html_text(pair.question)}</b></p>'
+        f"{_responses(pair.responses, pair.preferred, 'preferred')}</div>"
+    )
+
+
+def texts_html(columns: Sequence[tuple[str, str]]) -> str:
+    """Texts side by side, each below its title."""
+    return f'<div style="max-width:1100px">{_grid(columns)}</div>'
+
+
+def _grid(columns: Sequence[tuple[str, str]], marked: int | None = None) -> str:
+    cells = []
+    for number, (title, text) in enumerate(columns, start=1):
+        style = f"{CELL_STYLE};border:2px solid #0072B2" if number == marked else CELL_STYLE
+        cells.append(f'<div style="{style}"><b>{html_text(title)}</b><br>{html_text(text)}</div>')
+    style = f"display:grid;grid-template-columns:repeat({len(columns)},1fr);gap:8px"
+    return f'<div style="{style}">{"".join(cells)}</div>'

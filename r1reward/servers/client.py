@@ -7,26 +7,123 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from itertools import count
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import count, islice
 from pathlib import Path
-from threading import Event
-from typing import Any, NoReturn
+from threading import Event, Lock
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from r1reward.servers.masking import KeyMask
-from r1reward.servers.parameters import AcceptedParameters
-from r1reward.servers.replies import MAX_BODY_BYTES, Fault, Reply, read_error, read_reply, waiting_time
-from r1reward.servers.request_log import RequestLog
+from r1reward.files import append_jsonl, read_jsonl
+from r1reward.servers.replies import (
+    MAX_BODY_BYTES,
+    Fault,
+    KeyMask,
+    Reply,
+    read_error,
+    read_reply,
+    waiting_time,
+)
+from r1reward.servers.requests import AcceptedParameters
 from r1reward.settings import ConnectionSettings
 
+ANSWERED = "answered"
 STOPPED = Fault("stopped", "no further request was made", retry=False)
 NO_KEY = "no-key"
 _NAME_HEADER = "x-request-id"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RequestLog:
+    """Counts requests by outcome. With a path each becomes one JSON line at once.
+
+    Lines of earlier processes are counted, too. A power cut may lose the last counts, which is no reason
+    to wait for the disk at every request; answers are kept elsewhere. Safe for threads.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.outcomes: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self._lock = Lock()
+        if path and path.exists():
+            for row in read_jsonl(path, drop_partial=True):
+                self._count(row)
+
+    def add(self, outcome: Reply | Fault, *, about: Mapping[str, Any], retries: int, last: bool) -> None:
+        """Count one request. `about` names it; `last` marks a fault after which it is given up."""
+        row: dict[str, Any] = {**about, "retries": retries}
+        if isinstance(outcome, Reply):
+            tokens = {"prompt_tokens": outcome.prompt_tokens, "completion_tokens": outcome.completion_tokens}
+            row |= {"outcome": ANSWERED, **tokens}
+        else:
+            row |= {"outcome": outcome.kind, "given_up": last, "detail": outcome.detail}
+        with self._lock:
+            if self.path:
+                append_jsonl(self.path, row, durable=False)
+            self._count(row)
+
+    def record(self, *, price_input: float = 0.0, price_output: float = 0.0) -> dict[str, Any]:
+        """Requests, faults by kind, tokens and their cost; prices are US dollars for a million tokens."""
+        with self._lock:
+            outcomes, tokens = Counter(self.outcomes), Counter(self.tokens)
+        faults = {kind: count for kind, count in sorted(outcomes.items()) if kind != ANSWERED}
+        names = ("prompt_tokens", "completion_tokens", "answers_without_tokens", "failed_attempts")
+        cost = tokens["prompt_tokens"] * price_input + tokens["completion_tokens"] * price_output
+        return {
+            "requests": outcomes.total(),
+            "answers": outcomes[ANSWERED],
+            "faults": faults,
+            **{name: tokens[name] for name in names},
+            "dollars": round(cost / 1e6, 6),
+        }
+
+    def _count(self, row: dict[str, Any]) -> None:
+        self.outcomes[row["outcome"]] += 1
+        self.tokens["failed_attempts"] += row.get("given_up", False)
+        if row["outcome"] == ANSWERED:
+            counts = {name: row[name] for name in ("prompt_tokens", "completion_tokens")}
+            self.tokens["answers_without_tokens"] += None in counts.values()
+            self.tokens.update({name: count or 0 for name, count in counts.items()})
 
 
 class ServerError(RuntimeError):
     """A server that cannot be asked; the message says what to do."""
+
+
+def side_by_side(
+    ask: Callable[[T], R], questions: Iterable[T], *, threads: int, stop: Callable[[], None]
+) -> Iterator[tuple[T, R]]:
+    """What `ask` makes of each question, as it is finished; a question is taken when a thread is free for it.
+
+    After an error, `stop` is called and none is begun; what still finishes is yielded before it is raised.
+    """
+    queue = iter(questions)
+    running: dict[Future[R], T] = {}
+    errors: list[BaseException] = []
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while True:
+                for question in islice(queue, 0 if errors else threads - len(running)):
+                    running[pool.submit(ask, question)] = question
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    question = running.pop(future)
+                    if error := future.exception():
+                        errors.append(error)
+                        stop()
+                    else:
+                        yield question, future.result()
+        except BaseException:
+            # Ctrl-C, or a full disk where an answer is kept: no thread may go on asking.
+            stop()
+            raise
+    if errors:
+        raise errors[0]
 
 
 class ServerClient:
@@ -41,9 +138,7 @@ class ServerClient:
         settings: the server, and how long and how often it is asked.
         section: where these settings stand in a profile, for messages (`data.openai`).
         log: gets one JSON line for each request; lines of earlier processes are counted, too.
-        seed: for the spread of waiting times.
         sleep: waits for so many seconds; `stop` ends the waiting unless this is given.
-        clock: seconds since 1970.
 
     Raises ServerError without the extra, or if the key is missing. The key is read from the environment
     and passed to the client; it is kept out of everything that is written.
@@ -55,9 +150,7 @@ class ServerClient:
         *,
         section: str,
         log: Path | None = None,
-        seed: int = 0,
         sleep: Callable[[float], Any] | None = None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.log = RequestLog(log)
@@ -78,7 +171,7 @@ class ServerClient:
         self._prefix, self._numbers = f"r1reward-{uuid4().hex[:12]}", count()
         self._stopped = Event()
         self._sleep = sleep or self._stopped.wait
-        self._clock, self._rng = clock, random.Random(seed)
+        self._rng = random.Random()
 
     def ask(
         self, body: Mapping[str, Any], *, about: Mapping[str, Any], max_retries: int | None = None
@@ -178,12 +271,12 @@ class ServerClient:
         return reply
 
     def _receive(self, response: Any) -> bytes | Fault:
-        started, received = self._clock(), bytearray()
+        started, received = time.time(), bytearray()
         for piece in response.iter_bytes():
             received += piece
             if len(received) > MAX_BODY_BYTES:
                 break
-            if self._clock() - started > self.settings.timeout_seconds:
+            if time.time() - started > self.settings.timeout_seconds:
                 return Fault("timeout", "the answer came too slowly")
         return bytes(received)
 
@@ -194,12 +287,9 @@ class ServerClient:
         received = self._receive(response)
         if isinstance(received, bytes):
             body = self._mask.in_error(received) if self._mask else received
-            received = read_error(response.status_code, response.headers, body, now=self._clock())
-        self._raise_fault(received)
-
-    def _raise_fault(self, fault: Fault) -> NoReturn:
-        error = self._library.OpenAIError(fault.kind)
-        error.fault = fault
+            received = read_error(response.status_code, response.headers, body, now=time.time())
+        error = self._library.OpenAIError(received.kind)
+        error.fault = received
         raise error
 
     def _is_anothers(self, name: str, *given: str) -> bool:

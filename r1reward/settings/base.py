@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 _RANDOM_CHARACTERS = 20
 
 ModelName = Annotated[str, Field(min_length=1)]  # at the server
-# What a server may refuse beside the text (see r1reward.servers.parameters).
+# What a server may refuse beside the text (see r1reward.servers.requests).
 ServerParameter = Literal[
     "logprobs", "seed", "temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty"
 ]

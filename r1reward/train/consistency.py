@@ -17,9 +17,13 @@ import numpy as np
 from r1reward.data.storage import write_rows
 from r1reward.engines import Sampling, load_engine
 from r1reward.files import read_jsonl
-from r1reward.judge.choose import JudgeName, make_consistency_judge
-from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
-from r1reward.judge.reward_model import judge_pairs
+from r1reward.judge.consistency_judges import (
+    ConsistencyJudge,
+    JudgeName,
+    ScriptedConsistencyJudge,
+    make_consistency_judge,
+)
+from r1reward.judge.generative import judge_samples
 from r1reward.parsing import extract_reasoning, parse_verdict
 from r1reward.prompts import PromptName, consistency_prompt
 from r1reward.settings import JudgeSettings, ModelSettings, Profile, SFTSettings
@@ -71,10 +75,10 @@ def sample_answers(
 ) -> list[tuple[str, str]]:
     """What a policy writes about the pairs at temperature 1: the name of each pair and one answer."""
     sampling = Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=seed)
-    judgments = judge_pairs(
+    answers = judge_samples(
         load_engine(checkpoint, profile), pairs, prompt=profile.model.prompt, sampling=sampling
     )
-    return [(pair.pair_id, one.completion.text) for pair, one in zip(pairs, judgments, strict=True)]
+    return [(pair.pair_id, one.completion.text) for pair, (one,) in zip(pairs, answers, strict=True)]
 
 
 def make_consistency_judges(

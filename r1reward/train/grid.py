@@ -23,7 +23,7 @@ from r1reward.algo.ratio import log_bound
 from r1reward.bench.evaluate import Mode, evaluate
 from r1reward.engines.loading import device_name, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file, write_atomic, write_json
-from r1reward.judge.choose import JudgeName, make_consistency_judge
+from r1reward.judge.consistency_judges import JudgeName, make_consistency_judge
 from r1reward.parallel import side_by_side
 from r1reward.settings import Profile, RLSettings
 from r1reward.train.learner import advantage_limit, pre_clip_bound
@@ -279,7 +279,7 @@ def run_one(grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
         "settings": ended["run"]["rl"],
         "used": {name: ended["run"][name] for name in ("start", "pairs")} | ended["used"],
         "judge": variant.judge,
-        "accuracy": {mode: score.overall for mode, score in scores.items()},
+        "accuracy": {mode: score.accuracy for mode, score in scores.items()},
         "interventions": interventions(read_metrics(folder)),
         "model": weights_hash(result.model),
         "device": device_name(),

@@ -27,7 +27,7 @@ from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
 from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
-from r1reward.judge.consistency import ConsistencyJudge, ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.locks import exclusive
 from r1reward.pictures import Budget
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings

@@ -20,7 +20,7 @@ from r1reward.data.rows import Sifted
 from r1reward.data.storage import SFTExample, usable_pairs, usable_targets
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import pad_responses
-from r1reward.judge.scalar_model import (
+from r1reward.judge.scalar import (
     Kind,
     RewardModel,
     load_reward_model,

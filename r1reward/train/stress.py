@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1reward.data.storage import read_pairs, write_pairs
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge.generative import R1Reward
 from r1reward.settings import Profile, RLSettings, StressSettings
 from r1reward.train.grid import REFERENCE, REFERENCES, VARIANTS, Grid, run_grid
 from r1reward.types import Comparison, PreferencePair

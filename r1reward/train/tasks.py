@@ -19,9 +19,8 @@ from torch import Tensor
 
 from r1reward.algo import final_reward
 from r1reward.engines import Sampling, load_engine
-from r1reward.judge.consistency import ConsistencyJudge
-from r1reward.judge.reward_model import judge_request, judge_samples, read_vote
-from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.judge.consistency_judges import ConsistencyJudge, ServerConsistencyJudge
+from r1reward.judge.generative import judge_request, judge_samples, read_vote
 from r1reward.parsing import follows_format
 from r1reward.prompts import PromptName
 from r1reward.settings import Profile, RLSettings

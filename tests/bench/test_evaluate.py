@@ -1,5 +1,6 @@
 """One checkpoint in every mode: each way of asking reaches the judge, and its answers the right record."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def judges(pairs: list[PreferencePair], monkeypatch: pytest.MonkeyPatch) -> dict
 def test_each_mode_asks_in_its_own_way_and_has_its_own_record(judges, pairs, tmp_path) -> None:
     where = {"work": tmp_path / "w", "record": tmp_path / "r"}
     scores = evaluate("good", pairs, profile=PROFILE, seed=0, **where)
-    assert {mode: score.overall for mode, score in scores.items()} == {
+    assert {mode: score.accuracy for mode, score in scores.items()} == {
         "greedy": 1.0,
         "sampled": 0.5,
         "blank_greedy": 0.0,
@@ -69,7 +70,7 @@ def test_the_checkpoint_that_is_named_is_judged(judges, pairs, tmp_path) -> None
             modes=["greedy"],
             work=tmp_path / name,
             record=tmp_path / name,
-        )["greedy"].overall
+        )["greedy"].accuracy
         for name in judges
     }
     assert found == {"good": 1.0, "bad": 0.0}
@@ -82,7 +83,7 @@ def test_the_prompt_of_the_profile_is_asked(pairs, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(module, "identify", lambda checkpoint, profile: "")
     profile = PROFILE.model_copy(update={"model": ModelSettings(prompt="paper")})
     where = {"work": tmp_path / "w", "record": tmp_path / "r"}
-    assert evaluate("x", pairs, profile=profile, seed=0, modes=["greedy"], **where)["greedy"].overall == 1.0
+    assert evaluate("x", pairs, profile=profile, seed=0, modes=["greedy"], **where)["greedy"].accuracy == 1.0
 
 
 def test_seeds_draw_other_answers_and_a_run_can_be_repeated(judges, pairs, tmp_path) -> None:
@@ -101,17 +102,17 @@ def test_judgments_are_reused_for_the_same_weights_only(judges, pairs, tmp_path)
     evaluate("good", pairs, modes=["greedy"], **where)
     evaluate("good", pairs, modes=["greedy"], **where)
     assert len(judges["good"].asked) == 20
-    assert evaluate("bad", pairs, modes=["greedy"], **where)["greedy"].overall == 0.0
+    assert evaluate("bad", pairs, modes=["greedy"], **where)["greedy"].accuracy == 0.0
 
 
-@pytest.mark.parametrize(("policy", "overall", "dropped"), [("wrong", 0.0, 0), ("drop", None, 10)])
+@pytest.mark.parametrize(("policy", "accuracy"), [("wrong", 0.0), ("drop", math.nan)])
 def test_the_policy_of_the_profile_scores_and_is_recorded(
-    judges: Any, pairs: list[PreferencePair], tmp_path: Path, policy: Any, overall: Any, dropped: int
+    judges: Any, pairs: list[PreferencePair], tmp_path: Path, policy: Any, accuracy: float
 ) -> None:
     profile = PROFILE.model_copy(update={"bench": BenchSettings(unparsed=policy)})
     where = {"work": tmp_path / "w", "record": tmp_path / "r"}
     (scores,) = evaluate("good", pairs, profile=profile, seed=0, modes=["blank_greedy"], **where).values()
-    assert (scores.overall == overall or overall is None) and scores.num_dropped == dropped
+    assert scores.accuracy == pytest.approx(accuracy, nan_ok=True)
     records = read_records(tmp_path / "r" / "blank_greedy.jsonl")
     assert {record.unparsed for record in records} == {"" if policy == "wrong" else policy}
 

@@ -9,10 +9,12 @@ import pytest
 from known_judge import KnownJudge
 from PIL import Image
 
+from r1reward.bench import evaluate as module
 from r1reward.bench import mm_rlhf_rewardbench, multimodal_rewardbench, vl_rewardbench
-from r1reward.bench.pool import sample_pool
-from r1reward.bench.runner import run_benchmark
+from r1reward.bench.evaluate import judge_often
+from r1reward.bench.judging import generative_judge, run_benchmark
 from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
+from r1reward.config import load_profile
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines import Sampling
 from r1reward.files import read_jsonl
@@ -89,18 +91,23 @@ def test_a_file_whose_rows_nobody_can_count_is_an_error(name: str, tmp_path: Pat
         load(MULTIMODAL, file)
 
 
-def test_records_and_tables_say_what_is_missing(tmp_path: Path) -> None:
+def test_records_and_tables_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the file to the note below a table, through the file of pairs that the notebooks hand on."""
     pairs = read_pairs(write_pairs(tmp_path / "pairs.jsonl", load(VL, write(VL, tmp_path, faulty(VL)))))
     place = tmp_path / "run/records/bench" / VL / "sft/seed_0"
     judge, sampling = KnownJudge(pairs), Sampling(8, temperature=0.0)
     run_benchmark(
-        judge, pairs, prompt="mini", sampling=sampling, work=tmp_path / "w", record=place / "greedy.jsonl"
+        generative_judge(judge, sampling, prompt="mini"),
+        pairs,
+        work=tmp_path / "w",
+        record=place / "greedy.jsonl",
     )
     said = SUMMARY.format("image")
     assert [line["left_out"] for line in read_jsonl(place / "greedy.jsonl")] == [said] * 2
     pool = tmp_path / "pool.jsonl"
-    sample_pool(judge, pairs, prompt="mini", sampling=sampling, work=tmp_path / "p", record=pool)
+    monkeypatch.setattr(module, "load_engine", lambda *_: judge)
+    monkeypatch.setattr(module, "identify", lambda *_: "judge")
+    judge_often("judge", pairs, profile=load_profile("smoke"), seed=0, work=tmp_path / "p", record=pool)
     assert [line["left_out"] for line in read_jsonl(pool)] == [said] * 2
     records = Records.of_run(tmp_path / "run")
     about_vl = ("table_03", "table_05", "table_06", "table_07", "table_10", "table_12", "table_13",

@@ -1,4 +1,4 @@
-"""The scripts' own formulas, followed by hand or written out again from their source."""
+"""The benchmarks' own scores and the released ones, and what a judge gets by them that always says 1."""
 
 import random
 from collections import defaultdict
@@ -12,14 +12,13 @@ from r1reward.bench.official import (
     is_right_as_released,
     mm_rlhf_rewardbench_official,
     multimodal_rewardbench_official,
-    released_answer,
-    score_as_released,
+    score_always_one,
     vl_rewardbench_official,
 )
-from r1reward.bench.vl_rewardbench import load_benchmark as load_vl
-from r1reward.benchmarks import VL_RELEASED_COUNTS
+from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
 from r1reward.files import read_json
 from r1reward.scoring import PairRecord
+from r1reward.types import PreferencePair
 
 
 def _record(row: int, group: str, mark: str, preferred: int = 1) -> PairRecord:
@@ -58,14 +57,6 @@ def test_nothing_to_score_is_an_error() -> None:
         vl_rewardbench_official({0: [_record(0, "general", "u")]})
 
 
-def test_the_release_divides_by_three_groups_whichever_are_there() -> None:
-    scores = score_as_released([("general", True), ("general", False), ("reasoning", True)])
-    assert scores.groups == {"general": 0.5, "hallucination": 0.0, "reasoning": 1.0}
-    assert (scores.macro, scores.overall, scores.sizes["hallucination"]) == (0.5, 2 / 3, 0)
-    with pytest.raises(ValueError, match="'safety' is no group of VL-RewardBench"):
-        score_as_released([("safety", True)])
-
-
 def test_multimodal_rewardbench_throws_the_scripts_coin() -> None:
     marks = "1u2uuu12u"
     records = [_record(row, "vqa" if row % 3 else "math", mark) for row, mark in enumerate(marks)]
@@ -91,55 +82,48 @@ def test_acc_plus_needs_every_pair_of_a_question() -> None:
     records = [_record(row, "mcq", mark) for row, mark in enumerate(marks["mcq"])]
     records += [_record(4 + row, "video", mark) for row, mark in enumerate(marks["video"])]
     ids = {0: "a", 1: "a", 2: "b", 3: "b", 4: "c", 5: "c"}
-    scores = mm_rlhf_rewardbench_official(records, ids)
-    assert (scores.acc, scores.acc_plus) == (5 / 6, 2 / 3)
-    assert scores.groups == {"mcq": (0.75, 0.5), "video": (1.0, 1.0)}
+    assert mm_rlhf_rewardbench_official(records, ids) == (5 / 6, 2 / 3)
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "first_line", "right"),
+    ("text", "right"),
     [
-        ("<think>x</think><answer>1</answer>", "1", "1", True),
-        ("<answer> 1.0 </answer>", "1.0", "1.0", True),
-        ("<answer>1/2</answer>", "1/2", "1/2", False),
-        ("<answer>2</answer><answer>1</answer>", "2", "2", False),
-        ("A has 2 cats\nso the answer is 1", "1", "2", True),
-        ("Response 2 is better", "2", "2", False),
-        ("neither", None, None, False),
-        ("<answer>nan</answer>", "nan", "nan", False),
+        ("<think>x</think><answer>1</answer>", True),
+        ("<answer> 1.0 </answer>", True),
+        ("<answer>1/2</answer>", False),
+        ("<answer>2</answer><answer>1</answer>", False),
+        ("A has 2 cats\nso the answer is 1", True),
+        ("Response 2 is better", False),
+        ("neither", False),
+        ("<answer>nan</answer>", False),
     ],
 )
-def test_answers_are_read_as_the_release_reads_them(
-    text: str, answer: Any, first_line: Any, right: bool
-) -> None:
-    assert released_answer(text) == answer
-    assert released_answer(text, first_line_only=True) == first_line
+def test_answers_are_read_as_the_release_reads_them(text: str, right: bool) -> None:
     assert is_right_as_released(text) == right
 
 
-def test_the_papers_row_follows_from_the_released_grouping() -> None:
-    """Table 3 prints 63.84, 85.71, 64.78 and 71.92 for 309, 384 and 206 right answers."""
-    right = {"general": (309, 484), "hallucination": (384, 448), "reasoning": (206, 318)}
-    judged = [(group, i < count) for group, (count, total) in right.items() for i in range(total)]
-    scores = score_as_released(judged)
-    assert {group: round(100 * share, 2) for group, share in scores.groups.items()} == {
-        "general": 63.84,
-        "hallucination": 85.71,
-        "reasoning": 64.78,
-    }
-    assert round(100 * scores.overall, 2) == 71.92
-    # The printed 71.44 is the mean of the three printed cells, not of the shares (71.446).
-    assert round(100 * scores.macro, 2) == 71.45
-    assert round(sum(round(100 * share, 2) for share in scores.groups.values()) / 3, 2) == 71.44
-
-
-def test_the_real_files_score_as_released(real_data: Path) -> None:
+def test_a_perfect_judge_of_the_real_file_scores_one(real_data: Path) -> None:
     photographs = sorted((real_data / "images").glob("*.jpg"))
-    folder = real_data / "r1_reward"
-    pairs = load_vl(folder / "vl_reward_bench_data.jsonl", stand_in_pictures=photographs)
-    scores = score_as_released((pair.meta["as_released"], True) for pair in pairs)
-    assert scores.sizes == VL_RELEASED_COUNTS
-    questions = load_mm_rlhf(folder / "mm_reward_bench.jsonl", stand_in_pictures=photographs)
+    questions = load_mm_rlhf(real_data / "r1_reward" / "mm_reward_bench.jsonl", stand_in_pictures=photographs)
     records = [_record(pair.meta["row"], pair.category, "1") for pair in questions]
-    perfect = mm_rlhf_rewardbench_official(records, {p.meta["row"]: p.meta["question"] for p in questions})
-    assert (perfect.acc, perfect.acc_plus) == (1.0, 1.0)
+    ids = {pair.meta["row"]: pair.meta["question"] for pair in questions}
+    assert mm_rlhf_rewardbench_official(records, ids) == (1.0, 1.0)
+
+
+def pairs(preferred: list[int]) -> list[PreferencePair]:
+    return [
+        PreferencePair(f"p-{i}", "p", "q", ("a", "b"), side, category="g", meta={"question": str(i)})  # type: ignore[arg-type]
+        for i, side in enumerate(preferred)
+    ]
+
+
+def test_each_protocol_by_hand() -> None:
+    rows = score_always_one(
+        {VL: pairs([1, 2, 2, 2]), MULTIMODAL: pairs([1, 1, 1, 2]), MM_RLHF: pairs([1, 1])}
+    )
+    found = {(row["benchmark"], str(row["protocol"]).split(",")[0]): row["accuracy"] for row in rows}
+    assert [found[name, "official script"] for name in (VL, MULTIMODAL, MM_RLHF)] == [0.25, 0.75, 1.0]
+    assert [found[name, "released script"] for name in (VL, MULTIMODAL, MM_RLHF)] == [1.0, 1.0, 1.0]
+    assert [found[name, "here"] for name in (VL, MULTIMODAL, MM_RLHF)] == [0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match="no protocol of other"):
+        score_always_one({"other": pairs([1])})

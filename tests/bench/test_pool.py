@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from known_judge import KnownJudge
 
-from r1reward.bench.best_of_n import rank_with, ranking_questions
-from r1reward.bench.files import spread
+from r1reward.bench.evaluate import judge_often, rank_with, ranking_questions
+from r1reward.bench.load import spread
 from r1reward.bench.mm_rlhf_rewardbench import load_benchmark
-from r1reward.bench.pool import judge_often
 from r1reward.config import load_profile
 from r1reward.engines import EngineError, Sampling
 from r1reward.files import read_jsonl
@@ -41,7 +40,7 @@ def profile() -> Profile:
 def judges(pairs: list[PreferencePair], monkeypatch: pytest.MonkeyPatch) -> dict[str, KnownJudge]:
     """By the checkpoint that is asked for."""
     known = {"good": KnownJudge(pairs), "bad": KnownJudge(pairs, wrong=True)}
-    for module in ("r1reward.bench.pool", "r1reward.judge.r1_reward"):
+    for module in ("r1reward.bench.evaluate", "r1reward.judge.generative"):
         monkeypatch.setattr(f"{module}.load_engine", lambda checkpoint, profile: known[checkpoint])
         monkeypatch.setattr(f"{module}.identify", lambda checkpoint, profile: str(checkpoint))
     return known

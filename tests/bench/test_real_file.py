@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from known_judge import KnownJudge
 
-from r1reward.bench import real_file
+from r1reward.bench import evaluate as module
 from r1reward.bench.vl_rewardbench import STAND_IN, load_benchmark
 from r1reward.config import load_profile
 from r1reward.mini.world import write_world
@@ -30,10 +30,10 @@ def test_the_file_is_asked_about_by_the_prompt_that_is_named(
         loaded.append((checkpoint, profile))
         return judge
 
-    monkeypatch.setattr(real_file, "load_benchmark", lambda *_, **__: pairs)
-    monkeypatch.setattr(real_file, "load_engine", load)
+    monkeypatch.setattr(module, "load_benchmark", lambda *_, **__: pairs)
+    monkeypatch.setattr(module, "load_engine", load)
     profile = load_profile("mini", overrides={"bench": {"real_rows": 4}})
-    found = real_file.run_real_file(
+    found = module.run_real_file(
         "judge", (tmp_path / "x.jsonl", []), profile=profile, prompt=prompt, work=tmp_path / "work"
     )
     assert found["prompt"] == prompt and found["rows"] == 4 and len(judge.asked) == 8

@@ -12,7 +12,7 @@ from r1reward.config import load_profile
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
 from r1reward.files import read_json, write_json
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.report.reasoning import steering
 from r1reward.report.records import Records
 from r1reward.report.tables import judge_table

@@ -24,7 +24,7 @@ from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_processor
 from r1reward.files import read_jsonl
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.settings import ModelSettings, Profile
 from r1reward.types import PreferencePair
 

@@ -13,7 +13,7 @@ from r1reward.cluster import rewards
 from r1reward.cluster.rewards import PARTS, AnswerScorer
 from r1reward.config import load_profile
 from r1reward.files import read_jsonl
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.types import Completion
 

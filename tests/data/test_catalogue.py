@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from r1reward import cli
-from r1reward.bench.files import load_benchmarks
+from r1reward.bench.load import load_benchmarks
 from r1reward.data import catalogue
 from r1reward.data.catalogue import CATALOGUE, REWARD_BENCHMARKS, Roots, examine, fetch, require
 from r1reward.data.sources import SOURCES

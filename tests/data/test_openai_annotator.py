@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, make_an
 from r1reward.engines import PictureError
 from r1reward.files import read_jsonl
 from r1reward.prompts import judge_prompt
+from r1reward.servers import client
 from r1reward.servers.replies import Fault, Reply, read_error, read_reply, waiting_time
 from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import PreferencePair
@@ -115,10 +117,12 @@ def test_a_server_that_never_answers_times_out(server: FaultServer, tmp_path: Pa
     assert run.annotator.record()["faults"] == {"timeout": 2}
 
 
-def test_a_server_that_sends_too_slowly_times_out(server: FaultServer) -> None:
+def test_a_server_that_sends_too_slowly_times_out(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hours = iter(range(0, 10**9, 3600))
-    settings = make_settings(server, max_retries=0)
-    annotator = OpenAIAnnotator(settings, clock=lambda: next(hours))
+    monkeypatch.setattr(client, "time", SimpleNamespace(time=lambda: next(hours)))
+    annotator = OpenAIAnnotator(make_settings(server, max_retries=0))
     with pytest.raises(UnansweredError, match="timeout: 'the answer came too slowly'"):
         annotator.answer(make_pair(0), 0)
     assert annotator.record()["faults"] == {"timeout": 1}

@@ -6,13 +6,11 @@ from statistics import fmean
 import pytest
 
 from r1reward.config import load_profile
-from r1reward.downstream import evaluate
+from r1reward.downstream import grading
 from r1reward.downstream import policy as policy_module
-from r1reward.downstream.evaluate import evaluate_policy, style_of
+from r1reward.downstream.grading import evaluate_policy, style_of
 from r1reward.downstream.policy import make_policy, sample_answers, train_with_judge
-from r1reward.downstream.prompt_sets import read_prompts
-from r1reward.downstream.questions import read_questions, write_questions
-from r1reward.downstream.scripted import find_open_judge
+from r1reward.downstream.questions import read_prompts, read_questions, write_questions
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_jsonl
 from r1reward.mini.world.downstream import write_downstream
@@ -165,14 +163,15 @@ def test_only_prompts_within_reach_are_trained_on(policy, world, tmp_path, monke
 def test_answers_are_scored_recorded_and_kept(policy, world, tmp_path, monkeypatch):
     folder = world / "benchmarks"
     ask = {"profile": PROFILE, "work": tmp_path / "work", "record": tmp_path / "record"}
-    columns = evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask)
+    columns = evaluate_policy(policy, folder, **ask)
     assert len(columns) == 10 and all(0 <= value <= 100 for value in columns.values())
     lines = (tmp_path / "record" / "MMBench_DEV_EN_V11.jsonl").read_text().splitlines()
     assert len(lines) == 24 and set(json.loads(lines[0])) == {"points", "units", "draw"}
 
-    monkeypatch.setattr(evaluate, "load_engine", lambda *_: pytest.fail("answered again"))
-    assert evaluate_policy(policy, folder, judge=find_open_judge(folder), **ask) == columns
-    assert len(evaluate_policy(policy, folder, **ask)) == 8, "no judge, no open questions"
+    monkeypatch.setattr(grading, "load_engine", lambda *_: pytest.fail("answered again"))
+    assert evaluate_policy(policy, folder, **ask) == columns
+    monkeypatch.setattr(grading, "TRUTH", "not there")
+    assert len(evaluate_policy(policy, folder, **ask)) == 8, "no truth, no open questions"
     with pytest.raises(pytest.fail.Exception, match="answered again"):
         evaluate_policy(policy, folder, temperature=1.0, **ask)
 

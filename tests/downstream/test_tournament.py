@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.downstream.agreement import TOURNAMENTS, hold_tournaments
 from r1reward.downstream.questions import Question
-from r1reward.downstream.task import TournamentTask
-from r1reward.downstream.tournament import tournament_scores
+from r1reward.downstream.tournament import TOURNAMENTS, TournamentTask, hold_tournaments, tournament_scores
 from r1reward.types import Comparison, Completion, Judgment, Trajectory, Verdict
 
 ITEM = Question("what ?", ("a.png",), label="q")

@@ -7,13 +7,12 @@ import pytest
 
 from r1reward.benchmarks import units_of
 from r1reward.config import load_profile
-from r1reward.downstream.benchmarks import BENCHMARKS
+from r1reward.downstream.vlm_benchmarks import BENCHMARKS
 from r1reward.downstream.vlmevalkit import (
     harness_commands,
     harness_name,
     read_results,
     require_results,
-    take_results,
 )
 
 TABLES = {
@@ -126,23 +125,23 @@ def test_the_newest_result_counts_and_a_faulty_row_is_named(tmp_path):
         read_results(tmp_path, "policy")
 
 
-def test_results_are_taken_and_what_is_missing_is_named(tmp_path):
-    write(tmp_path, "MMStar_new", "index\thit\n0\t0\n")
-    missing = take_results(tmp_path, "policy", record=tmp_path / "record")
-    assert missing == [name for name in BENCHMARKS if name != "MMStar"]
-    assert json.loads((tmp_path / "record" / "MMStar.jsonl").read_text())["points"] == 0.0
-
-
 def test_missing_results_stop_with_the_commands(tmp_path):
+    """And only what is missing is asked for; what is there is taken already."""
     profile = load_profile("paper", overrides={"downstream": {"harness": str(tmp_path)}})
-    with pytest.raises(RuntimeError, match=r"VLMEvalKit(.|\n)*run\.py(.|\n)*run\.py"):
-        require_results({"start/seed_0": "Qwen/Qwen2.5-VL-3B-Instruct"}, profile, record=tmp_path / "record")
-    name = harness_name("Qwen/Qwen2.5-VL-3B-Instruct", "start/seed_0")
-    for benchmark in BENCHMARKS:
-        folder = tmp_path / "results" / name / "T"
-        folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, place = "Qwen/Qwen2.5-VL-3B-Instruct", "start/seed_0"
+    record, name = tmp_path / "record" / place, harness_name(checkpoint, place)
+    folder = tmp_path / "results" / name / "T"
+    folder.mkdir(parents=True)
+    names = ["MMStar", *(name for name in BENCHMARKS if name != "MMStar")]
+    for benchmark in names:
+        with pytest.raises(RuntimeError, match=r"VLMEvalKit(.|\n)*run\.py"):
+            require_results({place: checkpoint}, profile, record=tmp_path / "record")
         index = "0" if benchmark == "MMBench_DEV_EN_V11" else "x_VD_figure_0_0_0"
         text = f"index\tcategory\tl2-category\tscore\n{index}\tPerception/OCR\tfigure\t1\n"
         (folder / f"{name}_{benchmark}_result.tsv").write_text(text)
-    require_results({"start/seed_0": "Qwen/Qwen2.5-VL-3B-Instruct"}, profile, record=tmp_path / "record")
-    assert len(list((tmp_path / "record" / "start" / "seed_0").glob("*.jsonl"))) == len(BENCHMARKS)
+        if benchmark == names[1]:
+            asked = json.loads((tmp_path / f"{name}_exact.json").read_text())["data"]
+            assert "MMStar" not in asked and benchmark in asked
+            assert [path.stem for path in record.glob("*.jsonl")] == ["MMStar"]
+    require_results({place: checkpoint}, profile, record=tmp_path / "record")
+    assert len(list(record.glob("*.jsonl"))) == len(BENCHMARKS)

@@ -22,7 +22,7 @@ from r1reward.engines.loading import (
 )
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_json, sha256_file, write_json
-from r1reward.judge.scalar_model import load_reward_model, new_reward_model
+from r1reward.judge.scalar import load_reward_model, new_reward_model
 from r1reward.settings import ModelSettings
 from r1reward.types import Request
 

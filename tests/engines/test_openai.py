@@ -17,8 +17,7 @@ from r1reward.engines import EngineError, ForgivingEngine, PictureError, Samplin
 from r1reward.engines.inputs import fetch_pictures, load_picture
 from r1reward.engines.loading import load_processor
 from r1reward.engines.openai import OpenAIEngine
-from r1reward.judge.r1_reward import R1Reward
-from r1reward.judge.reward_model import read_vote
+from r1reward.judge.generative import R1Reward, read_vote
 from r1reward.servers.client import ServerError
 from r1reward.settings import EngineServerSettings
 from r1reward.types import Request, Verdict

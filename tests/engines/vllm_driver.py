@@ -11,7 +11,7 @@ from pathlib import Path
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.config import load_profile
 from r1reward.engines import Sampling, load_engine
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 
 COUNT, TOKENS = 500, 48
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from r1reward.config import load_profile
-from r1reward.judge import choose
-from r1reward.judge.choose import make_consistency_judge
-from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.judge import consistency_judges
+from r1reward.judge.consistency_judges import JudgeName, ServerConsistencyJudge, make_consistency_judge
 from r1reward.types import Verdict
 
 PROFILE = load_profile("smoke")
@@ -32,11 +31,11 @@ class Trained:
 
 @pytest.fixture(autouse=True)
 def trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "ModelConsistencyJudge", Trained)
+    monkeypatch.setattr(consistency_judges, "ModelConsistencyJudge", Trained)
 
 
 @pytest.mark.parametrize("name", ["strong", "weak"])
-def test_strong_and_weak_judge_have_their_own_folders(name: choose.JudgeName, tmp_path: Path) -> None:
+def test_strong_and_weak_judge_have_their_own_folders(name: JudgeName, tmp_path: Path) -> None:
     judge = make_consistency_judge(PROFILE, name, tmp_path, seed=0)
     assert judge.fingerprint == str(tmp_path / name / "model")
 
@@ -73,14 +72,14 @@ def test_behind_servers_each_judge_is_its_own_model(tmp_path: Path) -> None:
     ("name", "section"), [("strong", "server"), ("weak", "weak_server"), ("noisy", "server")]
 )
 def test_opinions_of_a_server_are_kept_in_the_folder_that_is_named(
-    name: choose.JudgeName, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: JudgeName, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The noisy judge's, too: what stands behind it is the server of the strong one."""
     made: list[tuple[object, dict[str, object]]] = []
     monkeypatch.setattr(
-        choose, "ServerConsistencyJudge", lambda settings, **how: made.append((settings, how))
+        consistency_judges, "ServerConsistencyJudge", lambda settings, **how: made.append((settings, how))
     )
     profile = load_profile("smoke", overrides={"judges": {"name": "server"}})
     make_consistency_judge(profile, name, tmp_path, seed=3, cache=tmp_path / "kept")
-    expected = {"folder": tmp_path / "kept", "section": f"judges.{section}", "seed": 3}
+    expected = {"folder": tmp_path / "kept", "section": f"judges.{section}"}
     assert made == [(getattr(profile.judges, section), expected)]

@@ -14,9 +14,15 @@ from fault_server import KEY, KEY_VARIABLE, KINDS, FaultServer
 
 from r1reward.config import load_profile
 from r1reward.files import read_jsonl
-from r1reward.judge.choose import make_consistency_judge
-from r1reward.judge.consistency import FlippedConsistencyJudge, ModelConsistencyJudge, RandomConsistencyJudge
-from r1reward.judge.server import MAX_FAILED_IN_A_ROW, PROBE_RETRIES, ServerConsistencyJudge
+from r1reward.judge.consistency_judges import (
+    MAX_FAILED_IN_A_ROW,
+    PROBE_RETRIES,
+    FlippedConsistencyJudge,
+    ModelConsistencyJudge,
+    RandomConsistencyJudge,
+    ServerConsistencyJudge,
+    make_consistency_judge,
+)
 from r1reward.prompts import consistency_prompt
 from r1reward.servers.client import ServerError
 from r1reward.settings import JudgeServerSettings

@@ -1,4 +1,4 @@
-"""What models and users wrote is shown as text, never as markup."""
+"""Pairs, answers and judgments in a notebook."""
 
 import base64
 import io
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from r1reward.judge.r1_reward import R1Reward
-from r1reward.judge.widget import JudgeWidget, judgment_html, picture_html
-from r1reward.types import Comparison, Completion, Judgment, Verdict, Vote
+from r1reward.judge.generative import R1Reward
+from r1reward.judge.widget import JudgeWidget, judgment_html, pair_html, picture_html, texts_html
+from r1reward.types import Comparison, Completion, Judgment, PreferencePair, Verdict, Vote
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 KNOWN_TAGS = {"div", "p", "b", "br", "img", "details", "summary", "ol", "li", "code"}
@@ -68,3 +68,18 @@ def test_the_form_judges_and_shows_errors(picture: str) -> None:
     form.images.value = "<b>gone</b>.png"
     form.button.click()
     assert "&lt;b&gt;gone&lt;/b&gt;.png" in form.result.value and "<b>gone" not in form.result.value
+
+
+def test_a_pair_shows_its_picture_and_which_response_is_preferred(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "p.png")
+    pair = PreferencePair("p", "s", "Which ?", ("one", "two"), 2, (str(tmp_path / "p.png"),))
+    shown = pair_html(pair)
+    assert shown.count("data:image/png") == 1 and "<b>Which ?</b>" in shown
+    assert "<b>Response 1</b><br>one" in shown and "<b>Response 2 ✓ preferred</b><br>two" in shown
+
+
+def test_what_a_model_wrote_is_text() -> None:
+    hostile = "<script>alert(1)</script>\u202e"
+    pair = PreferencePair("p", "s", hostile, (hostile, "b"), 1)
+    for shown in (pair_html(pair), texts_html([(hostile, hostile)])):
+        assert "<script>" not in shown and "\u202e" not in shown and "&lt;script&gt;" in shown

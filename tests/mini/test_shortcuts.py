@@ -7,7 +7,7 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from r1reward.bench.files import BENCHMARKS, load_benchmarks
+from r1reward.bench.load import BENCHMARKS, load_benchmarks
 from r1reward.data.annotators import read_truth
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
 from r1reward.mini.world import write_world

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from r1reward.bench.files import BENCHMARKS, load_benchmarks
+from r1reward.bench.load import BENCHMARKS, load_benchmarks
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF, MULTIMODAL
 from r1reward.data.annotators import read_truth

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1reward.judge.voting import decide
+from r1reward.judge.generative import decide
 from r1reward.report.pools import (
     Pool,
     any_right,

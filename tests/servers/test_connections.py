@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,12 +130,14 @@ def test_a_connection_that_fails_says_why(make_client: MakeClient) -> None:
     assert isinstance(fault, Fault) and "Connection refused" in fault.message
 
 
-def test_an_error_that_never_ends_is_bounded_in_time(raw_server: RawServer, make_client: MakeClient) -> None:
+def test_an_error_that_never_ends_is_bounded_in_time(
+    raw_server: RawServer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = b"HTTP/1.1 500 Oh\r\ntransfer-encoding: chunked\r\n\r\n"
     raw_server.answer = lambda body, headers: head + b"1\r\nx\r\n" * 3
     hours = iter(range(0, 10**9, 3600))
     client = make_client(max_retries=0)
-    client._clock = lambda: next(hours)
+    monkeypatch.setattr("r1reward.servers.client.time", SimpleNamespace(time=lambda: next(hours)))
     assert client.ask(body_of("q"), about={}) == Fault("timeout", "the answer came too slowly")
 
 

@@ -17,7 +17,7 @@ from r1reward.data.annotators import OpenAIAnnotator
 from r1reward.engines import Sampling
 from r1reward.engines.openai import OpenAIEngine
 from r1reward.files import read_jsonl
-from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.judge.consistency_judges import ServerConsistencyJudge
 from r1reward.settings import AnnotatorSettings, EngineServerSettings, JudgeServerSettings
 from r1reward.types import PreferencePair, Request, Verdict
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from r1reward.config import ProfileError, load_profile
-from r1reward.servers.masking import KeyMask
+from r1reward.servers.replies import KeyMask
 from r1reward.settings import AnnotatorSettings
 
 KEY = "sk-/te+st/0123456789&abcdef="

@@ -11,8 +11,8 @@ from raw_server import RawServer, http, says
 
 from r1reward.files import read_jsonl
 from r1reward.servers.client import ServerClient
-from r1reward.servers.parameters import NEUTRAL, chat_body
 from r1reward.servers.replies import Fault, Reply
+from r1reward.servers.requests import NEUTRAL, chat_body
 
 BODY = chat_body(
     "m", [{"role": "user", "content": "q"}], temperature=0.0, max_tokens=9, seed=4, log_probs=True

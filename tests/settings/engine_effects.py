@@ -25,7 +25,7 @@ from r1reward.engines.openai import OpenAIEngine
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.engines.vllm import VLLMEngine
 from r1reward.files import read_jsonl
-from r1reward.judge.choose import JudgeName, make_consistency_judge
+from r1reward.judge.consistency_judges import JudgeName, make_consistency_judge
 from r1reward.settings import Profile
 from r1reward.train import annotators
 from r1reward.train.tasks import JudgeTask

@@ -11,17 +11,16 @@ import nbformat
 import pytest
 from studio import Changes, Studio, effect, watch_engine
 
-from r1reward.bench import real_file
-from r1reward.bench.evaluate import evaluate
-from r1reward.bench.pool import judge_often
+from r1reward.bench import evaluate as bench
+from r1reward.bench.evaluate import evaluate, judge_often
 from r1reward.cluster.prepare import rl_flags
 from r1reward.config import load_profile
 from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, answers_folder, make_annotator
 from r1reward.data.sources import ALL_SOURCES, SOURCES
-from r1reward.downstream import agreement, policy
+from r1reward.downstream import policy
 from r1reward.downstream.questions import Question, write_questions
 from r1reward.files import read_jsonl
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge.generative import R1Reward
 from r1reward.mini.world import find_sources
 from r1reward.pictures import Budget
 from r1reward.pipeline.overview import profiles
@@ -96,7 +95,7 @@ def benchmarks_are_sampled_and_scored_so(studio: Studio) -> None:
                 work=out / "work", record=out, modes=("greedy", "sampled"),
             )  # fmt: skip
         assert [call.sampling.temperature for call in calls] == [0.0, temperature]
-        values = [score.overall for score in scores.values()]
+        values = [score.accuracy for score in scores.values()]
         assert values == [0.0, 0.0] if unparsed == "wrong" else all(value != value for value in values)
 
 
@@ -119,9 +118,9 @@ def a_pool_holds_so_many_answers_to_so_many_pairs(studio: Studio) -> None:
 def so_many_rows_of_the_real_file_are_judged(studio: Studio) -> None:
     """The first ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(real_file, "load_benchmark", lambda *_, **__: studio.pairs())
+        patch.setattr(bench, "load_benchmark", lambda *_, **__: studio.pairs())
         for rows in (1, 3):
-            outcome = real_file.run_real_file(
+            outcome = bench.run_real_file(
                 studio.world.model, (Path("file"), []), profile=studio.profile({"bench.real_rows": rows}),
                 prompt="mini", work=studio.folder / f"real_{rows}",
             )  # fmt: skip
@@ -188,7 +187,7 @@ def sources_and_held_out_pairs_are_those_of_the_profile(studio: Studio) -> None:
         given |= {"ALL_SOURCES": ALL_SOURCES, "SOURCES": SOURCES, "budget": Budget(784, 7056)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("r1reward.data.build.build_dataset", built)
-            patch.setattr("r1reward.bench.files.load_validation", lambda *_, **__: [])
+            patch.setattr("r1reward.bench.load.load_validation", lambda *_, **__: [])
             names: dict[str, Any] = {**given, "benchmarks": {}}
             exec(cell_of("01_data_construction", "build_dataset("), names)
             exec("from r1reward.data.storage import write_pairs", names)
@@ -258,12 +257,12 @@ def cheaper_tournaments_are_held_on_so_many_prompts(studio: Studio) -> None:
     """Whose answers are sampled as in training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(R1Reward, "from_pretrained", lambda *_, **__: R1Reward)
-        patch.setattr(agreement, "hold_tournaments", lambda answered, compare: [{"n": len(answered)}])
-        patch.setattr(agreement, "sample_answers", lambda policy, drawn, **_: [["a"] for _ in drawn])
+        patch.setattr(policy, "hold_tournaments", lambda answered, compare: [{"n": len(answered)}])
+        patch.setattr(policy, "sample_answers", lambda policy, drawn, **_: [["a"] for _ in drawn])
         for count in (2, 5):
             profile = studio.profile({"downstream.tournament_prompts": count})
             record = studio.folder / "tournaments.jsonl"
-            agreement.measure_tournaments(
+            policy.measure_tournaments(
                 "policy", questions(studio), "judge", profile=profile, record=record, seed=0
             )
             assert read_jsonl(record) == [{"n": count}]

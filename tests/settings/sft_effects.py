@@ -16,9 +16,11 @@ from r1reward.data.annotate import annotate_pairs
 from r1reward.data.storage import read_sft, write_pairs
 from r1reward.engines.loading import load_model
 from r1reward.files import read_json, read_jsonl
-from r1reward.judge.choose import make_consistency_judge
-from r1reward.judge.consistency import ModelConsistencyJudge
-from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.judge.consistency_judges import (
+    ModelConsistencyJudge,
+    ServerConsistencyJudge,
+    make_consistency_judge,
+)
 from r1reward.settings import RewardModelSettings
 from r1reward.train import rl
 from r1reward.train.annotators import run_arm, write_study_pairs

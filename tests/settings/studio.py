@@ -22,7 +22,7 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines import Sampling
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.files import read_json, read_jsonl
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.settings import Profile
 from r1reward.train import rl
 from r1reward.train.learner import Learner, make_learner

@@ -9,7 +9,7 @@ from r1reward.config import load_profile
 from r1reward.data.storage import read_pairs, write_pairs
 from r1reward.engines.loading import keep_layers, weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
-from r1reward.judge.consistency import ModelConsistencyJudge
+from r1reward.judge.consistency_judges import ModelConsistencyJudge
 from r1reward.train.grid import VARIANTS, Grid, run_grid
 from r1reward.train.tasks import JudgeTask
 

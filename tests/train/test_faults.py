@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import PolicyOutput
 from r1reward.files import read_json, read_jsonl
-from r1reward.judge.server import ServerConsistencyJudge
+from r1reward.judge.consistency_judges import ServerConsistencyJudge
 from r1reward.settings import JudgeServerSettings
 from r1reward.train import monitor, rl, tasks
 from r1reward.types import Verdict

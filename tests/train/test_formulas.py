@@ -16,7 +16,7 @@ from r1reward.algo import standardize_advantages
 from r1reward.config import load_profile
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.parallel import side_by_side
 from r1reward.settings import RLSettings
 from r1reward.train import rl

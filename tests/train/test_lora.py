@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model
-from r1reward.judge.scalar_model import new_reward_model
+from r1reward.judge.scalar import new_reward_model
 from r1reward.settings import LoraSettings, RewardModelSettings
 from r1reward.train import rl
 from r1reward.train.checkpoint import add_adapters, load_policy, merged_weights, save_trained

@@ -17,7 +17,7 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import monitor, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, learning_rate, make_learner

@@ -10,7 +10,7 @@ from helpers import RL
 
 from r1reward.algo import reduce_loss
 from r1reward.engines.log_probs import PolicyOutput
-from r1reward.judge.consistency import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import rl
 from r1reward.train.learner import count_steps

@@ -16,7 +16,7 @@ from r1reward.data.cold_start import split_critiques
 from r1reward.data.storage import SFTExample, read_sft, write_pairs
 from r1reward.engines.loading import load_model
 from r1reward.files import read_json, read_jsonl
-from r1reward.judge.scalar_model import (
+from r1reward.judge.scalar import (
     Kind,
     load_reward_model,
     new_reward_model,

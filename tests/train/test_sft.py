@@ -18,7 +18,7 @@ from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, load_model, load_processor, weights_hash
 from r1reward.files import append_jsonl, read_json, read_jsonl, sha256_file
-from r1reward.judge.reward_model import judge_request
+from r1reward.judge.generative import judge_request
 from r1reward.locks import BusyError
 from r1reward.settings import RewardModelSettings, SFTSettings
 from r1reward.train import scalar_head as reward_module

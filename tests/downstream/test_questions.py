@@ -10,8 +10,13 @@ import pytest
 
 from r1reward.data.catalogue import PROMPT_SETS
 from r1reward.data.rows import Quarantine
-from r1reward.downstream.prompt_sets import read_prompts
-from r1reward.downstream.questions import Question, read_questions, with_options, write_questions
+from r1reward.downstream.questions import (
+    Question,
+    read_prompts,
+    read_questions,
+    with_options,
+    write_questions,
+)
 from r1reward.mini.scene import render
 from r1reward.mini.tasks import TASKS
 from r1reward.mini.world.downstream import write_downstream

@@ -1,20 +1,24 @@
-"""The public API on an engine that answers by rule, and on the tiny model."""
+"""The generative judge: requests and votes, votes by hand, and R1-Reward for use."""
 
 import base64
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import r1reward
 from r1reward.cli import main
 from r1reward.engines import EngineError, Sampling
-from r1reward.judge.r1_reward import R1Reward
-from r1reward.types import Comparison, Completion, Request, Verdict
+from r1reward.judge.generative import R1Reward, decide, judge_samples
+from r1reward.prompts import judge_prompt
+from r1reward.types import Comparison, Completion, PreferencePair, Request, Verdict, Vote
 
 
 class LengthEngine:
@@ -47,7 +51,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> R1Reward:
     def prompt(pair: Comparison, *, name: str) -> str:
         return f"{pair.question}\nr1:{pair.responses[0]}\nr2:{pair.responses[1]}"
 
-    monkeypatch.setattr("r1reward.judge.reward_model.judge_prompt", prompt)
+    monkeypatch.setattr("r1reward.judge.generative.judge_prompt", prompt)
     return R1Reward(LengthEngine(), prompt="mini", max_new_tokens=8)
 
 
@@ -166,3 +170,116 @@ def test_importing_the_package_loads_no_torch() -> None:
     code = "import r1reward, sys; assert 'torch' not in sys.modules; r1reward.R1Reward; r1reward.nothing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "module 'r1reward' has no attribute 'nothing'" in done.stderr
+
+
+class ScriptedEngine:
+    """Answers with given texts and remembers its requests."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = list(texts)
+        self.requests: list[Request] = []
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        self.requests += requests
+        if progress:
+            progress(len(requests), len(requests))
+        answers = [Completion(text, (1, 2), (-0.1, -0.2), "stop") for text in self.texts]
+        return [(answer,) * sampling.samples for answer in answers]
+
+
+PAIRS = [
+    PreferencePair("p-0", "p", "q0", ("a", "b"), 1, images=("a.png",), origin="f.json, row 1"),
+    PreferencePair("p-1", "p", "q1", ("c", "d"), 2, frames=("0.png", "1.png")),
+    PreferencePair("p-2", "p", "q2", ("e", "f"), 2),
+]
+TEXTS = ["<think>one</think><answer>1</answer>", "<think>two</think><answer>2</answer>", "hm"]
+
+
+def test_pairs_become_requests_and_completions_judgments() -> None:
+    engine, seen = ScriptedEngine(TEXTS), []
+    answers = judge_samples(
+        engine, PAIRS, prompt="mini", sampling=Sampling(8, 0.0), progress=lambda *counts: seen.append(counts)
+    )
+    votes = [vote for (vote,) in answers]
+    assert [j.verdict for j in votes] == [Verdict.FIRST, Verdict.SECOND, Verdict.UNPARSED]
+    assert [j.reasoning for j in votes] == ["one", "two", "hm"]
+    assert [j.completion.text for j in votes] == TEXTS
+    first, second, third = engine.requests
+    assert first == Request(judge_prompt(PAIRS[0], name="mini"), ("a.png",), (), "f.json, row 1")
+    assert second.frames == ("0.png", "1.png") and third.origin == "p-2"
+    assert seen == [(3, 3)]
+
+
+def test_the_prompt_is_chosen_by_name() -> None:
+    engine = ScriptedEngine(TEXTS)
+    judge_samples(engine, PAIRS, prompt="paper", sampling=Sampling(8, 0.0))
+    assert engine.requests[0].text == judge_prompt(PAIRS[0], name="paper")
+
+
+def test_a_pair_has_as_many_votes_as_samples() -> None:
+    sampling = Sampling(8, 1.0, samples=3)
+    judged = judge_samples(ScriptedEngine(TEXTS), PAIRS, prompt="mini", sampling=sampling)
+    assert [len(votes) for votes in judged] == [3, 3, 3]
+
+
+def test_missing_answers_are_an_error() -> None:
+    with pytest.raises(ValueError, match="2 of 3"):
+        judge_samples(ScriptedEngine(TEXTS[:2]), PAIRS, prompt="mini", sampling=Sampling(8, 0.0))
+
+
+FIRST, SECOND, UNPARSED = Verdict.FIRST, Verdict.SECOND, Verdict.UNPARSED
+
+
+def vote(verdict: Verdict, probability: float | None = None) -> Vote:
+    return Vote(verdict, f"{verdict} {probability}", Completion("", (), (), "stop"), probability)
+
+
+def test_the_majority_decides_and_probability_only_breaks_ties() -> None:
+    votes = [vote(FIRST, 0.51), vote(FIRST, 0.52), vote(SECOND, 0.99)]
+    judged = decide(votes)
+    assert (judged.verdict, judged.reasoning) == (FIRST, "1 0.52")
+    assert judged.confidence == pytest.approx((0.51 + 0.52 + 0.01) / 3)
+    assert decide(votes[1:]).verdict is SECOND
+    assert judged.votes == tuple(votes)
+
+
+def test_weights_overrule_numbers() -> None:
+    votes = [vote(FIRST, 0.5), vote(FIRST, 0.45), vote(SECOND, 0.99)]
+    assert decide(votes, weighted=True).verdict is SECOND
+    assert decide(votes).verdict is FIRST
+
+
+def test_without_a_difference_there_is_no_verdict() -> None:
+    assert decide([vote(FIRST), vote(SECOND)]).verdict is UNPARSED
+    assert decide([vote(UNPARSED), vote(UNPARSED)]).verdict is UNPARSED
+    assert decide([]).verdict is UNPARSED
+    judged = decide([vote(UNPARSED), vote(SECOND, 0.8)])
+    assert (judged.verdict, judged.confidence) == (SECOND, pytest.approx(0.4))
+
+
+def test_the_reasoning_is_of_a_vote_that_saw_the_given_order_if_there_is_one() -> None:
+    seen, turned = vote(FIRST, 0.6), replace(vote(FIRST, 0.9), reasoning="response 2 is better", swapped=True)
+    judged = decide([turned, seen])
+    assert (judged.reasoning, judged.swapped) == (seen.reasoning, False)
+    assert decide([turned, vote(UNPARSED)]).swapped
+
+
+@given(
+    st.lists(st.builds(vote, st.sampled_from(Verdict), st.none() | st.floats(0, 1)), max_size=8),
+    st.booleans(),
+    st.randoms(),
+)
+def test_order_and_names_do_not_matter(votes: list[Vote], weighted: bool, random) -> None:
+    judged = decide(votes, weighted=weighted)
+    assert 0 <= judged.confidence <= 1 + 1e-9
+    turned = [Vote(v.verdict.swapped(), v.reasoning, v.completion, v.probability) for v in votes]
+    assert decide(turned, weighted=weighted).verdict is judged.verdict.swapped()
+    if not weighted and len({v.probability for v in votes}) <= 1:
+        random.shuffle(votes)
+        assert decide(votes).verdict is judged.verdict

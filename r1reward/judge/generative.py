@@ -1,7 +1,11 @@
-"""R1-Reward for use: compare two responses, or rank several, with any checkpoint and engine."""
+"""R1-Reward, a generative reward model: a pair becomes a prompt, its answers votes, the votes a judgment.
+
+Paper §3.2; majority voting is C.5 and C.10. With any checkpoint and engine.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -13,12 +17,77 @@ from PIL import Image
 
 from r1reward.config import load_profile
 from r1reward.engines import Engine, Sampling, identify, load_engine
-from r1reward.judge.reward_model import judge_samples
-from r1reward.judge.voting import decide
+from r1reward.parsing import extract_reasoning, find_answer_token, parse_verdict
 from r1reward.pictures import reference
-from r1reward.prompts import PromptName
+from r1reward.prompts import PromptName, judge_prompt
 from r1reward.settings import EngineName, Profile
-from r1reward.types import Comparison, Judgment, Verdict, Vote
+from r1reward.types import Comparison, Completion, Judgment, PreferencePair, Request, Verdict, Vote
+
+
+def judge_request(pair: Comparison | PreferencePair, *, prompt: PromptName) -> Request:
+    """The request that asks an engine which response of the pair is better."""
+    text = judge_prompt(pair, name=prompt)
+    return Request(text, pair.images, pair.frames, origin=pair.label)
+
+
+def read_vote(completion: Completion) -> Vote:
+    """Verdict, its probability and reasoning of a completion; text without one is `Verdict.UNPARSED`."""
+    verdict = parse_verdict(completion.text)
+    place = None if verdict is Verdict.UNPARSED else find_answer_token(completion.tokens)
+    probability = None if place is None else math.exp(completion.log_probs[place])
+    return Vote(verdict, extract_reasoning(completion.text), completion, probability)
+
+
+def judge_samples(
+    engine: Engine,
+    pairs: Sequence[Comparison | PreferencePair],
+    *,
+    prompt: PromptName,
+    sampling: Sampling,
+    progress: Callable[[int, int], None] | None = None,
+    places: Sequence[int] | None = None,
+) -> list[tuple[Vote, ...]]:
+    """`sampling.samples` votes of every pair, in the order of `pairs`; see `Request.place` for `places`."""
+    requests = [judge_request(pair, prompt=prompt) for pair in pairs]
+    if places is not None:
+        requests = [replace(one, place=place) for one, place in zip(requests, places, strict=True)]
+    outputs = engine.generate(requests, sampling, progress=progress)
+    if len(outputs) != len(pairs):
+        raise ValueError(f"the engine answered {len(outputs)} of {len(pairs)} requests")
+    return [tuple(read_vote(completion) for completion in completions) for completions in outputs]
+
+
+def decide(votes: Sequence[Vote], *, weighted: bool = False) -> Judgment:
+    """The verdict with most votes, or with `weighted` the one whose votes have most probability.
+
+    Probability breaks a tie of numbers. The verdict is UNPARSED where no vote has one, or where nothing
+    tells the two apart. An unknown probability counts as 1. The confidence is the mean over the votes of
+    the probability they give to the verdict: its own, one less that of the other, 0 without a verdict. The
+    reasoning is that of the most probable vote for the verdict, one that saw the given order if there is any.
+    """
+    numbers, weights = ({Verdict.FIRST: 0.0, Verdict.SECOND: 0.0} for _ in range(2))
+    for vote in votes:
+        if vote.verdict is not Verdict.UNPARSED:
+            numbers[vote.verdict] += 1
+            weights[vote.verdict] += _probability(vote)
+    keys = {verdict: (0.0 if weighted else numbers[verdict], weights[verdict]) for verdict in numbers}
+    winner, loser = sorted(keys, key=keys.__getitem__, reverse=True)
+    if keys[winner] == keys[loser]:
+        return Judgment(Verdict.UNPARSED, 0.0, votes[0].reasoning if votes else "", tuple(votes))
+    support = sum(
+        _probability(vote) if vote.verdict is winner else 1 - _probability(vote)
+        for vote in votes
+        if vote.verdict is not Verdict.UNPARSED
+    )
+    named = [vote for vote in votes if vote.verdict is winner]
+    # A vote that saw the responses exchanged calls the winner by the other number.
+    best = max(named, key=lambda vote: (not vote.swapped, _probability(vote)))
+    return Judgment(winner, support / len(votes), best.reasoning, tuple(votes), best.swapped)
+
+
+def _probability(vote: Vote) -> float:
+    return 1.0 if vote.probability is None else vote.probability
+
 
 Picture = str | PathLike[str] | bytes | Image.Image
 Pictures = Picture | Sequence[Picture]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1reward.judge.consistency import (
+from r1reward.judge.consistency_judges import (
     FlippedConsistencyJudge,
     ModelConsistencyJudge,
     RandomConsistencyJudge,

@@ -14,9 +14,9 @@ from PIL import Image
 from r1reward.cli import main
 from r1reward.engines import Engine, EngineError, Sampling
 from r1reward.files import append_jsonl, read_jsonl, write_atomic
-from r1reward.judge import file as module
-from r1reward.judge.file import judge_file
-from r1reward.judge.r1_reward import R1Reward
+from r1reward.judge import judge_file as module
+from r1reward.judge.generative import R1Reward
+from r1reward.judge.judge_file import judge_file
 from r1reward.locks import BusyError
 from r1reward.servers.client import ServerError
 from r1reward.types import Completion, Request

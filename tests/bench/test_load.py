@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from r1reward.bench.files import VALIDATION, load_benchmarks, load_validation
+from r1reward.bench.load import VALIDATION, load_benchmarks, load_validation
 from r1reward.benchmarks import MM_RLHF, MULTIMODAL, VL
 from r1reward.mini.world import write_world
 from r1reward.settings import WorldSettings

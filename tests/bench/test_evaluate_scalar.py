@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from r1reward.bench import reward_model as module
-from r1reward.bench.reward_model import evaluate_reward_model, verdict_of
+from r1reward.bench import evaluate as module
+from r1reward.bench.evaluate import evaluate_scalar, verdict_of
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.engines import EngineError
 from r1reward.files import read_jsonl
-from r1reward.judge.scalar_model import ResponseScore, new_reward_model
+from r1reward.judge.scalar import ResponseScore, new_reward_model
 from r1reward.mini.world import write_world
 from r1reward.scoring import read_records, score
 from r1reward.settings import BenchSettings, EngineSettings, ModelSettings, Profile, WorldSettings
@@ -50,7 +50,7 @@ def test_the_higher_score_wins() -> None:
 
 def test_both_orders_are_one_judgment_and_records_are_scored_as_any(checkpoint, pairs, tmp_path) -> None:
     where = {"work": tmp_path / "work", "record": tmp_path / "record"}
-    scores = evaluate_reward_model(checkpoint, pairs, profile=PROFILE, **where)
+    scores = evaluate_scalar(checkpoint, pairs, profile=PROFILE, **where)
     for mode in ("greedy", "blank_greedy"):
         records = read_records(tmp_path / f"record/{mode}.jsonl")
         assert [record.preferred for record in records] == [pair.preferred for pair in pairs]
@@ -81,9 +81,9 @@ def test_ties_are_no_verdict_and_tokens_are_those_of_both_critiques(
     monkeypatch.setattr(module, "score_responses", same_score)
     where = {"work": tmp_path / "work", "record": tmp_path / "record"}
     profile = PROFILE.model_copy(update={"bench": BenchSettings(unparsed=policy)})
-    (scores,) = evaluate_reward_model(checkpoint, pairs, profile=profile, modes=["greedy"], **where).values()
-    assert (scores.unparsed_share, scores.num_dropped) == (1.0, len(pairs) if policy == "drop" else 0)
-    assert scores.overall == 0.0 or (policy == "drop" and math.isnan(scores.overall))
+    (scores,) = evaluate_scalar(checkpoint, pairs, profile=profile, modes=["greedy"], **where).values()
+    assert scores.unparsed == 1.0
+    assert scores.accuracy == 0.0 if policy == "wrong" else math.isnan(scores.accuracy)
     records = read_records(tmp_path / "record/greedy.jsonl")
     assert {(record.tokens, record.unparsed) for record in records} == {
         ((5, 5), "" if policy == "wrong" else policy)
@@ -92,23 +92,23 @@ def test_ties_are_no_verdict_and_tokens_are_those_of_both_critiques(
 
 def test_what_is_scored_is_not_scored_again(checkpoint, pairs, tmp_path, monkeypatch) -> None:
     where = {"work": tmp_path / "work", "record": tmp_path / "record"}
-    before = evaluate_reward_model(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
+    before = evaluate_scalar(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
 
     def refuse(*_, **__):
         raise AssertionError("scored again")
 
     monkeypatch.setattr(module, "score_responses", refuse)
-    assert before == evaluate_reward_model(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
+    assert before == evaluate_scalar(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
     other, _ = new_reward_model("mini", kind="scalar", seed=1)
     other.save_pretrained(checkpoint)
     with pytest.raises(AssertionError, match="scored again"):
-        evaluate_reward_model(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
+        evaluate_scalar(checkpoint, pairs, profile=PROFILE, modes=["greedy"], **where)
 
 
 def test_a_row_that_cannot_be_asked_costs_itself(checkpoint, pairs, tmp_path, caplog) -> None:
     """Its neighbours are scored as without it, and once it can be asked the same call asks it again."""
     where = {"work": tmp_path / "work", "record": tmp_path / "record"}
-    run = partial(evaluate_reward_model, checkpoint, profile=PROFILE, modes=["greedy"], **where)
+    run = partial(evaluate_scalar, checkpoint, profile=PROFILE, modes=["greedy"], **where)
     picture = tmp_path / "picture.png"
     Image.new("RGB", (4000, 20)).save(picture)
     run([*pairs[:2], replace(pairs[2], images=(str(picture),)), *pairs[3:]])

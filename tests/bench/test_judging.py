@@ -1,4 +1,5 @@
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r1reward.bench.runner import run_benchmark
+from r1reward.bench.judging import generative_judge, run_benchmark
 from r1reward.bench.vl_rewardbench import load_benchmark
+from r1reward.benchmarks import GROUP_COUNTS, VL
 from r1reward.engines import EngineError, NonFiniteError, Sampling
 from r1reward.engines.inputs import build_messages
 from r1reward.files import read_jsonl
-from r1reward.scoring import read_records
+from r1reward.scoring import PairRecord, read_records, score
 from r1reward.types import Completion, PreferencePair, Request
 
 SAMPLING = Sampling(16, 1.0, seed=3)
@@ -90,27 +92,22 @@ def _pairs(folder: Path, count: int) -> list[PreferencePair]:
     return pairs
 
 
-def _run(engine: Any, pairs: Sequence[PreferencePair], folder: Path, **changes: Any) -> Any:
-    settings: dict[str, Any] = {
-        "prompt": "mini",
-        "sampling": SAMPLING,
-        "work": folder / "work",
-        "record": folder / "records" / "greedy.jsonl",
-        "chunk_pairs": 4,
-    }
-    return run_benchmark(engine, pairs, **settings | changes)
+def _run(engine: Any, pairs: Sequence[PreferencePair], folder: Path, **changes: Any) -> list[PairRecord]:
+    """The judge of four pairs a chunk; `changes` are of the judge or of the run."""
+    asked: dict[str, Any] = {"sampling": SAMPLING, "prompt": "mini", "chunk_pairs": 4}
+    asked |= {name: changes.pop(name) for name in (*asked, "model") if name in changes}
+    places = {"work": folder / "work", "record": folder / "records" / "greedy.jsonl"}
+    return run_benchmark(generative_judge(engine, **asked), pairs, **places | changes)
 
 
 def test_both_orders_are_judged_and_recorded(tmp_path: Path) -> None:
     pairs, seen = _pairs(tmp_path, 6), []
-    outcome = _run(OracleEngine(), pairs, tmp_path, progress=lambda *counts: seen.append(counts))
-    assert read_records(tmp_path / "records" / "greedy.jsonl") == list(outcome.records)
-    assert [record.row for record in outcome.records] == [100, 101, 102, 103, 104, 105]
-    assert [record.verdicts for record in outcome.records] == ["21", "12", "12", "21", "uu", "12"]
-    assert [record.preferred for record in outcome.records] == [2, 1, 1, 2, 1, 1]
-    scores = outcome.scores()
-    assert scores.overall == 10 / 12 and scores.groups == {"general": 1.0, "reasoning": 4 / 6}
-    assert outcome.pictures == ""
+    records = _run(OracleEngine(), pairs, tmp_path, progress=lambda *counts: seen.append(counts))
+    assert read_records(tmp_path / "records" / "greedy.jsonl") == records
+    assert [record.row for record in records] == [100, 101, 102, 103, 104, 105]
+    assert [record.verdicts for record in records] == ["21", "12", "12", "21", "uu", "12"]
+    assert [record.preferred for record in records] == [2, 1, 1, 2, 1, 1]
+    assert score(records).accuracy == 10 / 12 and {record.pictures for record in records} == {""}
     assert seen == [(8, 12), (12, 12)]
     texts = read_jsonl(tmp_path / "work" / "texts.jsonl")
     assert len(texts) == 12 and {line["order"] for line in texts} == {"given", "swapped"}
@@ -194,7 +191,7 @@ def test_a_picture_that_changed_is_looked_at_again(tmp_path: Path) -> None:
 
 def test_blank_pictures_have_the_same_size_and_no_content(tmp_path: Path) -> None:
     engine = OracleEngine()
-    outcome = _run(engine, _pairs(tmp_path, 5), tmp_path, blank=True)
+    records = _run(engine, _pairs(tmp_path, 5), tmp_path, blank=True)
     shown = sorted({request.images[0] for request in engine.requests})
     assert len(shown) == 2
     for path in shown:
@@ -202,7 +199,7 @@ def test_blank_pictures_have_the_same_size_and_no_content(tmp_path: Path) -> Non
             assert picture.size in {(28, 40), (29, 40)} and picture.getcolors() == [
                 (28 * 40 if picture.width == 28 else 29 * 40, (128, 128, 128))
             ]
-    assert outcome.pictures == "blank" and {record.pictures for record in outcome.records} == {"blank"}
+    assert {record.pictures for record in records} == {"blank"}
 
 
 def test_two_pairs_of_one_row_are_refused(tmp_path: Path) -> None:
@@ -214,9 +211,9 @@ def test_real_texts_with_stand_in_photographs(real_data: Path, tmp_path: Path) -
     photographs = sorted((real_data / "images").glob("*.jpg"))
     path = real_data / "r1_reward" / "vl_reward_bench_data.jsonl"
     pairs = load_benchmark(path, stand_in_pictures=photographs)
-    outcome = _run(RandomEngine(), pairs, tmp_path, prompt="paper", chunk_pairs=256)
-    assert len(outcome.records) == 1250 and outcome.pictures == "stand-in pictures"
-    assert outcome.scores().group_sizes == {"general": 183, "hallucination": 749, "reasoning": 318}
+    records = _run(RandomEngine(), pairs, tmp_path, prompt="paper", chunk_pairs=256)
+    assert len(records) == 1250 and {record.pictures for record in records} == {"stand-in pictures"}
+    assert Counter(record.group for record in records) == GROUP_COUNTS[VL]
 
 
 class ReadingEngine(OracleEngine):
@@ -235,19 +232,16 @@ class ReadingEngine(OracleEngine):
 def test_a_row_that_cannot_be_asked_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pairs, record = _pairs(tmp_path, 12), tmp_path / "record.jsonl"
     Path(pairs[5].images[0]).rename(tmp_path / "away.png")
-    run = partial(
-        run_benchmark, pairs=pairs, prompt="mini", sampling=SAMPLING, work=tmp_path / "w", record=record,
-        chunk_pairs=4,
-    )  # fmt: skip
+    run = partial(_run, pairs=pairs, folder=tmp_path, work=tmp_path / "w", record=record)
     blank = run(ReadingEngine(), work=tmp_path / "blank", blank=True)
-    assert [found.row for found in blank.records if found.verdicts == "uu"] == [104, 105]
+    assert [found.row for found in blank if found.verdicts == "uu"] == [104, 105]
     run(ReadingEngine())
     silent = [(found.row, found.not_asked) for found in read_records(record) if found.verdicts == "uu"]
     assert silent == [(104, 0), (105, 2)], "no verdict is not the same as no question"
     assert "2 of 24 judgments could not be asked" in caplog.text and "5.png" in caplog.text
     (tmp_path / "away.png").rename(pairs[5].images[0])
     again = ReadingEngine()
-    assert [found.row for found in run(again).records if found.verdicts == "uu"] == [104]
+    assert [found.row for found in run(again) if found.verdicts == "uu"] == [104]
     assert len(again.requests) == 8, "only its chunk"
     for pair in pairs:
         Path(pair.images[0]).unlink()

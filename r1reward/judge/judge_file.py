@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from r1reward.engines import EngineError
+from r1reward.engines import ask_each
 from r1reward.files import (
     RefusedRow,
     append_jsonl,
@@ -20,15 +23,133 @@ from r1reward.files import (
     write_atomic,
     write_json,
 )
-from r1reward.judge.r1_reward import R1Reward
-from r1reward.judge.rows import AskedRow, digest_of, read_rows
+from r1reward.judge.generative import R1Reward
 from r1reward.locks import exclusive
+from r1reward.pictures import (
+    ADVICE_ON_ADDRESSES,
+    PictureFault,
+    is_address,
+    is_data_uri,
+    local_path,
+    picture_bytes,
+    short_name,
+)
 from r1reward.prompts import prompt_hash
-from r1reward.types import Comparison, Judgment, Verdict, Vote
+from r1reward.texts import is_unicode
+from r1reward.types import Comparison, Judgment, Verdict
 
+TEXTS, PICTURES = ("question", "response_1", "response_2"), ("images", "frames")
+FIELDS = ("id", *TEXTS, *PICTURES)
+# More characters than any model reads; to count their tokens alone would take minutes.
+MAX_CHARACTERS = 1_000_000
 CHUNK_ROWS = 64
 Line = dict[str, Any]
-Ask = Callable[..., list[Judgment]]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRow:
+    """Row `number`, from 1, of a file: its comparison, or the fault that stands in its place.
+
+    `key` follows from what the row says, wherever it stands; rows that say the same are counted in it. It is
+    empty where there is a fault.
+    """
+
+    number: int
+    asked: Comparison | RefusedRow
+    key: str = ""
+    identifier: str | float | None = None
+
+    @property
+    def place(self) -> int:
+        """What random numbers follow from: rows that say the same get the same answer."""
+        return int(self.key[:8], 16)
+
+
+def read_rows(path: Path, *, root: Path | None = None) -> Iterator[AskedRow]:
+    """The rows of a file; a faulty one says so, with file and row, and the others stay.
+
+    Args:
+        root: pictures must lie below this folder, links followed; the folder of the file unless given.
+    """
+    seen: Counter[str] = Counter()
+    for origin, row in scan_jsonl(path):
+        number = int(origin.rpartition(" ")[2])
+        identifier = row.get("id") if isinstance(row, dict) else None
+        identifier = identifier if _is_identifier(identifier) else None
+        try:
+            if isinstance(row, RefusedRow):
+                raise row
+            asked = read_comparison(row, path, origin=origin, root=root or path.parent)
+        except RefusedRow as fault:
+            yield AskedRow(number, fault, identifier=identifier)
+            continue
+        digest = hashlib.sha256(json.dumps([row.get(name) for name in FIELDS[1:]]).encode()).hexdigest()[:32]
+        yield AskedRow(number, asked, f"{digest}-{seen[digest]}", identifier)
+        seen[digest] += 1
+
+
+def read_comparison(row: Mapping[str, Any], path: Path, *, origin: str, root: Path) -> Comparison:
+    """The comparison in a row of the file `path`; a fault is a RefusedRow that names file, row and field."""
+    if unknown := sorted(set(row) - set(FIELDS)):
+        detail = f"there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}"
+        raise RefusedRow(origin, "unknown field", detail)
+    if not _is_identifier(row.get("id")):
+        raise RefusedRow(origin, "field 'id' is neither a text nor a number")
+    question, first, second = (_text(row, name, origin) for name in TEXTS)
+    images, frames = (_pictures(row, name, path, origin=origin, root=root) for name in PICTURES)
+    return Comparison(question, (first, second), images, frames, label=origin)
+
+
+def _is_identifier(value: object) -> TypeGuard[str | float | None]:
+    """A text, a number (a table with gaps writes 3 as 3.0) or nothing."""
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value is None or is_number or (isinstance(value, str) and is_unicode(value))
+
+
+def digest_of(comparison: Comparison) -> str:
+    """SHA-256 over the content of the pictures. Raises RefusedRow for one that cannot be read."""
+    digest = hashlib.sha256()
+    for picture in (*comparison.images, *comparison.frames):
+        try:
+            digest.update(hashlib.sha256(picture_bytes(picture)).digest())
+        except PictureFault as fault:
+            detail = f"picture {short_name(picture)} {fault}"
+            raise RefusedRow(comparison.label, fault.reason, detail) from fault
+    return digest.hexdigest()[:32]
+
+
+def _text(row: Mapping[str, Any], name: str, origin: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise RefusedRow(origin, f"field {name!r} is not a text")
+    if not is_unicode(value):
+        raise RefusedRow(origin, f"field {name!r} is not valid Unicode")
+    if len(value) > MAX_CHARACTERS:
+        raise RefusedRow(origin, f"field {name!r} has {len(value)} characters, more than {MAX_CHARACTERS}")
+    return value
+
+
+def _pictures(row: Mapping[str, Any], name: str, path: Path, *, origin: str, root: Path) -> tuple[str, ...]:
+    value = row.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise RefusedRow(origin, f"field {name!r} is not a list of paths")
+    return tuple(_picture(part, path, origin=origin, root=root) for part in value)
+
+
+def _picture(name: str, path: Path, *, origin: str, root: Path) -> str:
+    """A `data:` URI, or the path of a picture in or below `root`: a file of pairs may come from anyone."""
+    if is_data_uri(name):
+        return name
+    if "\0" in name or not is_unicode(name):
+        raise RefusedRow(origin, f"{short_name(name)!r} is no path of a picture")
+    if is_address(name):
+        raise RefusedRow(origin, "picture not found", f"picture {short_name(name)} {ADVICE_ON_ADDRESSES}")
+    picture = str(path.parent / local_path(name))
+    if not Path(os.path.realpath(picture)).is_relative_to(os.path.realpath(root)):
+        allowed = "--root FOLDER allows those below another folder"
+        detail = f"picture {short_name(name)!r} lies outside {root}; {allowed}"
+        raise RefusedRow(origin, "picture outside the folder", detail)
+    return picture
 
 
 def judge_file(
@@ -61,7 +182,12 @@ def judge_file(
     asked = {"model": judge.name, "prompt": prompt_hash(judge.prompt), "max_new_tokens": judge.max_new_tokens,
              "temperature": judge.temperature, "seed": judge.seed, "votes": votes,
              "both_orders": both_orders}  # fmt: skip
-    ask = partial(judge.compare_all, votes=votes, both_orders=both_orders)
+
+    def ask(rows: Sequence[AskedRow]) -> list[Judgment]:
+        comparisons = [row.asked for row in rows if isinstance(row.asked, Comparison)]
+        places = [row.place for row in rows]
+        return judge.compare_all(comparisons, votes=votes, both_orders=both_orders, places=places)
+
     rows = list(read_rows(path, root=Path(root) if root else None))
     if not rows:
         raise ValueError(f"{path} holds no rows")
@@ -96,25 +222,25 @@ def check_places(path: Path, out: Path) -> None:
         raise ValueError(f"{error.filename or out} cannot be opened: {error.strerror}") from error
 
 
-def judgment_row(judgment: Judgment) -> Line:
+def _judgment_row(judgment: Judgment) -> Line:
     """A judgment with the record of each vote, as it stands in a file."""
+    votes = [
+        {
+            "verdict": vote.verdict,
+            "probability": vote.probability,
+            "swapped": vote.swapped,
+            "text": vote.completion.text,
+            "tokens": len(vote.completion.token_ids),
+            "finish_reason": vote.completion.finish_reason,
+        }
+        for vote in judgment.votes
+    ]
     return {
         "verdict": judgment.verdict,
         "confidence": judgment.confidence,
         "reasoning": judgment.reasoning,
         "swapped": judgment.swapped,
-        "votes": [_vote_row(vote) for vote in judgment.votes],
-    }
-
-
-def _vote_row(vote: Vote) -> Line:
-    return {
-        "verdict": vote.verdict,
-        "probability": vote.probability,
-        "swapped": vote.swapped,
-        "text": vote.completion.text,
-        "tokens": len(vote.completion.token_ids),
-        "finish_reason": vote.completion.finish_reason,
+        "votes": votes,
     }
 
 
@@ -138,7 +264,7 @@ def _open(out: Path, asked: Mapping[str, Any], keys: set[str], path: Path) -> di
 
 
 def _judge_all(
-    ask: Ask,
+    ask: Callable[[Sequence[AskedRow]], list[Judgment]],
     rows: Sequence[AskedRow],
     done: Mapping[str, Line],
     *,
@@ -150,7 +276,11 @@ def _judge_all(
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = [_examine(row, done.get(row.key)) for row in rows[start : start + CHUNK_ROWS]]
         todo = [row for row, _, known in chunk if known is None]
-        said = dict(zip((row.number for row in todo), _judge_rows(ask, todo), strict=True))
+        said: dict[int, Line] = {row.number: {"error": str(row.asked)} for row in todo}
+        good = [row for row in todo if isinstance(row.asked, Comparison)]
+        # Where one row breaks the batch, it costs itself.
+        for row, judged in zip(good, ask_each(ask, good) if good else [], strict=True):
+            said[row.number] = {"error": judged} if isinstance(judged, str) else _judgment_row(judged)
         found = [_line(row, pictures, known or said[row.number]) for row, pictures, known in chunk]
         append_jsonl(out, [line for line in found if line["row"] in said])
         lines += found
@@ -180,21 +310,6 @@ def _line(row: AskedRow, pictures: str, said: Line) -> Line:
     marks = {} if "error" in said else {"key": row.key, "pictures": pictures}
     rest = {name: value for name, value in said.items() if name not in ("row", "id", *marks)}
     return {"row": row.number, **named, **marks, **rest}
-
-
-def _judge_rows(ask: Ask, rows: Sequence[AskedRow]) -> list[Line]:
-    """A line for each row. Where one of them breaks the batch each is judged alone."""
-    lines = {row.number: {"error": str(row.asked)} for row in rows if isinstance(row.asked, RefusedRow)}
-    good = [(row, row.asked) for row in rows if isinstance(row.asked, Comparison)]
-    try:
-        judged = ask([asked for _, asked in good], places=[row.place for row, _ in good]) if good else []
-        lines |= {row.number: judgment_row(one) for (row, _), one in zip(good, judged, strict=True)}
-    except EngineError as error:
-        if len(good) == 1:
-            lines[good[0][0].number] = {"error": str(error)}
-        else:
-            lines |= {row.number: _judge_rows(ask, [row])[0] for row, _ in good}
-    return [lines[row.number] for row in rows]
 
 
 def _write_in_order(out: Path, lines: Sequence[Line]) -> None:

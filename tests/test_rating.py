@@ -5,10 +5,20 @@ import json
 import pytest
 from PIL import Image
 
-from r1reward.rating.examples import CORRECTED, LEARNT, choose_examples, corrects_itself, count_corrections
-from r1reward.rating.items import Ratings, make_items, outcome_lines, read_texts
-from r1reward.rating.scripted import ScriptedRater
-from r1reward.rating.widget import RatingWidget, item_html
+from r1reward.rating import (
+    CORRECTED,
+    LEARNT,
+    Ratings,
+    RatingWidget,
+    choose_examples,
+    corrects_itself,
+    count_corrections,
+    item_html,
+    make_items,
+    outcome_lines,
+    rate_by_script,
+    read_texts,
+)
 from r1reward.types import PreferencePair
 
 
@@ -96,8 +106,8 @@ def test_scripted_raters_mostly_see_who_is_right(pairs, texts, tmp_path):
     outcomes = []
     for seed in range(3):
         ratings = Ratings(tmp_path / f"{seed}.jsonl")
-        ScriptedRater(*texts, seed=seed).rate(items, ratings)
-        ScriptedRater(*texts, seed=seed).rate(items, ratings)
+        rate_by_script(items, ratings, *texts, seed=seed)
+        rate_by_script(items, ratings, *texts, seed=seed)
         assert len(ratings.path.read_text().splitlines()) == 20
         outcomes += [ratings.outcome(item) for item in items]
     assert outcomes.count("win") > 40 and len(set(outcomes)) > 1

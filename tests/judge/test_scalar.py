@@ -6,7 +6,7 @@ import torch
 from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import pad_responses
-from r1reward.judge.scalar_model import Kind, RewardHead, new_reward_model, score_request, score_responses
+from r1reward.judge.scalar import Kind, RewardHead, new_reward_model, score_request, score_responses
 from r1reward.types import PreferencePair
 
 

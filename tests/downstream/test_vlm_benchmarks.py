@@ -1,20 +1,27 @@
-"""Downstream benchmarks: files, rules by hand, and the columns of Table 11."""
+"""Downstream benchmarks: files, answers read, rules by hand, and the columns of Table 11."""
 
 import base64
 import csv
 import sys
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
 from r1reward.config import load_profile
-from r1reward.downstream import evaluate
-from r1reward.downstream.benchmarks import BENCHMARKS, read_rows
-from r1reward.downstream.evaluate import score_answers
-from r1reward.downstream.readers import read_first_letter, read_option
-from r1reward.downstream.scripted import ScriptedOpenJudge, claim_share, find_open_judge
+from r1reward.downstream import grading
+from r1reward.downstream.grading import claim_share, score_answers, scripted_points
+from r1reward.downstream.vlm_benchmarks import (
+    BENCHMARKS,
+    read_first_letter,
+    read_option,
+    read_rows,
+    read_yes_or_no,
+)
 from r1reward.engines import EngineError
-from r1reward.files import read_jsonl
+from r1reward.files import read_json, read_jsonl
 from r1reward.mini.world.downstream import write_downstream
 from r1reward.report.records import Records
 from r1reward.report.render import TABLES
@@ -40,8 +47,7 @@ def right_answer(row):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_reference_answers_score_full(world, tmp_path, name):
     rows = rows_of(world, name, tmp_path)
-    judge = ScriptedOpenJudge(world)
-    columns = units_of(score_answers(BENCHMARKS[name], rows, list(map(right_answer, rows)), judge=judge))
+    columns = units_of(score_answers(BENCHMARKS[name], rows, list(map(right_answer, rows)), folder=world))
     assert columns and set(columns) <= set(DOWNSTREAM_COLUMNS)
     # The other model's own answer never beats itself.
     wanted = 0.0 if name == "WildVision" else 1.0
@@ -60,9 +66,9 @@ def test_mmbench_counts_a_question_that_is_right_in_every_rotation(world, tmp_pa
     assert len(rows) == 4 * 24 and len({row.question.images for row in rows}) == 24
     answers = list(map(right_answer, rows))
     answers[0] = "none of them"
-    units = units_of(score_answers(benchmark, rows, answers))["mmbench_v1_1"]
+    units = units_of(score_answers(benchmark, rows, answers, folder=world))["mmbench_v1_1"]
     assert len(units) == 24 and sum(units.values()) == 23
-    always_a = units_of(score_answers(benchmark, rows, ["A"] * len(rows)))["mmbench_v1_1"]
+    always_a = units_of(score_answers(benchmark, rows, ["A"] * len(rows), folder=world))["mmbench_v1_1"]
     assert sum(always_a.values()) == 0
 
 
@@ -77,7 +83,7 @@ def test_hallusion_groups_by_figure_and_by_question(world, tmp_path):
     rows = rows_of(world, benchmark.name, tmp_path)
     answers = list(map(right_answer, rows))
     answers[0] = {"Yes": "No", "No": "Yes"}[answers[0]]
-    found = units_of(score_answers(benchmark, rows, answers))
+    found = units_of(score_answers(benchmark, rows, answers, folder=world))
     assert {column: (len(units), sum(units.values())) for column, units in found.items()} == {
         "hallucination_bench_aacc": (24, 23),
         "hallucination_bench_facc": (8, 7),
@@ -200,14 +206,9 @@ def test_the_share_of_right_claims(task, subjects, values, text, share):
 
 def test_llava_wild_is_relative_to_the_reference(world, tmp_path):
     rows = rows_of(world, "LLaVABench", tmp_path)
-    assert ScriptedOpenJudge(world)("LLaVABench", rows, [""] * len(rows)) == pytest.approx([0.1] * len(rows))
-
-
-def test_open_questions_need_a_judge(world, tmp_path):
-    rows = rows_of(world, "WildVision", tmp_path)
-    with pytest.raises(ValueError, match="WildVision has open questions"):
-        score_answers(BENCHMARKS["WildVision"], rows, ["x"] * len(rows))
-    assert find_open_judge(tmp_path) is None
+    assert scripted_points("LLaVABench", rows, [""] * len(rows), folder=world) == pytest.approx(
+        [0.1] * len(rows)
+    )
 
 
 def test_a_row_without_a_unit_is_a_faulty_row(tmp_path, world, caplog):
@@ -240,12 +241,12 @@ def test_a_faulty_row_costs_itself_and_the_table_says_so(world, tmp_path, monkey
                 raise EngineError("a picture of 4000 x 20")
             return [(Completion("A", (1,), (0.0,), "stop"),) * sampling.samples for _ in requests]
 
-    monkeypatch.setattr(evaluate, "load_engine", lambda *_: Engine())
-    monkeypatch.setattr(evaluate, "identify", lambda *_: "policy")
+    monkeypatch.setattr(grading, "load_engine", lambda *_: Engine())
+    monkeypatch.setattr(grading, "identify", lambda *_: "policy")
     run = tmp_path / "run"
     record = run / "records/downstream/start/seed_0"
     asked = {"profile": load_profile("smoke"), "work": tmp_path / "work", "record": record}
-    evaluate.evaluate_policy("policy", folder, **asked)
+    grading.evaluate_policy("policy", folder, **asked)
     found = read_jsonl(record / "MMStar.jsonl")
     said = f"1 of {count} rows left out: not UTF-8 1"
     assert len(found) == count - 1 and {line["left_out"] for line in found} == {said}
@@ -253,3 +254,50 @@ def test_a_faulty_row_costs_itself_and_the_table_says_so(world, tmp_path, monkey
     assert silent["points"] == 0.0 and "MMStar.tsv, row 1: not UTF-8" in caplog.text
     notes = TABLES["table_11"](Records.of_run(run)).attrs["notes"]
     assert f"MMStar: {said}." in notes
+
+
+OFFICIAL = read_json(Path(__file__).parent / "official_answers.json")
+# The scorers' words for an answer that counts as wrong whatever the reference is.
+NOTHING = {"Z": "", "Unknown": ""}
+
+
+def test_options_are_read_as_vlmevalkit_reads_them() -> None:
+    said = [read_option(text, OFFICIAL["options"][options]) for text, options, _ in OFFICIAL["option"]]
+    assert said == [NOTHING.get(value, value) for *_, value in OFFICIAL["option"]]
+
+
+def test_letters_are_read_as_mme_realworld_reads_them() -> None:
+    said = [read_first_letter(text, {}) for text, _ in OFFICIAL["letter"]]
+    assert said == [value for _, value in OFFICIAL["letter"]]
+
+
+def test_yes_and_no_are_read_as_vlmevalkit_reads_them() -> None:
+    said = [read_yes_or_no(text) for text, _ in OFFICIAL["yes_or_no"]]
+    assert said == [NOTHING.get(value, value) for _, value in OFFICIAL["yes_or_no"]]
+
+
+FRUIT = {"A": "apple", "B": "pear", "C": "plum"}
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The correct answer is **B**. The car in the middle is blue and it turns left here.", "B"),
+        ("The answer is B, because the pear lies in the bowl on the table.", "B"),
+        ("Z red", ""),
+        ("Cannot determine the answer A", ""),
+        ("Cannot determine the answer, it may be an apple", ""),
+        ("an apple", "A"),
+        ("apple or pear", ""),
+    ],
+)
+def test_sentences_and_refusals(text: str, letter: str) -> None:
+    assert read_option(text, FRUIT) == letter
+
+
+@given(st.text(), st.dictionaries(st.sampled_from("ABCDE"), st.text(min_size=1), min_size=1))
+def test_no_text_breaks_a_reader(text: str, options: dict[str, str]) -> None:
+    for style in ("mini", "vlmevalkit"):
+        assert read_option(text, options, style=style) in {"", *options}
+        assert read_first_letter(text, options, style=style) in {"", *"ABCDE"}
+    assert read_yes_or_no(text) in {"", "Yes", "No"}

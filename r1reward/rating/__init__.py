@@ -1,1 +1,0 @@
-"""People compare the reasoning of two judges, blind (paper C.7, Table 9)."""
