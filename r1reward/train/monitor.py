@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean as mean
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -27,13 +27,14 @@ _LARGEST = ("policy_loss_max", "log_ratio_max", "grad_norm")
 WANDB_SWITCH = "R1REWARD_WANDB"
 MAX_TRUNCATED_SHARE = 0.5
 MAX_REWARD_DROP = 0.3
+# Takes the row of metrics of a step.
+Show = Callable[[Mapping[str, float]], None]
 SHOWN = {"loss": "loss", "reward": "reward", "accuracy": "accuracy", "response_length": "length"}
 
 
-class Monitor:
-    """Shows each row of metrics as it comes: a line with the time left, TensorBoard, W&B by a switch.
-
-    Use it as a context manager.
+@contextmanager
+def monitor(name: str, *, total: int, step: int, folder: Path) -> Iterator[Show]:
+    """A function that shows each row of metrics: a line with the time left, TensorBoard, W&B by a switch.
 
     Args:
         name: what is running, at the head of the line.
@@ -41,34 +42,26 @@ class Monitor:
         step: the last step that is done; TensorBoard forgets what came after it.
         folder: where TensorBoard's events go. W&B is used if R1REWARD_WANDB is set.
     """
+    progress, wandb = Progress(name), None
+    if os.environ.get(WANDB_SWITCH):
+        wandb = import_module("wandb").init(project="r1reward", name=name, dir=str(folder))
+    with SummaryWriter(str(folder), purge_step=step + 1) as writer:
 
-    def __init__(self, name: str, *, total: int, step: int, folder: Path) -> None:
-        self._progress, self._total = Progress(name), total
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
-        self._wandb: Any = None
-        if os.environ.get(WANDB_SWITCH):
-            self._wandb = import_module("wandb").init(project="r1reward", name=name, dir=str(folder))
+        def show(row: Mapping[str, float]) -> None:
+            number = int(row["step"])
+            values = {key: value for key, value in row.items() if key != "step"}
+            for key, value in values.items():
+                writer.add_scalar(key, value, number)
+            if wandb:
+                wandb.log(values, step=number)
+            note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
+            progress(number, total, note)
 
-    def __enter__(self) -> Monitor:
-        return self
-
-    def show(self, row: Mapping[str, float]) -> None:
-        """One finished step; `row` has `step` and the metrics."""
-        step = int(row["step"])
-        values = {key: value for key, value in row.items() if key != "step"}
-        for key, value in values.items():
-            self._writer.add_scalar(key, value, step)
-        if self._wandb is not None:
-            self._wandb.log(values, step=step)
-        note = ", ".join(f"{word} {row[key]:.3g}" for key, word in SHOWN.items() if key in row)
-        self._progress(step, self._total, note)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        try:
+            yield show
+        finally:
+            if wandb:
+                wandb.finish()
 
 
 class CollapseWatch:

@@ -46,8 +46,9 @@ from r1reward.train.learner import (
 )
 from r1reward.train.monitor import (
     CollapseWatch,
-    Monitor,
+    Show,
     advantage_metrics,
+    monitor,
     rollout_metrics,
     save_evidence,
     weighted_means,
@@ -271,12 +272,8 @@ def train_rl(
     pairs = usable_pairs(pairs_path, Budget(model_settings.min_pixels, model_settings.max_pixels))
     if not pairs.kept:
         raise ValueError(f"{pairs_path} holds no pairs to learn from")
-    task = JudgeTask(
-        judge or ScriptedConsistencyJudge(),
-        settings=settings,
-        prompt=model_settings.prompt,
-        reward=formulas.reward,
-    )
+    judge, prompt = judge or ScriptedConsistencyJudge(), model_settings.prompt
+    task = JudgeTask(judge, settings=settings, prompt=prompt, reward=formulas.reward)
     return train_policy(
         task,
         model_path,
@@ -344,9 +341,9 @@ def train_policy(
         board, start = out / "tensorboard", checkpoint.step_of(last)
         with (
             checkpoint.explain_full_disk(out),
-            Monitor(settings.algorithm, total=learner.steps, step=start, folder=board) as monitor,
+            monitor(settings.algorithm, total=learner.steps, step=start, folder=board) as show,
         ):
-            step, reason = _run(learner, items, out=out, record=record, monitor=monitor, start=start)
+            step, reason = _run(learner, items, out=out, record=record, show=show, start=start)
             write = partial(checkpoint.save_trained, learner.model, learner.processor)
             model = checkpoint.write_folder(out / "model", write)
             status: Literal["finished", "collapsed"] = "collapsed" if reason else "finished"
@@ -356,7 +353,7 @@ def train_policy(
 
 
 def _run(
-    learner: Learner, items: Sequence[Any], *, out: Path, record: Path, monitor: Monitor, start: int
+    learner: Learner, items: Sequence[Any], *, out: Path, record: Path, show: Show, start: int
 ) -> tuple[int, str]:
     """The steps after `start`; returns the last one, and the reason where the run has collapsed."""
     rows, settings = record / "metrics.jsonl", learner.settings
@@ -370,7 +367,7 @@ def _run(
             save_evidence(out / "collapse", step, error)
             return step, str(error)
         append_jsonl(rows, row)
-        monitor.show(row)
+        show(row)
         if reason := watch.see(row):
             return step, reason
         if step % settings.save_steps == 0 or step == learner.steps:

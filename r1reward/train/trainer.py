@@ -34,7 +34,7 @@ from r1reward.texts import plain_text
 from r1reward.train import checkpoint
 from r1reward.train.checkpoint import save_trained
 from r1reward.train.learner import order_of_pass
-from r1reward.train.monitor import Monitor, UpdateMeter
+from r1reward.train.monitor import Show, UpdateMeter, monitor
 from r1reward.types import Request
 
 AnyExample = TypeVar("AnyExample", bound="Example")
@@ -111,14 +111,14 @@ def run_trainer(
             return out / "model"
         model, processor = load(None if cluster else last)
         board, step = out / "tensorboard", checkpoint.step_of(last)
-        shown = Monitor(name, total=steps, step=step, folder=board) if main else None
-        with checkpoint.explain_full_disk(out), shown or nullcontext():
+        shown = monitor(name, total=steps, step=step, folder=board) if main else nullcontext()
+        with checkpoint.explain_full_disk(out), shown as show:
             trainer = trainer_class(
                 model=model,
                 args=arguments,
                 train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
                 data_collator=make_collator(processor),
-                callbacks=[Recorder(record / "metrics.jsonl", shown)] if shown else [],
+                callbacks=[Recorder(record / "metrics.jsonl", show)] if show else [],
                 **(options or {}),
             )
             trainer.processor, trainer.checkpoints = processor, out / "checkpoints"
@@ -234,8 +234,8 @@ class Recorder(TrainerCallback):
     `seconds` are the clock's, `cpu_seconds` this process's.
     """
 
-    def __init__(self, path: Path, monitor: Monitor) -> None:
-        self._path, self._monitor = path, monitor
+    def __init__(self, path: Path, show: Show) -> None:
+        self._path, self._show = path, show
         rows = read_jsonl(path) if path.is_file() else []
         self._before = {clock: rows[-1][clock] if rows else 0.0 for clock in _CLOCKS}
         self._started = {clock: read() for clock, read in _CLOCKS.items()}
@@ -251,7 +251,7 @@ class Recorder(TrainerCallback):
                 clock: self._before[clock] + read() - self._started[clock] for clock, read in _CLOCKS.items()
             }
             append_jsonl(self._path, row)
-            self._monitor.show(row)
+            self._show(row)
 
 
 def deepspeed_config(cluster: ClusterSettings, dtype: str) -> dict[str, Any]:

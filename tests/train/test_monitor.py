@@ -10,10 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from r1reward.algo import filter_advantages
 from r1reward.train.monitor import (
     CollapseWatch,
-    Monitor,
     UpdateMeter,
     advantage_metrics,
     judge_metrics,
+    monitor,
     rollout_metrics,
     weighted_means,
 )
@@ -22,9 +22,9 @@ from r1reward.types import Completion, JudgeTrajectory, PreferencePair, Verdict
 
 def test_a_resumed_run_forgets_the_steps_after_its_checkpoint_and_no_other(tmp_path: Path) -> None:
     for step, rows in ((0, {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}), (2, {3: 30.0})):
-        with Monitor("run", total=4, step=step, folder=tmp_path) as monitor:
+        with monitor("run", total=4, step=step, folder=tmp_path) as show:
             for number, reward in rows.items():
-                monitor.show({"step": number, "reward": reward})
+                show({"step": number, "reward": reward})
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert events.Tags()["scalars"] == ["reward"]

@@ -346,7 +346,7 @@ def test_the_pace_of_a_cold_start_counts_the_time_before_a_kill(tmp_path):
     """Its updates count from the start of the run, and so do the seconds that the control is matched by."""
     file, shown = tmp_path / "metrics.jsonl", []
     append_jsonl(file, {"step": 8, "loss": 1.0, "seconds": 500.0, "cpu_seconds": 400.0})
-    recorder = Recorder(file, SimpleNamespace(show=shown.append))
+    recorder = Recorder(file, shown.append)
     recorder.on_train_begin(None, None, None)
     recorder.on_log(None, SimpleNamespace(global_step=9), None, logs={"loss": 0.5, "epoch": 2.0})
     row = read_jsonl(file)[-1]
