@@ -64,40 +64,25 @@ def monitor(name: str, *, total: int, step: int, folder: Path) -> Iterator[Show]
                 wandb.finish()
 
 
-class CollapseWatch:
-    """Says when a run has collapsed, from its rows as they come; `rows` are those from before it was resumed.
+def collapse_reason(
+    rows: Sequence[Mapping[str, float]], *, patience: int, unknown_reward: float = 0.0
+) -> str:
+    """Why a run with these rows of metrics has collapsed as of the last one; empty if it has not.
 
-    It has when, for several steps running, more than half of its answers are cut off at the length limit or
-    its reward is 0.3 below that of the first rollout, which the starting policy made.
-
-    `patience` is the number of steps in a row; 0 never sees a collapse. `unknown_reward` is what one unknown
-    consistency would add to the mean reward at most. It is not missed, or a judge that cannot be reached
-    would pass for a collapse.
+    It has when, for `patience` steps running (0 never sees it), more than half of its answers are cut off at
+    the length limit or its reward is 0.3 below that of the first rollout, which the starting policy made.
+    `unknown_reward` is what one unknown consistency would add to the mean reward at most: it is not missed,
+    or a judge that cannot be reached would pass for a collapse.
     """
-
-    def __init__(
-        self, rows: Iterable[Mapping[str, float]] = (), *, patience: int, unknown_reward: float = 0.0
-    ) -> None:
-        self._patience, self._unknown_reward = patience or math.inf, unknown_reward
-        self._first_reward: float | None = None
-        self._truncated = self._fallen = 0
-        for row in rows:
-            self.see(row)
-
-    def see(self, row: Mapping[str, float]) -> str | None:
-        """Why the run has collapsed as of this step, or None."""
-        if self._first_reward is None:
-            self._first_reward = row["reward"]
-        truncated = row["truncated_share"] > MAX_TRUNCATED_SHARE
-        possible = row["reward"] + self._unknown_reward * row.get("judge_unknown", 0)
-        fallen = possible < self._first_reward - MAX_REWARD_DROP
-        self._truncated = self._truncated + 1 if truncated else 0
-        self._fallen = self._fallen + 1 if fallen else 0
-        if self._truncated >= self._patience:
-            return f"more than half of the answers were cut off for {self._patience} steps"
-        if self._fallen >= self._patience:
-            return f"the reward was {MAX_REWARD_DROP} below the start for {self._patience} steps"
-        return None
+    last = rows[-patience:] if patience else []
+    if not last or len(last) < patience:
+        return ""
+    if all(row["truncated_share"] > MAX_TRUNCATED_SHARE for row in last):
+        return f"more than half of the answers were cut off for {patience} steps"
+    possible = [row["reward"] + unknown_reward * row.get("judge_unknown", 0) for row in last]
+    if max(possible) < rows[0]["reward"] - MAX_REWARD_DROP:
+        return f"the reward was {MAX_REWARD_DROP} below the start for {patience} steps"
+    return ""
 
 
 def save_evidence(folder: Path, step: int, error: NonFiniteError) -> None:

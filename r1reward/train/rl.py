@@ -45,9 +45,9 @@ from r1reward.train.learner import (
     require_finite,
 )
 from r1reward.train.monitor import (
-    CollapseWatch,
     Show,
     advantage_metrics,
+    collapse_reason,
     monitor,
     rollout_metrics,
     save_evidence,
@@ -265,7 +265,7 @@ def train_rl(
         formulas: own ones of the reward, the advantages or the ratio.
         record: folder of `metrics.jsonl` and `status.json`; `out` unless given.
 
-    The same call goes on from the last checkpoint in `out`. A run that collapses (see `CollapseWatch`) stops
+    The same call goes on from the last checkpoint in `out`. A run that collapses (`collapse_reason`) stops
     there; a loss or gradient that is not finite leaves its evidence in `out/collapse`, and the weights before
     that update are saved. What the judge does not know pays nothing and is counted. Raises DiskFullError.
     """
@@ -358,17 +358,17 @@ def _run(
     """The steps after `start`; returns the last one, and the reason where the run has collapsed."""
     rows, settings = record / "metrics.jsonl", learner.settings
     unknown_reward = settings.consistency_weight / (settings.rollout_batch_size * settings.samples_per_prompt)
-    seen = read_jsonl(rows) if rows.is_file() else []
-    watch = CollapseWatch(seen, patience=settings.collapse_patience, unknown_reward=unknown_reward)
+    seen, patience = read_jsonl(rows) if rows.is_file() else [], settings.collapse_patience
     for step in range(start + 1, learner.steps + 1):
         try:
             row = take_step(learner, choose_prompts(items, learner, step), step)
         except NonFiniteError as error:
             save_evidence(out / "collapse", step, error)
             return step, str(error)
+        seen.append(row)
         append_jsonl(rows, row)
         show(row)
-        if reason := watch.see(row):
+        if reason := collapse_reason(seen, patience=patience, unknown_reward=unknown_reward):
             return step, reason
         if step % settings.save_steps == 0 or step == learner.steps:
             checkpoint.save_checkpoint(

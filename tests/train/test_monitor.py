@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from r1reward.algo import filter_advantages
 from r1reward.train.monitor import (
-    CollapseWatch,
     UpdateMeter,
     advantage_metrics,
+    collapse_reason,
     judge_metrics,
     monitor,
     rollout_metrics,
@@ -36,38 +37,34 @@ def rows(*values: tuple[float, float]) -> list[dict[str, float]]:
     return [{"reward": reward, "truncated_share": truncated} for reward, truncated in values]
 
 
+def reasons(seen: list[dict[str, float]], **how: Any) -> list[str]:
+    """What is said after each row."""
+    return [collapse_reason(seen[: step + 1], **how) for step in range(len(seen))]
+
+
 def test_a_reward_below_the_start_for_five_steps_is_a_collapse():
-    watch = CollapseWatch(patience=5)
-    seen = [watch.see(row) for row in rows((1.0, 0), *[(0.69, 0)] * 4, (0.71, 0), *[(0.69, 0)] * 5)]
-    assert seen[:-1] == [None] * 10
-    assert seen[-1] and "0.3 below the start" in seen[-1]
+    said = reasons(rows((1.0, 0), *[(0.69, 0)] * 4, (0.71, 0), *[(0.69, 0)] * 5), patience=5)
+    assert said[:-1] == [""] * 10
+    assert "0.3 below the start" in said[-1]
 
 
 def test_answers_cut_off_for_five_steps_are_a_collapse():
-    watch = CollapseWatch(patience=5)
-    seen = [watch.see(row) for row in rows(*[(1.0, 0.51)] * 4, (1.0, 0.5), *[(1.0, 0.51)] * 5)]
-    assert seen[:-1] == [None] * 9
-    assert seen[-1] and "cut off" in seen[-1]
+    said = reasons(rows(*[(1.0, 0.51)] * 4, (1.0, 0.5), *[(1.0, 0.51)] * 5), patience=5)
+    assert said[:-1] == [""] * 9
+    assert "cut off" in said[-1]
 
 
-def test_a_resumed_watch_remembers():
-    watch = CollapseWatch(rows((1.0, 0), *[(0.5, 0)] * 4), patience=5)
-    assert watch.see({"reward": 0.5, "truncated_share": 0.0})
-
-
-def test_a_watch_without_patience_sees_nothing():
-    watch = CollapseWatch(patience=0)
-    assert not any(watch.see(row) for row in rows((1.0, 0), *[(0.1, 1.0)] * 20))
+def test_without_patience_nothing_is_a_collapse():
+    assert not any(reasons(rows((1.0, 0), *[(0.1, 1.0)] * 20), patience=0))
 
 
 def test_a_judge_that_cannot_be_reached_is_no_collapse():
     """Half of eight answers are unknown at a weight of 0.8: at most 0.4 of the reward is missing."""
     outage = [{"reward": 0.6, "truncated_share": 0.0, "judge_unknown": 4}] * 9
     first = {"reward": 1.0, "truncated_share": 0.0, "judge_unknown": 0}
-    watch = CollapseWatch([first], patience=5, unknown_reward=0.8 / 8)
-    assert [watch.see(row) for row in outage] == [None] * 9
-    watch = CollapseWatch([first], patience=5, unknown_reward=0.1 / 8)
-    assert [bool(watch.see(row)) for row in outage[:5]] == [False] * 4 + [True]
+    assert not any(reasons([first, *outage], patience=5, unknown_reward=0.8 / 8))
+    said = reasons([first, *outage[:5]], patience=5, unknown_reward=0.1 / 8)
+    assert [bool(reason) for reason in said] == [False] * 5 + [True]
 
 
 PAIR = PreferencePair("p", "test", "q", ("a", "b"), 1)
