@@ -17,37 +17,25 @@ def add_commands(commands: Commands) -> None:
     """Add `data` with what belongs to it."""
     data = commands.add_parser("data", help="the training data")
     data = data.add_subparsers(required=True, metavar="COMMAND")
-    check = add_command(
-        data,
-        "check",
-        action=_check_data,
-        text="what is there of the data sets, what is missing",
-    )
+    text = "what is there of the data sets, what is missing"
+    check = add_command(data, "check", action=_check_data, text=text)
     fetch = add_command(data, "fetch", action=_fetch_data, text="download data sets from the hub")
     fetch.add_argument("names", nargs="+", metavar="NAME", help="data sets, as `data check` prints them")
     for command in (check, fetch):
         command.add_argument("--root", type=Path, help="folder of all data sets; the profile's, if not given")
         command.add_argument("--profile", default="", help="name or TOML file: its folders and its sources")
-    _add_export(
-        add_command(data, "export", action=_export, text="write pairs in the form of another trainer")
-    )
-    budget = add_command(
-        data, "picture-budget", action=_picture_budget, text="limit the pictures of a checkpoint's processor"
-    )
-    budget.add_argument(
-        "--model", type=Path, required=True, help="folder of the checkpoint; changed in place"
-    )
+    export = add_command(data, "export", action=_export, text="write pairs in the form of another trainer")
+    forms = "trl, llama_factory (either with _preference: DPO, reward models), openrlhf, authors or arrow"
+    export.add_argument("--format", required=True, metavar="FORM", help=forms)
+    export.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
+    export.add_argument("--out", type=Path, required=True, help="folder of the export")
+    prompts = ("paper", "mini", "paper_fenced", "mini_fenced")
+    export.add_argument("--prompt", choices=prompts, default="paper", help="judge prompt (paper)")
+    text = "limit the pictures of a checkpoint's processor"
+    budget = add_command(data, "picture-budget", action=_picture_budget, text=text)
+    budget.add_argument("--model", type=Path, required=True, help="folder of a checkpoint; changed in place")
     budget.add_argument("--min-pixels", type=int, help="smallest picture area (784)")
     budget.add_argument("--max-pixels", type=int, help="largest picture area (501760)")
-
-
-def _add_export(command: argparse.ArgumentParser) -> None:
-    forms = "trl, llama_factory (either with _preference: DPO, reward models), openrlhf, authors or arrow"
-    command.add_argument("--format", required=True, metavar="FORM", help=forms)
-    command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl, rl.jsonl or sft.jsonl")
-    command.add_argument("--out", type=Path, required=True, help="folder of the export")
-    prompts = ("paper", "mini", "paper_fenced", "mini_fenced")
-    command.add_argument("--prompt", choices=prompts, default="paper", help="judge prompt (paper)")
 
 
 def _profile(options: argparse.Namespace) -> Profile | None:

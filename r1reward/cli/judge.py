@@ -16,10 +16,7 @@ STATUS = (
 
 def add_commands(commands: Commands) -> None:
     """Add `judge`."""
-    _add_judge(add_command(commands, "judge", action=_judge, text="say which of two responses is better"))
-
-
-def _add_judge(command: argparse.ArgumentParser) -> None:
+    command = add_command(commands, "judge", action=_judge, text="say which of two responses is better")
     command.epilog = STATUS
     command.add_argument("--model", required=True, help="checkpoint folder, hub id, or name at a server")
     command.add_argument("--profile", default="paper", help="prompt, sizes, engine: paper, or mini (paper)")

@@ -19,6 +19,8 @@ from transformers import (
     Qwen2VLVideoProcessor,  # type: ignore[attr-defined]
 )
 
+from r1reward.mini import base_folder
+
 QWEN_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -31,15 +33,7 @@ QWEN_TOKENS = (
 )
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 VOCABULARY_SIZE = 1024
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif part['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
-    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+CHAT_TEMPLATE = (base_folder() / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

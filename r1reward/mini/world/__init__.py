@@ -8,9 +8,11 @@ GPT-4o, may read it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from r1reward.files import write_atomic
+from r1reward.mini.scene import Split
 from r1reward.mini.world.benchmark import (
     write_mm_rlhf_rewardbench,
     write_multimodal_rewardbench,
@@ -25,8 +27,6 @@ from r1reward.mini.world.sources import (
     write_wildvision,
 )
 from r1reward.settings import Profile, WorldSettings
-
-__all__ = ["find_sources", "write_world"]
 
 
 def find_sources(profile: Profile, world: Path, seed: int) -> Path:
@@ -53,25 +53,23 @@ def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
     has videos besides. Everything follows from `seed`. Training, validation and benchmark pictures use
     disjoint handwritten digits and different random scenes.
     """
-    sources = {
+    truth: list[dict[str, object]] = []
+    for name, write in {
         "rlaif_v": write_rlaif_v,
         "vl_feedback": write_vl_feedback,
         "povid": write_povid,
         "wildvision_battle": write_wildvision,
-    }
-    truth: list[dict[str, object]] = []
-    for name, write in sources.items():
+    }.items():
         writer = Writer(name, "train", seed)
         write(folder / name, settings.pairs_per_source, writer)
         truth += writer.truth
     truth += write_mm_rlhf(folder / "mm_rlhf", settings.pairs_per_source, seed)
-    test, validation = "vl_rewardbench", "vl_rewardbench_validation"
-    write_vl_rewardbench(folder / test, settings.benchmark_pairs, Writer(test, "test", seed))
-    write_vl_rewardbench(
-        folder / validation, settings.validation_pairs, Writer(validation, "validation", seed)
-    )
-    name = "multimodal_rewardbench"
-    write_multimodal_rewardbench(folder / name, settings.multimodal_pairs, Writer(name, "test", seed))
-    name = "mm_rlhf_rewardbench"
-    write_mm_rlhf_rewardbench(folder / name, settings.mm_rlhf_pairs, Writer(name, "test", seed))
+    benchmarks: dict[str, tuple[Callable[[Path, int, Writer], None], int, Split]] = {
+        "vl_rewardbench": (write_vl_rewardbench, settings.benchmark_pairs, "test"),
+        "vl_rewardbench_validation": (write_vl_rewardbench, settings.validation_pairs, "validation"),
+        "multimodal_rewardbench": (write_multimodal_rewardbench, settings.multimodal_pairs, "test"),
+        "mm_rlhf_rewardbench": (write_mm_rlhf_rewardbench, settings.mm_rlhf_pairs, "test"),
+    }
+    for name, (write, count, split) in benchmarks.items():
+        write(folder / name, count, Writer(name, split, seed))
     write_atomic(folder / "truth.jsonl", "".join(json.dumps(row) + "\n" for row in truth))
