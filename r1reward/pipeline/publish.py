@@ -65,14 +65,14 @@ def install(context: Context, source: Path) -> list[Path]:
 def _executed(context: Context, source: Path) -> dict[str, Path]:
     """The executed notebooks of the manifests in `source`, from this run or as they are published."""
     published = context.places.results(context.profile.name) / "notebooks"
-    found: dict[str, Path] = {}
+    notebooks: dict[str, Path] = {}
     for name, digest in promised_notebooks(source).items():
         places = (context.executed_file(name), published / f"{name}.ipynb")
         kept = [file for file in places if file.is_file() and sha256_file(file) == digest]
         if not kept:
             raise NotPublishableError(f"{places[0]} is not what {name} showed when it ran: run it again")
-        found[f"notebooks/{name}.ipynb"] = kept[0]
-    return found
+        notebooks[f"notebooks/{name}.ipynb"] = kept[0]
+    return notebooks
 
 
 def _refuse_foreign(results: Path, figures: Path) -> None:

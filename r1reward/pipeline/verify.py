@@ -49,16 +49,15 @@ class ChangedRecordsError(ValueError):
 def published_profiles(places: Places, named: str = "") -> list[str]:
     """Profiles that have committed results, or the `named` one. Raises FileNotFoundError without any."""
     results = places.root / "results"
-    found = sorted(folder.parent.name for folder in results.glob("*/manifests"))
-    if named and named not in found:
-        raise FileNotFoundError(f"nothing is published for {named} in {results}; {_known(found)}")
-    if not found:
+    profiles = sorted(folder.parent.name for folder in results.glob("*/manifests"))
+    if named and named not in profiles:
+        there = ", ".join(profiles) or "no profile"
+        raise FileNotFoundError(
+            f"nothing is published for {named} in {results}; there are results of {there}"
+        )
+    if not profiles:
         raise FileNotFoundError(f"nothing is published in {results}")
-    return [named] if named else found
-
-
-def _known(profiles: list[str]) -> str:
-    return f"there are results of {', '.join(profiles)}" if profiles else "there are results of no profile"
+    return [named] if named else profiles
 
 
 def verify(places: Places, profile: str, *, render: Render = draw) -> list[str]:
@@ -201,16 +200,16 @@ def pdf_objects(content: bytes) -> list[bytes]:
     Streams are unpacked, dates, makers and lengths left out. Raises ValueError for a file without objects,
     zlib.error for a stream that cannot be unpacked.
     """
-    found = []
+    objects = []
     for number, body in _PDF_OBJECT.findall(content):
         about, is_stream, packed = body.partition(b"\nstream\n")
         if b"/FlateDecode" in about:
             packed = zlib.decompressobj().decompress(packed)
         if not body.isdigit():
-            found.append(number + b" " + _PDF_NOISE.sub(b"", about) + is_stream + packed)
-    if not found:
+            objects.append(number + b" " + _PDF_NOISE.sub(b"", about) + is_stream + packed)
+    if not objects:
         raise ValueError("no PDF")
-    return found + _PDF_TRAILER.findall(content)
+    return objects + _PDF_TRAILER.findall(content)
 
 
 def _parts(page: bytes) -> tuple[str, list[str]]:

@@ -37,7 +37,6 @@ class Accuracies:
     macro: Interval
     groups: dict[str, Interval]
     all_right: Interval | None
-    num_seeds: int
     num_pairs: int
 
 
@@ -63,7 +62,6 @@ def score_runs(runs: Judgments) -> Accuracies:
         macro=bootstrap(macro_values(within, runs.groups)),
         groups={group: bootstrap(within[:, runs.groups == group]) for group in present},
         all_right=bootstrap(runs.question_values) if all(runs.questions) else None,
-        num_seeds=values.shape[0],
         num_pairs=values.shape[1],
     )
 

@@ -74,12 +74,12 @@ def difference(records: Records, *, model: str, minus: str, mode: str = "greedy"
 
 
 @measure
-def change(records: Records, *, variant: str, column: str, last: int = 5) -> Measured | None:
-    """Relative change of a training metric from the first steps of RL to the last, in percent."""
+def change(records: Records, *, variant: str, column: str) -> Measured | None:
+    """Relative change of a training metric from the first five steps of RL to the last five, in percent."""
     series = _series(records, variant, column)
     if series is None:
         return None
-    return _over_seeds(100 * (series[:, -last:].mean(axis=1) / series[:, :last].mean(axis=1) - 1))
+    return _over_seeds(100 * (series[:, -5:].mean(axis=1) / series[:, :5].mean(axis=1) - 1))
 
 
 @measure
@@ -94,14 +94,14 @@ def loss_spread(records: Records) -> Measured | None:
 
 
 @measure
-def contradictions(records: Records, *, variant: str, minus: str, last: int = 10) -> Measured | None:
-    """Share of contradicted right answers in the last steps, one variant minus another, in points."""
+def contradictions(records: Records, *, variant: str, minus: str) -> Measured | None:
+    """Share of contradicted right answers in the last ten steps, one variant minus another, in points."""
     ends = []
     for frame in (records.training(variant), records.training(minus)):
         if frame is None or "contradicted_share" not in frame:
             return None
         runs = frame.groupby("seed")
-        ends.append({seed: run["contradicted_share"].iloc[-last:].mean() for seed, run in runs})
+        ends.append({seed: run["contradicted_share"].iloc[-10:].mean() for seed, run in runs})
     seeds = [seed for seed in ends[0] if seed in ends[1]]
     return _over_seeds(np.array([100 * (ends[0][seed] - ends[1][seed]) for seed in seeds])) if seeds else None
 

@@ -74,10 +74,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
 }
-
-
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
 # Inches beside a panel: the layout leaves half of the last tick's label outside the figure.
 _SIDE_ROOM = 0.1
 
@@ -152,21 +149,13 @@ def _power_of_ten(value: float) -> str:
     return ("\N{MINUS SIGN}" if value < 0 else "") + f"10{exponent}"
 
 
-def say_not_run(axes: Axes, text: str = "not run") -> None:
+def say_not_run(axes: Axes) -> None:
     """Mark an empty panel, so that nobody takes it for a result."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
-    axes.text(
-        0.5,
-        0.5,
-        text,
-        transform=axes.transAxes,
-        ha="center",
-        va="center",
-        color=COLOURS["quiet"],
-        style="italic",
-    )
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, "not run", color=COLOURS["quiet"], style="italic", **place)
 
 
 def add_note(figure: Figure, text: str) -> None:
