@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -153,6 +154,13 @@ def test_records_survive_the_file_and_the_report_agrees(records: list[PairRecord
         assert _same(ours.accuracy, shown.overall.estimate) and _same(macro, shown.macro.estimate)
         groups = {group: share for group, share in groups.items() if not math.isnan(share)}
         assert _same(groups, {group: interval.estimate for group, interval in shown.groups.items()})
+
+
+def test_a_group_without_a_value_leaves_the_spread_of_the_macro_average_to_the_others() -> None:
+    """Groups of means 1/2 and 1, so that one of six pairs moves the macro average by 6/4 of its deviation."""
+    values = np.array([[1.0, 0.0, 1.0, 1.0, np.nan, np.nan]])
+    linear = macro_values(values, np.array(list("aabbcc")))
+    assert linear.tolist() == [[1.5, 0.0, 0.75, 0.75, 0.75, 0.75]]
 
 
 def test_a_group_whose_pairs_are_all_dropped_is_not_averaged() -> None:

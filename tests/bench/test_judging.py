@@ -180,8 +180,9 @@ def test_other_pairs_are_never_answered_from_old_texts(tmp_path: Path) -> None:
     assert len(engine.requests) == 8
 
 
-def test_a_picture_that_changed_is_looked_at_again(tmp_path: Path) -> None:
-    pairs = _pairs(tmp_path, 4)
+@pytest.mark.parametrize("kind", ["images", "frames"])
+def test_a_picture_that_changed_is_looked_at_again(kind: str, tmp_path: Path) -> None:
+    pairs = [replace(pair, **{"images": (), kind: pair.images}) for pair in _pairs(tmp_path, 4)]
     _run(RandomEngine(), pairs, tmp_path)
     Image.new("RGB", (28, 40), (9, 9, 9)).save(tmp_path / "2.png")
     engine = RandomEngine()

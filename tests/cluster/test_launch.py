@@ -120,10 +120,12 @@ def test_frames_are_pictures(pairs: list[PreferencePair]) -> None:
 
 
 def test_a_launch_is_written_whole(pairs: list[PreferencePair], tmp_path: Path) -> None:
+    pairs[3] = replace(pairs[3], frames=pairs[3].images * 3)
     file = write_pairs(tmp_path / "rl.jsonl", pairs)
     launch = prepare(
         small(rl={"max_steps": 2, "epochs": 5}), start="mini", pairs=file, out=tmp_path / "o", seed=1
     )
+    assert launch.flags[launch.flags.index("--data.max_images_per_prompt") + 1] == "4"
     assert len((tmp_path / "o" / "prompts.jsonl").read_text().splitlines()) == 16
     assert launch.flags[launch.flags.index("--train.num_episodes") + 1] == "1"
     assert launch.environment["R1REWARD_JUDGES"] == str((tmp_path / "o").resolve())
@@ -232,7 +234,7 @@ def test_logs_are_read_back(tmp_path: Path) -> None:
     assert [row["policy_loss"] for row in rows] == [9.0, 9.0, 0.25, 0.25]
     assert (
         rows[-1]["contradicted_share"] == 0.5
-        and rows[-1]["judge_unknown"] == 2
+        and rows[-1]["judge_unknown"] == rows[-1]["reward_failed"] == 2
         and rows[-1]["vllm_kl"] == 0.5
     )
 

@@ -219,6 +219,9 @@ def test_beside_others_the_released_rl_set_only_joins_the_rl_data(released: Path
     assert built.sources["r1_reward_rl"]["sampled"] == 20 and built.sources["povid"]["sampled"] == 10
     asked = list(built.to_annotate())
     assert len(asked) == len(built.to_annotate()) == 10 and {pair.source for pair in asked} == {"povid"}
+    rest, validation = built.hold_out(15, seed=0)
+    left = [pair for pair in asked if pair not in validation]
+    assert list(rest.to_annotate()) == left and 0 < len(left) < len(asked), "what was held out stays so"
     annotations = [Annotation(pair.pair_id, (_answer(pair.preferred),), reached=True) for pair in asked]
     assert [example.pair for example in select_sft(built, annotations)] == asked
     assert {pair.source for pair in select_rl(built, annotations)} == {"r1_reward_rl"}

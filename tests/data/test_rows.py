@@ -11,8 +11,15 @@ import pytest
 
 from r1reward import files
 from r1reward.data import rows
-from r1reward.data.rows import MAX_DETAIL, Quarantine, scan_json_list, scan_parquet
+from r1reward.data.rows import MAX_DETAIL, Quarantine, Sifted, scan_json_list, scan_parquet, sift
 from r1reward.files import RefusedRow, scan_jsonl
+
+
+def test_rows_that_are_lost_together_keep_their_numbers() -> None:
+    """As those of a broken part of a parquet file."""
+    lost = RefusedRow("f, row 2", "broken", rows=3)
+    rows = [("f, row 1", {}), ("f, row 2", lost), ("f, row 5", {})]
+    assert sift(rows, lambda number, row, origin: number) == Sifted([0, 4], {"broken": 3})
 
 
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import torch
 from r1reward.engines import PromptTooLongError
 from r1reward.engines.inputs import encode
 from r1reward.engines.log_probs import pad_responses
+from r1reward.engines.transformers import TransformersEngine
 from r1reward.judge.scalar import Kind, RewardHead, new_reward_model, score_request, score_responses
-from r1reward.types import PreferencePair
+from r1reward.types import Completion, PreferencePair
 
 
 def make_head() -> RewardHead:
@@ -65,6 +66,24 @@ def test_a_score_is_read_at_the_last_token_of_the_critique() -> None:
     assert len({round(score, 4) for score in together}) == len(critiques)
     alone = [score for critique in critiques for score in scores([critique])]
     assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_every_critique_is_read_at_one_end_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's own, or one that is put there where the critique was cut."""
+    model, processor = new_reward_model("mini", kind="critique", seed=0)
+    end, read = processor.tokenizer.eos_token_id, []
+    ended = Completion("red", (40, end), (0.0, 0.0), "stop")
+    cut = Completion("red blue", (40, 50), (0.0, 0.0), "length")
+
+    def forward(_: object, *, responses: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+        read.extend(row[kept].tolist() for row, kept in zip(responses, mask, strict=True))
+        return torch.zeros(len(responses)), None
+
+    monkeypatch.setattr(TransformersEngine, "generate", lambda *_: [(ended,), (cut,)])
+    monkeypatch.setattr(model, "forward", forward)
+    pair = PreferencePair("p", "s", "what is red ?", ("red .", "blue ."), 1)
+    score_responses(model, processor, [score_request(pair, place, prompt="mini") for place in (1, 2)])
+    assert read == [[40, end], [40, 50, end]]
 
 
 @pytest.mark.parametrize("kind", ["scalar", "critique"])

@@ -16,6 +16,7 @@ from r1reward.locks import BusyError, acquire, release
 from r1reward.pipeline import runner
 from r1reward.pipeline.execute import NotebookFailedError, execute
 from r1reward.pipeline.places import ROOT_VARIABLE
+from r1reward.pipeline.ready import NotReadyError
 from r1reward.pipeline.staleness import State, examine_all
 
 
@@ -66,6 +67,16 @@ def test_a_notebook_runs_alone_on_what_lies_there(checkout):
     standings = examine_all(checkout.context)
     assert standings["01_make"].state is State.STALE
     assert all("01_make" in reason for reason in standings["02_use"].reasons)
+
+
+def test_surroundings_are_checked_before_a_fresh_notebook_is_forced(checkout, monkeypatch):
+    def refuse(context, notebooks):
+        raise NotReadyError(", ".join(notebook.name for notebook in notebooks))
+
+    checkout.fake_finished_run()
+    monkeypatch.setattr(runner, "check_surroundings", refuse)
+    with pytest.raises(NotReadyError, match=r"^02_use$"):
+        checkout.run("02", force=True)
 
 
 def test_the_manifest_says_what_was_run(checkout):

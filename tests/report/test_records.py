@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from r1reward.files import write_json
 from r1reward.report.records import Records
 
 LINES = [
@@ -34,6 +35,13 @@ def test_seeds_are_stacked_in_order(empty_root: Path, write_jsonl) -> None:
     assert runs is not None
     assert runs.seeds == (2, 10)
     assert runs.values.tolist() == [[0.5, 1.0], [0.0, 0.0]]
+
+
+def test_runs_of_the_core_grid_go_before_those_of_the_full_one(empty_root: Path) -> None:
+    for grid, seed in (("grid", 0), ("full_grid", 0), ("full_grid", 1)):
+        write_json(empty_root / f"records/{grid}/wo_filter/seed_{seed}/run.json", {"status": "finished"})
+    found = Records.of_run(empty_root).grid_folders("wo_filter")
+    assert found == {0: "grid/wo_filter/seed_0", 1: "full_grid/wo_filter/seed_1"}
 
 
 def test_missing_records_are_none(empty_root: Path) -> None:

@@ -17,7 +17,7 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
-from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
+from r1reward.judge.consistency_judges import RandomConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import monitor, rl
 from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, learning_rate, make_learner
@@ -329,6 +329,25 @@ def test_the_rate_warms_up_and_stays_or_falls(world: World, schedule: str, expec
     for learner.update_count in range(8):
         rates.append(learning_rate(learner))
     assert rates == pytest.approx(expected)
+
+
+def test_a_run_with_other_settings_is_another_run(world: World, tmp_path: Path, monkeypatch: Any) -> None:
+    """By what a folder is compared with, before anything is trained in it."""
+    keys = []
+    monkeypatch.setattr(rl.checkpoint, "open_run", lambda out, key, **_: keys.append(json.dumps(key)))
+    monkeypatch.setattr(rl.checkpoint, "final_status", lambda *_: {"status": "finished", "step": 1})
+    known = {"settings": RL, "model_settings": MODEL, "engine_settings": ENGINE, "seed": 1}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"settings": RL.model_copy(update={"clip_eps": 0.1})},
+        {"model_settings": MODEL.model_copy(update={"prompt": "reworded"})},
+        {"engine_settings": ENGINE.model_copy(update={"max_new_tokens": 7})},
+        {"seed": 2},
+        {"judge": RandomConsistencyJudge(seed=0)},
+    ]
+    for change in changes:
+        rl.train_rl(world.model, world.pairs, out=tmp_path, **(known | change))
+    assert len(set(keys)) == len(changes)
 
 
 @pytest.mark.usefixtures("easy_reward")

@@ -14,6 +14,7 @@ from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.settings import RLSettings
 from r1reward.train import rl
 from r1reward.train.learner import count_steps
+from r1reward.train.tasks import PAPER
 from r1reward.types import Completion, PreferencePair, Verdict
 
 
@@ -72,7 +73,10 @@ def test_rewards_by_hand(external: bool, contradicted: float, rewards: list[floa
     trajectories = task.score([pair] * len(ANSWERS), answers)
     assert [trajectory.reward for trajectory in trajectories] == rewards
     assert len(judge.asked) == asked
-    assert trajectories[2].consistency is None
+    # What the judge said, whatever was paid for it.
+    unasked = [1.0, None] if external else [0.0, 0.0]
+    said = [1.0, 0.0, None, unasked[0], 1.0, unasked[1]]
+    assert [trajectory.consistency for trajectory in trajectories] == said
 
 
 def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None = None) -> rl.Chunk:
@@ -133,6 +137,18 @@ def test_the_kl_penalty_is_a_reward_to_go() -> None:
     settings = RLSettings(algorithm="reinforce_pp", kl_coef=0.5)
     z = rl.advantages([chunk], trajectories_of([1.0]), settings=settings)
     assert z.tolist() == pytest.approx([-(2**0.5), 2**-0.5, 2**-0.5], rel=1e-4)
+
+
+def test_entropy_is_the_mean_over_the_tokens_that_were_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of 1 and 3 tokens in one batch, 2 nats each: padding is no token."""
+    chunk = chunk_of([0, 1], [1, 3])
+    chunk.old = PolicyOutput(chunk.old.log_probs, 2.0 * chunk.mask)
+    monkeypatch.setattr(rl, "rollout", lambda *_: [(answer("", 1),), (answer("", 3),)])
+    monkeypatch.setattr(rl, "prepare", lambda *_: [[chunk]])
+    monkeypatch.setattr(rl, "update", lambda *_: {"num_tokens": 4.0})
+    task = SimpleNamespace(score=lambda *_: trajectories_of([1.0, 0.0]), metrics=lambda _: {})
+    learner: Any = SimpleNamespace(task=task, settings=RL, formulas=PAPER)
+    assert rl.take_step(learner, [], 1)["entropy"] == 2.0
 
 
 @pytest.mark.parametrize(("epochs", "limit", "steps"), [(1, None, 2), (3, None, 7), (3, 4, 4), (1, 9, 2)])
