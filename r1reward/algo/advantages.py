@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 _GROUP_EPS = 1e-8
+DEFAULT_LIMIT = 3.0
 
 
 def standardize_advantages(values: Tensor, mask: Tensor | None = None, *, eps: float = 1e-8) -> Tensor:
@@ -67,7 +68,7 @@ def group_advantages(
     return centred.to(_float_type(rewards))
 
 
-def filter_advantages(z: Tensor, *, limit: float = 3.0) -> Tensor:
+def filter_advantages(z: Tensor, *, limit: float = DEFAULT_LIMIT) -> Tensor:
     """Standardised advantages with every |z| above `limit` set to 0 (paper §3.1, the 3-sigma rule).
 
     Any shape; z is unitless. A NaN stays NaN, so that a fault upstream is not hidden.

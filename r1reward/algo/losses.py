@@ -18,10 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from r1reward.algo.ratio import log_bound, policy_ratio
+from r1reward.algo.ratio import PRE_CLIP, log_bound, policy_ratio
 from r1reward.settings import Algorithm
 
-PRE_CLIP = 1e3
 Reduction = Literal["token", "response", "sequence"]
 
 

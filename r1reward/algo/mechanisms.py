@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from r1reward.algo.advantages import filter_advantages, standardize_advantages
-from r1reward.algo.losses import PRE_CLIP, policy_loss
+from r1reward.algo.advantages import DEFAULT_LIMIT, filter_advantages, standardize_advantages
+from r1reward.algo.losses import policy_loss
+from r1reward.algo.ratio import PRE_CLIP
 
 BATCH = 256
-LIMIT = 3.0
 CLIP_EPS = 0.2
 _LARGEST_LOG_RATIO = 10.0
 _STEPS_A_NAT = 20
@@ -63,7 +63,9 @@ def token_curve(
     return TokenCurve(output.per_token[0].tolist(), gradients[0].tolist())
 
 
-def wrong_answers(counts: Sequence[int], *, batch: int = BATCH, limit: float | None = LIMIT) -> WrongAnswers:
+def wrong_answers(
+    counts: Sequence[int], *, batch: int = BATCH, limit: float | None = DEFAULT_LIMIT
+) -> WrongAnswers:
     """What k wrong answers (reward 0) weigh among `batch` with reward 1 otherwise, for each k (paper §3.1).
 
     With a share p = k / batch their advantage is -sqrt((1 - p) / p) and, on the first update, their share
@@ -92,7 +94,7 @@ def mechanisms_record() -> dict[str, Any]:
     counts = list(range(1, BATCH // 2 + 1))
     signs = {"negative": -1.0, "positive": 1.0}
     pre_clips = {"with": PRE_CLIP, "without": None}
-    limits = {"with": LIMIT, "without": None}
+    limits = {"with": DEFAULT_LIMIT, "without": None}
     wrong = {name: wrong_answers(counts, limit=limit) for name, limit in limits.items()}
     return {
         "log_ratios": log_ratios,
@@ -109,5 +111,5 @@ def mechanisms_record() -> dict[str, Any]:
         "batch": BATCH,
         "clip_eps": CLIP_EPS,
         "pre_clip": PRE_CLIP,
-        "limit": LIMIT,
+        "limit": DEFAULT_LIMIT,
     }

@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+PRE_CLIP = 1e3
 
-def policy_ratio(log_probs: Tensor, old_log_probs: Tensor, *, pre_clip: float | None = 1e3) -> Tensor:
+
+def policy_ratio(log_probs: Tensor, old_log_probs: Tensor, *, pre_clip: float | None = PRE_CLIP) -> Tensor:
     """`exp(clip(log_probs - old_log_probs, -log b, log b))` for the bound b = `pre_clip`.
 
     Both tensors hold log-probabilities in nats and have one shape, (B, T) say; the result has it too.

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from r1reward.algo.advantages import DEFAULT_LIMIT
 from r1reward.algo.losses import default_pre_clip
 from r1reward.engines import NonFiniteError
 from r1reward.engines.inputs import Batch
@@ -25,7 +26,6 @@ from r1reward.train.monitor import UpdateMeter
 from r1reward.train.tasks import PAPER, Formulas, Task
 
 BETAS = (0.9, 0.95)
-DEFAULT_LIMIT = 3.0
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script
 UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
 

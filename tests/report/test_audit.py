@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from r1reward.algo.advantages import DEFAULT_LIMIT
 from r1reward.config import load_profile
 from r1reward.report.audit import (
     always_one,
@@ -18,7 +19,6 @@ from r1reward.report.audit import (
 )
 from r1reward.report.records import Records
 from r1reward.train.grid import VARIANTS
-from r1reward.train.learner import DEFAULT_LIMIT
 from r1reward.types import Verdict
 
 
