@@ -1,20 +1,30 @@
-"""Executing one notebook with papermill: strict parameters, live output, a lock in the manifest."""
+"""Executing one notebook with papermill: strict parameters, a kernel of its own, live output, a lock.
+
+Kernels are this Python over IPC sockets in a folder of their own: TCP kernels race for ports when several
+start at once, and so do IPC kernels for names in the working folder, which is their place otherwise. A kernel
+specification of the user may name another Python.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
 from r1reward.files import read_json, sha256_file, write_json
-from r1reward.pipeline.cost import earlier_seconds, start_afresh, why_afresh
 from r1reward.pipeline.dag import Notebook
-from r1reward.pipeline.executed import EXECUTED, write_clean
-from r1reward.pipeline.notebook import explain_unknown, hold_notebook, let_go
-from r1reward.pipeline.progress import LiveOutput, time_left
-from r1reward.pipeline.ready import check_ready
+from r1reward.pipeline.notebook import RUNNER_VARIABLE, explain_unknown, hold_notebook, let_go
+from r1reward.pipeline.places import ROOT_VARIABLE, RUNS_VARIABLE, Places
+from r1reward.pipeline.ready import check_ready, earlier_seconds, start_afresh, why_afresh
+from r1reward.pipeline.rendering import EXECUTED, write_clean
 from r1reward.pipeline.staleness import Context, ParameterError, compute_lock
 from r1reward.progress import clock
 
@@ -93,7 +103,7 @@ def _papermill(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    from r1reward.pipeline.kernel import kernel_manager_for
+    from r1reward.pipeline.execute import kernel_manager_for
 
     file = context.places.notebooks / f"{notebook.name}.ipynb"
     given = context.parameters.model_dump()
@@ -159,3 +169,99 @@ def _first_line(source: str) -> str:
 
 def _tail(file: Path) -> str:
     return "\n".join(file.read_text(encoding="utf-8").splitlines()[-_TAIL_LINES:])
+
+
+# The system bounds paths of sockets: 107 characters, 103 on macOS, less "/socket-5".
+LONGEST_FOLDER = 90
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """Starts ipykernel with this interpreter; `environment` is added to that of the process."""
+
+    environment: dict[str, str] = {}  # noqa: RUF012  (replaced as a whole by the subclass of a run)
+
+    def __init__(self, **settings: Any) -> None:
+        self._sockets = TemporaryDirectory(prefix="r1reward-kernel-", ignore_cleanup_errors=True)
+        super().__init__(**{**settings, **_sockets_in(self._sockets.name)})
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """ipykernel with this interpreter, whatever kernels are installed."""
+        arguments = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=arguments, display_name="Python 3", language="python")
+
+    async def _async_start_kernel(self, **settings: Any) -> None:
+        settings["env"] = {**os.environ, **(settings.get("env") or {}), **self.environment}
+        await super()._async_start_kernel(**settings)
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
+
+
+def _sockets_in(folder: str) -> dict[str, str]:
+    """Where a kernel listens: in a folder of its own, or at ports where that lies too deep."""
+    return {"transport": "ipc", "ip": f"{folder}/socket"} if len(folder) <= LONGEST_FOLDER else {}
+
+
+def kernel_manager_for(places: Places) -> type[LocalKernelManager]:
+    """A kernel manager whose kernels find the same folders as this process."""
+    added = {
+        ROOT_VARIABLE: str(places.root),
+        RUNS_VARIABLE: str(places.runs),
+        RUNNER_VARIABLE: "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    return type("RunKernelManager", (LocalKernelManager,), {"environment": added})
+
+
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class LiveOutput:
+    """A text stream for papermill: passes whole lines on, prefixed, and copies them to a log."""
+
+    def __init__(self, terminal: TextIO, log: TextIO, prefix: str) -> None:
+        self._terminal, self._log, self._prefix = terminal, log, prefix
+        self._started = time.monotonic()
+        self._rest = ""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def write(self, text: str) -> int:
+        """Pass the finished lines on; `\\r` ends a line as `\\n` does, so that progress is seen."""
+        *lines, self._rest = re.split(r"[\r\n]", self._rest + text)
+        for line in lines:
+            if line.strip():
+                self._line(line.rstrip())
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back but an unfinished line."""
+
+    def headline(self, text: str) -> None:
+        """A line of the runner itself."""
+        self.close()
+        self._line(text)
+
+    def close(self) -> None:
+        """Pass an unfinished line on."""
+        rest, self._rest = self._rest, ""
+        if rest.strip():
+            self._line(rest.rstrip())
+
+    def _line(self, text: str) -> None:
+        print(f"[{self._prefix} {clock(self.seconds)}] {text}", file=self._terminal, flush=True)
+        print(_CONTROL.sub("", text), file=self._log, flush=True)
+
+
+def time_left(cell: int, *, elapsed: float, earlier: Sequence[float]) -> float | None:
+    """Seconds left at the start of a cell (from 0), judged by an earlier run's seconds a cell.
+
+    The earlier run is scaled by the speed so far once a tenth of it has passed. None without one.
+    """
+    if cell >= len(earlier):
+        return None
+    done, left = sum(earlier[:cell]), sum(earlier[cell:])
+    return left * (elapsed / done if done > 0.1 * (done + left) else 1.0)

@@ -11,7 +11,7 @@ from typing import Any
 from r1reward.files import read_json
 from r1reward.locks import acquire, release
 from r1reward.pipeline.dag import Notebook, maker_of
-from r1reward.pipeline.hashing import resolve
+from r1reward.pipeline.places import resolve
 from r1reward.pipeline.publish import NotPublishableError, install
 from r1reward.pipeline.rendering import Render, draw
 from r1reward.pipeline.staleness import Context, State, examine, input_digest

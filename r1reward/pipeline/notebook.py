@@ -7,7 +7,7 @@ import difflib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,9 @@ from typing import Any
 from r1reward.files import write_json
 from r1reward.locks import acquire, release
 from r1reward.pipeline import environment
-from r1reward.pipeline.cost import earlier_seconds, why_afresh
-from r1reward.pipeline.dag import Notebook, find_notebook
-from r1reward.pipeline.hashing import resolve
-from r1reward.pipeline.places import KEPT, Places, find_places
-from r1reward.pipeline.ready import MissingInputError, check_ready, say_missing
-from r1reward.pipeline.source import code_cells
+from r1reward.pipeline.dag import Notebook, code_cells, find_notebook
+from r1reward.pipeline.places import KEPT, Places, find_places, resolve
+from r1reward.pipeline.ready import MissingInputError, check_ready, earlier_seconds, say_missing, why_afresh
 from r1reward.pipeline.staleness import (
     Context,
     ParameterError,
@@ -273,3 +270,13 @@ def _shown(outputs: Mapping[str, str], limit: int = 20) -> list[str]:
 
 def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def turn(show: Callable[..., Any], **knobs: Any) -> None:
+    """Call `show` with the value of each widget, again whenever one is moved; once in a run of the chain."""
+    if RUNNER_VARIABLE in os.environ:
+        show(**{name: knob.value for name, knob in knobs.items()})
+        return
+    from ipywidgets import interact
+
+    interact(show, **knobs)

@@ -10,11 +10,8 @@ from pathlib import Path
 
 from r1reward.files import sha256_file, write_atomic
 from r1reward.locks import acquire, release
-from r1reward.pipeline.aside import move_aside
-from r1reward.pipeline.executed import promised_notebooks
-from r1reward.pipeline.hashing import walk
-from r1reward.pipeline.places import KEPT
-from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh
+from r1reward.pipeline.places import KEPT, move_aside, walk
+from r1reward.pipeline.rendering import DRAWN_FILES, drawing_is_fresh, promised_notebooks
 from r1reward.pipeline.staleness import Context, State, examine_all
 from r1reward.report.packing import RecordFiles, pack
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from r1reward.locks import acquire, release
-from r1reward.pipeline.cost import refuse_stale_work
 from r1reward.pipeline.dag import Notebook, find_notebook, sources_of, with_sources
 from r1reward.pipeline.execute import execute
-from r1reward.pipeline.ready import check_surroundings
+from r1reward.pipeline.ready import check_surroundings, refuse_stale_work
 from r1reward.pipeline.rendering import Render, draw, refresh_drawing
 from r1reward.pipeline.staleness import Context, State, examine, wanted_notebooks
 

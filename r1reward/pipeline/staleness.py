@@ -20,10 +20,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1reward.config import load_profile
 from r1reward.files import describe_tree, read_json, sha256_file
-from r1reward.pipeline.dag import Notebook, maker_of, read_notebooks, sources_of
-from r1reward.pipeline.hashing import HashCache, resolve
-from r1reward.pipeline.places import Places
-from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_seeds
+from r1reward.pipeline.dag import (
+    Notebook,
+    code_cells,
+    imported_files,
+    maker_of,
+    parse_cells,
+    read_notebooks,
+    sources_of,
+    uses_seeds,
+)
+from r1reward.pipeline.places import HashCache, Places, resolve
 from r1reward.settings import HOW_ASKED, Profile
 
 # Settings that may name a folder of the user's own: with a model, or with data, which are too many to read.

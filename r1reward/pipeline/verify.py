@@ -12,12 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from r1reward.files import write_atomic
-from r1reward.pipeline.aside import move_aside
-from r1reward.pipeline.executed import check_executed
-from r1reward.pipeline.hashing import walk
-from r1reward.pipeline.places import Places
+from r1reward.pipeline.places import Places, move_aside, walk
 from r1reward.pipeline.publish import replace_folder
-from r1reward.pipeline.rendering import DRAWN_FILES, Render, draw
+from r1reward.pipeline.rendering import DRAWN_FILES, Render, check_executed, draw
 from r1reward.report.layout import take_apart
 from r1reward.report.packing import RecordFiles
 from r1reward.report.records import read_manifests

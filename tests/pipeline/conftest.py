@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from r1reward.files import write_atomic, write_json
-from r1reward.pipeline import runner, source, staleness
+from r1reward.pipeline import dag, runner, staleness
 from r1reward.pipeline.places import Places
 from r1reward.pipeline.staleness import Context, Parameters, make_context
 from r1reward.report.packing import RecordFiles
@@ -171,10 +171,10 @@ def own_package(tmp_path, monkeypatch) -> Path:
     """A copy of the package's source whose modules a test may edit."""
     folder = tmp_path / "package" / "r1reward"
     for name in ("__init__.py", "files.py", "types.py"):
-        write_atomic(folder / name, (source.PACKAGE_FOLDER / name).read_text(encoding="utf-8"))
+        write_atomic(folder / name, (dag.PACKAGE_FOLDER / name).read_text(encoding="utf-8"))
 
     def imported(tree):
-        return source.imported_files(tree, folder)
+        return dag.imported_files(tree, folder)
 
     monkeypatch.setattr(staleness, "imported_files", imported)
     return folder

@@ -1,14 +1,17 @@
+from __future__ import annotations
+
 import json
 import pickle
 import sys
 from types import SimpleNamespace
 
+import ipywidgets
 import pytest
 
 from r1reward.config import ProfileError
 from r1reward.files import write_json
-from r1reward.pipeline import MissingInputError, notebook, start
-from r1reward.pipeline.notebook import begin, ran_as_saved
+from r1reward.pipeline import MissingInputError, notebook, start, turn
+from r1reward.pipeline.notebook import RUNNER_VARIABLE, begin, ran_as_saved
 from r1reward.pipeline.places import ROOT_VARIABLE
 from r1reward.pipeline.staleness import ParameterError, Parameters, State, examine
 from r1reward.settings import UndeclaredSettingError
@@ -175,3 +178,23 @@ def test_a_notebook_that_another_kernel_runs_is_refused(begun, checkout, other_p
         RuntimeError, match=f"01_make of profile tiny is in use .*process {other_process.pid}"
     ):
         begun("01_make")
+
+
+def test_a_run_of_the_chain_shows_the_first_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, float]] = []
+    monkeypatch.setenv(RUNNER_VARIABLE, "1")
+    turn(
+        lambda wrong, bound: shown.append((wrong, bound)),
+        wrong=ipywidgets.IntSlider(value=3, min=1, max=9),
+        bound=ipywidgets.FloatSlider(value=0.5, max=1),
+    )
+    assert shown == [(3, 0.5)]
+
+
+def test_moving_a_slider_shows_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    monkeypatch.delenv(RUNNER_VARIABLE, raising=False)
+    slider = ipywidgets.IntSlider(value=3, min=1, max=9)
+    turn(lambda wrong: shown.append(wrong), wrong=slider)
+    slider.value = 5
+    assert shown[0] == 3 and shown[-1] == 5

@@ -1,10 +1,18 @@
 """Tables and figures are drawn again when anything changed that they are drawn from."""
 
-import pytest
+from __future__ import annotations
 
-from r1reward.files import write_atomic, write_json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from r1reward.files import read_json, write_atomic, write_json
 from r1reward.pipeline import rendering
-from r1reward.pipeline.rendering import drawing_is_fresh, drawn_file, refresh_drawing
+from r1reward.pipeline.publish import NotPublishableError, publish
+from r1reward.pipeline.rendering import drawing_is_fresh, drawn_file, refresh_drawing, write_clean
+from r1reward.pipeline.verify import verify
 
 
 @pytest.fixture
@@ -44,3 +52,57 @@ def test_the_code_behind_tables_and_figures_is_the_whole_report(checkout):
     sources = rendering.imported_files(rendering.ast.parse(rendering._ENTRY))
     for name in ("tables", "figures", "claims", "page", "style", "paper", "layout", "audit"):
         assert f"r1reward.report.{name}" in sources
+
+
+PICTURE = {"image/png": "aGk=", "image/svg+xml": "<svg/>", "text/plain": "<Figure>"}
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "VBox()"}
+
+
+def cleaned(folder: Path, *outputs: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    notebook = new_notebook(cells=[new_code_cell("1", outputs=list(outputs))])
+    notebook.metadata["papermill"] = notebook.cells[0].metadata["papermill"] = {"duration": 1.5}
+    nbformat.write(notebook, folder / "executed.ipynb")
+    file = write_clean(folder / "executed.ipynb", folder / "clean.ipynb", places={"/home/me/paper": "."})
+    assert "papermill" not in (text := file.read_text()) and "/home/me" not in text
+    return nbformat.read(file, as_version=4).cells[0].outputs
+
+
+def stream(text: str, name: str = "stdout") -> nbformat.NotebookNode:
+    return new_output("stream", name=name, text=text)
+
+
+def test_progress_and_warnings_are_left_out(tmp_path: Path) -> None:
+    progress, warning = stream("1/3\n2/3\n", "stderr"), stream("hm", "stderr")
+    [kept] = cleaned(tmp_path, progress, stream("step 1\rstep 2\rdone\nwrote /home/me/paper/a\n"), warning)
+    assert kept["text"] == "done\nwrote ./a\n"
+
+
+def test_a_figure_is_kept_once_and_a_widget_not_at_all(tmp_path: Path) -> None:
+    table = {"text/html": "<b>1</b>", "text/plain": "1"}
+    shown = (new_output("display_data", data=data) for data in (PICTURE, WIDGET, table))
+    assert [output["data"] for output in cleaned(tmp_path, *shown)] == [{"image/png": "aGk="}, table]
+
+
+def test_the_published_notebook_is_the_one_that_ran(checkout) -> None:
+    checkout.run()
+    publish(checkout.context)
+    results = checkout.context.places.results("tiny")
+    shown = nbformat.read(results / "notebooks/01_make.ipynb", as_version=4)
+    assert "made 0\n" in [output.get("text") for cell in shown.cells for output in cell.get("outputs", ())]
+    assert verify(checkout.context.places, "tiny", render=checkout.render) == []
+    file = results / "notebooks/01_make.ipynb"
+    file.write_text(file.read_text().replace("made 0", "made 1"))
+    [fault] = verify(checkout.context.places, "tiny", render=checkout.render)
+    assert "01_make.ipynb: not what 01_make showed when it ran" in fault
+    file.unlink()
+    assert verify(checkout.context.places, "tiny", render=checkout.render) == [
+        "notebooks/01_make.ipynb: missing"
+    ]
+
+
+def test_another_execution_is_not_published_under_this_manifest(checkout) -> None:
+    checkout.run()
+    file = checkout.context.executed_file("02_use")
+    write_json(file, read_json(file) | {"cells": []})
+    with pytest.raises(NotPublishableError, match="not what 02_use showed"):
+        publish(checkout.context)

@@ -13,10 +13,9 @@ import pytest
 
 import r1reward
 from r1reward.files import write_atomic
-from r1reward.pipeline.dag import read_notebooks
+from r1reward.pipeline.dag import code_cells, parse_cells, read_notebooks
 from r1reward.pipeline.notebook import _OF_ALL
 from r1reward.pipeline.places import find_places
-from r1reward.pipeline.source import code_cells, parse_cells
 from r1reward.settings import Profile, setting_names
 
 PACKAGE = Path(r1reward.__file__).parent

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from r1reward.files import write_atomic
-from r1reward.pipeline.source import code_cells, imported_files, parse_cells, uses_seeds
+from r1reward.pipeline.dag import code_cells, imported_files, parse_cells, uses_seeds
 
 START = "run = start('01_make', profile=profile, seed=seed)\n"
 
