@@ -24,6 +24,10 @@ from r1reward.files import read_json, sha256_file, write_json
 from r1reward.settings import ModelSettings
 
 # What decides the answers of a checkpoint beside its weights.
+# What tokenizer_config.json says of how a tokenizer was loaded and called, not of what it does.
+_OF_A_CALL = (
+    "is_local", "local_files_only", "max_length", "pad_to_multiple_of", "pad_token_type_id", "stride"
+)  # fmt: skip
 _SETTINGS = (
     "*config.json",
     "tokenizer*",
@@ -95,7 +99,7 @@ def write_picture_budget(folder: Path, settings: ModelSettings) -> None:
     `min_pixels` and `max_pixels` in `preprocessor_config.json`; both are written.
     """
     processor = load_processor(folder, settings=settings)
-    processor.save_pretrained(folder)
+    save_processor(processor, folder)
     for name in ("min_pixels", "max_pixels"):
         setattr(processor.image_processor, name, getattr(settings, name))
     processor.image_processor.save_pretrained(folder)
@@ -174,7 +178,20 @@ def save_model(
     if weights is not None and kinds == {"bfloat16"}:
         file = Path(folder) / "config.json"
         write_json(file, {**read_json(file), "dtype": "bfloat16"})
+    save_processor(processor, folder)
+
+
+def save_processor(processor: Any, folder: str | Path) -> None:
+    """Write a processor without how it was loaded and called, which is no part of a checkpoint's identity.
+
+    transformers keeps the padding of the last call in `tokenizer.json`, and what a tokenizer was loaded with
+    in `tokenizer_config.json`: files of a run that was killed and went on would differ.
+    """
+    processor.tokenizer.backend_tokenizer.no_padding()
+    processor.tokenizer.backend_tokenizer.no_truncation()
     processor.save_pretrained(folder)
+    file = Path(folder) / "tokenizer_config.json"
+    write_json(file, {name: value for name, value in read_json(file).items() if name not in _OF_A_CALL})
 
 
 def rounded_weights(model: Any) -> dict[str, Tensor] | None:

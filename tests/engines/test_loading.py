@@ -36,6 +36,18 @@ def test_hash_follows_the_weights(tmp_path: Path) -> None:
     assert weights_hash("Qwen/some-model") == "Qwen/some-model"
 
 
+def test_a_checkpoint_that_was_used_and_saved_again_has_the_same_identity(
+    tiny: tuple[Any, Any], tmp_path: Path
+) -> None:
+    model, processor = tiny
+    for name in ("first", "second", "third"):
+        processor.tokenizer(["red", "red blue"], padding="max_length", truncation=True, max_length=3)
+        processor.tokenizer.init_kwargs["local_files_only"] = name == "second"
+        save_model(model, processor, tmp_path / name)
+        processor = load_processor(tmp_path / name)
+    assert len({checkpoint_hash(tmp_path / name) for name in ("first", "second", "third")}) == 1
+
+
 def test_saved_model_comes_back_with_the_picture_size_of_the_settings(
     tiny: tuple[Any, Any], tmp_path: Path
 ) -> None:
