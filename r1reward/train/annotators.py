@@ -150,7 +150,7 @@ def _make_annotator(
         if arm == "weak_sampled":
             drawn = None if settings.seed is None else settings.seed + SEED_STEP * seed
             settings = settings.model_copy(update={"temperature": study.temperature, "seed": drawn})
-        return OpenAIAnnotator(settings, prompt=prompt, section="annotators.openai", log=log, seed=seed)
+        return OpenAIAnnotator(settings, prompt=prompt, section="annotators.openai", log=log)
     folder = train_weak_annotator(arm, out=out, profile=profile, seed=seed)
     changed = profile.model_copy(update={"model": _model_settings(arm, profile)})
     return ModelAnnotator(
