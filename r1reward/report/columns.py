@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,10 +163,8 @@ class Shown:
 
     def votes(self) -> Values | None:
         """Expected accuracy (S, N, 2) of the row's number of votes, or None."""
-        pool, key = (
-            self.records.pool(self.row.benchmark, self.row.record),
-            (self.row.benchmark, self.row.votes),
-        )
+        pool = self.records.pool(self.row.benchmark, self.row.record)
+        key = ("votes", self.row.benchmark, self.row.record, self.row.votes)
         if pool is None or pool.size < self.row.votes:
             return None
         if key not in self.records.cache:
@@ -325,7 +323,7 @@ def _behaviour(shown: Shown, *, field: str) -> Value:
     runs = shown.runs()
     if runs is None:
         return None if field == "accuracy" else ""
-    key: Any = ("behaviour", shown.row.record, shown.mode)
+    key = ("behaviour", shown.row.benchmark, shown.row.steered, shown.row.record, shown.mode)
     if key not in shown.records.cache:
         shown.records.cache[key] = behaviour(runs)
     value = getattr(shown.records.cache[key], field)

@@ -1,10 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from r1reward.benchmarks import MM_RLHF
-from r1reward.report.columns import compare, paired_values, score, score_runs
+from r1reward.benchmarks import MM_RLHF, VL
+from r1reward.report import columns
+from r1reward.report.columns import COLUMNS, Row, Shown, compare, paired_values, score, score_runs
 from r1reward.report.records import Records
 from r1reward.scoring import Judgments, behaviour
 
@@ -108,6 +112,24 @@ def test_what_is_remembered_is_of_its_own_mode_and_benchmark(run_root: Path) -> 
         assert interval.estimate == pytest.approx(found[mode])
     assert found["greedy"] != found["sampled"]
     assert score(records, "sft", "greedy", benchmark=MM_RLHF) is None, "it was not run"
+
+
+@pytest.mark.parametrize("change", [{"record": "base"}, {"benchmark": MM_RLHF}, {"steered": True}])
+def test_what_a_row_remembers_is_its_own(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judgments and pools are stood in for by what was asked for."""
+    monkeypatch.setattr(columns, "majority", lambda pool, votes: (*pool.asked, votes))
+    monkeypatch.setattr(columns, "behaviour", lambda runs: SimpleNamespace(accuracy=runs))
+    records: Any = SimpleNamespace(
+        cache={},
+        pool=lambda *asked: SimpleNamespace(size=9, asked=asked),
+        bench=lambda name, mode, benchmark: (name, mode, benchmark),
+        steered_bench=lambda name: (name, "steered"),
+    )
+    first = Row("sft", {}, ("greedy",), votes=5)
+    rows = [Shown(records, row, "greedy") for row in (first, replace(first, **change))]
+    assert rows[0].votes() == (VL, "sft", 5)
+    assert rows[1].votes() == (change.get("benchmark", VL), change.get("record", "sft"), 5)
+    assert len({str(COLUMNS["accuracy"](row)) for row in rows}) == 2
 
 
 def test_compare_with_itself_is_exactly_zero(records: Records) -> None:
