@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,8 +48,13 @@ class Weights:
 
 
 class Processor:
+    tokenizer = SimpleNamespace(
+        backend_tokenizer=SimpleNamespace(no_padding=lambda: None, no_truncation=lambda: None)
+    )
+
     def save_pretrained(self, folder: Path) -> None:
         write_json(folder / "tokenizer.json", {"words": ["a"]})
+        write_json(folder / "tokenizer_config.json", {})
 
 
 def save(folder: Path, step: int) -> Path:

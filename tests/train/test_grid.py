@@ -71,7 +71,7 @@ class Calls:
         """In place of `evaluate`."""
         self.judged.append({"checkpoint": checkpoint, "pairs": pairs, **how})
         scores = {"greedy": 0.8, "sampled": 0.7}
-        return {mode: SimpleNamespace(overall=scores[mode]) for mode in how["modes"]}
+        return {mode: SimpleNamespace(accuracy=scores[mode]) for mode in how["modes"]}
 
 
 @pytest.fixture
