@@ -163,6 +163,8 @@ LOSSES: dict[Algorithm, Callable[[LossInputs], Tensor]] = {
     "grpo": grpo,
     "stable_reinforce": stable_reinforce,
 }
+# Losses that clip no ratio, so that no token of theirs is counted as clipped.
+UNCLIPPED: tuple[Algorithm, ...] = ("reinforce",)
 
 
 def reduce_loss(
@@ -246,7 +248,7 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
     quantities = {
         "policy_loss": per_token,
-        "clip_share": torch.zeros_like(clipped) if name == "reinforce" else clipped,
+        "clip_share": torch.zeros_like(clipped) if name in UNCLIPPED else clipped,
         "approx_kl": _k3(used),
         **_pre_clip_hits(log_ratio, inputs.advantages, bound),
     }

@@ -226,3 +226,9 @@ def test_without_records_nothing_is_measured(empty_root: Path) -> None:
 def test_every_variant_beyond_the_core_is_shown_somewhere() -> None:
     beyond = {variant.name for variant in VARIANTS.values() if not variant.core and not variant.tables}
     assert {row.record for row in read_tables()["extra_full_grid"].rows} == beyond
+
+
+@pytest.mark.parametrize("number", [5, 6, 7, 13])
+def test_every_variant_has_a_row_in_its_tables(number: int) -> None:
+    shown = {row.record for row in read_tables()[f"table_{number:02d}"].rows}
+    assert {variant.name for variant in VARIANTS.values() if number in variant.tables} <= shown

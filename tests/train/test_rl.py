@@ -13,6 +13,7 @@ from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
 from PIL import Image
 from safetensors.torch import load_file
 
+from r1reward.algo.losses import LOSSES
 from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import policy_forward
@@ -182,13 +183,14 @@ def plain_loss(algorithm: str, new: torch.Tensor, chunk: rl.Chunk) -> torch.Tens
     if algorithm == "reinforce":
         return -new * z
     surrogate = -torch.minimum(ratio * z, ratio.clamp(0.9, 1.1) * z)
-    if algorithm != "grpo":
+    if algorithm in ("ppo", "reinforce_pp", "stable_reinforce"):
         return surrogate
+    assert algorithm == "grpo", f"write down the loss of {algorithm} here"
     assert chunk.reference is not None
     return surrogate + 0.1 * (torch.exp(chunk.reference - new) - (chunk.reference - new) - 1)
 
 
-@pytest.mark.parametrize("algorithm", ["reinforce", "ppo", "reinforce_pp", "grpo", "stable_reinforce"])
+@pytest.mark.parametrize("algorithm", LOSSES)
 def test_every_algorithm_takes_the_gradient_of_its_loss(world: World, algorithm: Any) -> None:
     """Loss and gradient of a second mini-batch, whose ratios are not 1, against plain formulas."""
     settings = RL.model_copy(

@@ -32,7 +32,6 @@ def test_every_variant_makes_valid_settings_and_changes_something():
     for variant in list(VARIANTS.values())[1:]:
         elsewhere = (variant.judge, variant.start, variant.pairs) != ("strong", "sft", "hard")
         assert variant.settings(BASE) != BASE or elsewhere
-    assert sum(variant.core for variant in VARIANTS.values()) == 14
 
 
 def test_the_two_readings_of_table_6():
