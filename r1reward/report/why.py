@@ -150,7 +150,7 @@ def _about_manifest(root: Path, names: list[str], *, options: str) -> list[str]:
         first = f" --seed {seeds[0]}" if seeds and seeds[0] else ""
         again = options or f"--profile {profile}{first} --seeds {len(seeds)}"
         return [
-            f"  commit    {git['commit']}{' with changes' if git['modified'] else ''}",
+            f"  commit    {git['commit'] or 'no git checkout'}{' with changes' if git['modified'] else ''}",
             f"  machine   {_line(manifest['device'])}",
             f"  command   r1reward run {manifest['notebook']} {again}",
         ]

@@ -25,6 +25,8 @@ def drawn(tmp_path_factory):
         "seeds": [0, 1],
     }
     write_json(root / "manifests" / "01_x.json", manifest)
+    unpacked = manifest | {"git": {"commit": None, "modified": None}, "executed": "0" * 64}
+    write_json(root / "manifests" / "03_z.json", unpacked)
     write_json(root / "manifests" / "02_y.attempt.json", {"lock": {}, "outcome": "was cut short"})
     render(root)
     return (root / "index.html").read_text()
@@ -50,7 +52,7 @@ def test_nothing_is_loaded_and_nothing_runs(drawn):
 
     reader = Reader()
     reader.feed(drawn)
-    allowed = ("#", "data:image/svg+xml;base64,")
+    allowed = ("#", "data:image/svg+xml;base64,", "notebooks/")
     assert reader.found and all(value.startswith(allowed) for value in reader.found)
     assert "url(" not in re.sub(r'src="data:[^"]*"', "", drawn)
 
@@ -82,3 +84,8 @@ def test_the_page_is_compared_with_its_figures(drawn, tmp_path):
     dated = base64.b64encode(figures[0].replace(b"</svg>", b"<!-- made elsewhere --></svg>")).decode()
     changed.write_text(drawn.replace(encoded, dated))
     assert compare_files(committed, changed) == ""
+
+
+def test_where_it_comes_from_is_told_of_a_copy_without_git_too(drawn):
+    assert "<td>0123456789</td>" in drawn and "<td>no git checkout</td>" in drawn
+    assert '<a href="notebooks/03_z.ipynb">03_z</a>' in drawn and "01_x.ipynb" not in drawn
