@@ -151,6 +151,9 @@ def grpo(inputs: LossInputs) -> Tensor:
 def stable_reinforce(inputs: LossInputs) -> Tensor:
     """StableReinforce (paper §3.1): PPO's surrogate of the Pre-CLIP ratio, over filtered advantages.
 
+    So its body is that of REINFORCE++: `default_pre_clip` bounds its ratio, and its trainer filters the
+    advantages (`filter_advantages`).
+
     A token beyond Pre-CLIP's bounds has a bounded loss and no gradient.
     """
     return _clipped_surrogate(inputs)

@@ -69,7 +69,10 @@ def read_pool(lines: Mapping[int, list[dict[str, Any]]], *, origin: str) -> Pool
 
 
 def majority(pool: Pool, k: int) -> Values:
-    """Expected accuracy (S, N, 2) of the majority of k answers over all ways to draw them from the pool."""
+    """Vote@k (paper C.5, Table 12): expected accuracy (S, N, 2) of the majority of k answers.
+
+    Over all ways to draw them from the pool; a coin decides a tie.
+    """
     right, wrong, counts = pool.right.sum(-1), pool.wrong.sum(-1), range(pool.size + 1)
     table = np.array([[_vote(r, w, pool.size, k) for w in counts] for r in counts])
     return table[right, wrong]
