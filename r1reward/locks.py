@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,8 @@ def acquire(path: Path, *, what: str, wait_seconds: float = 0.0) -> None:
     told = wait_seconds <= 0
     while not _try(stream):
         if not told:
-            print(f"waiting up to {wait_seconds:.0f} s for another process to leave {what}", flush=True)
+            line = f"waiting up to {wait_seconds:.0f} s for another process to leave {what}"
+            print(line, file=sys.stderr, flush=True)
             told = True
         if time.monotonic() >= deadline:
             stream.seek(0)

@@ -231,14 +231,6 @@ def test_two_asides_in_one_second_do_not_meet(tmp_path):
     assert [path.name for path in second.iterdir()] == ["a"]
 
 
-def test_force_starts_long_work_afresh_that_other_settings_would_stop(checkout):
-    took(checkout, HOURS)
-    checkout.setting("epochs = 3", "epochs = 4")
-    with pytest.raises(StaleWorkError):
-        checkout.run("02")
-    assert checkout.run("02", force=True) == ["02"] and checkout.succeeded
-
-
 def test_force_goes_on_with_an_attempt_that_was_cut_short(checkout):
     context = took(checkout, HOURS)
     notebook = context.notebooks[1]

@@ -12,9 +12,12 @@ from PIL import Image
 
 from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.engines.loading import save_model
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.mini.tiny import build_tiny
 from r1reward.parsing import parse_verdict
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings, SFTSettings
+from r1reward.train.learner import Learner, make_learner
+from r1reward.train.tasks import JudgeTask
 from r1reward.types import Completion, JudgeTrajectory, PreferencePair
 
 RL = RLSettings(
@@ -96,3 +99,18 @@ def score_by_tokens(
 
 def without_time(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TIME_KEYS} for row in rows]
+
+
+def new_learner(
+    world: World, settings: RLSettings = RL, steps: int = 4, checkpoint: Path | None = None
+) -> Learner:
+    return make_learner(
+        world.model,
+        settings=settings,
+        model_settings=MODEL,
+        engine_settings=ENGINE,
+        task=JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt=MODEL.prompt),
+        seed=1,
+        steps=steps,
+        checkpoint=checkpoint,
+    )

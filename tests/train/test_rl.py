@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers import ENGINE, MODEL, RL, World, score_by_tokens, without_time
+from helpers import ENGINE, MODEL, RL, World, new_learner, score_by_tokens, without_time
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -18,10 +18,9 @@ from r1reward.data.storage import read_pairs
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
-from r1reward.judge.consistency_judges import RandomConsistencyJudge, ScriptedConsistencyJudge
-from r1reward.settings import RLSettings
+from r1reward.judge.consistency_judges import RandomConsistencyJudge
 from r1reward.train import monitor, rl
-from r1reward.train.learner import UNKNOWN, Learner, choose_prompts, learning_rate, make_learner
+from r1reward.train.learner import UNKNOWN, Learner, choose_prompts
 from r1reward.types import PreferencePair
 
 GOLDEN = Path(__file__).parent.parent / "golden/rl_trajectory.json"
@@ -34,21 +33,6 @@ SPEC_KEYS = {
     "judge_unknown", "learning_rate", "log_ratio_max", "tokens_per_second", "rollout_seconds",
     "update_seconds", "seconds", "cpu_seconds",
 }  # fmt: skip
-
-
-def new_learner(
-    world: World, settings: RLSettings = RL, steps: int = 4, checkpoint: Path | None = None
-) -> Learner:
-    return make_learner(
-        world.model,
-        settings=settings,
-        model_settings=MODEL,
-        engine_settings=ENGINE,
-        task=rl.JudgeTask(ScriptedConsistencyJudge(), settings=settings, prompt=MODEL.prompt),
-        seed=1,
-        steps=steps,
-        checkpoint=checkpoint,
-    )
 
 
 def train(world: World, out: Path, **changes: Any) -> rl.RLResult:
@@ -302,35 +286,6 @@ def test_a_faulty_row_costs_that_row(
     used = read_json(tmp_path / "status.json")["used"]
     assert used["items"] == 16 and used["left_out"] == {"picture too narrow": 1, "not JSON": 1}
     assert "2 of 18 rows are faulty" in caplog.text and "row 2: picture" in caplog.text
-
-
-def test_every_pass_takes_every_pair_once(world: World) -> None:
-    pairs = read_pairs(world.pairs)
-    learner = new_learner(world, RL.model_copy(update={"rollout_batch_size": 6}))
-    ids = [pair.pair_id for step in range(1, 9) for pair in choose_prompts(pairs, learner, step)]
-    learner.seed = 2
-    assert ids[:6] != [pair.pair_id for pair in choose_prompts(pairs, learner, 1)]
-    everything = sorted(pair.pair_id for pair in pairs)
-    assert [sorted(ids[start : start + 16]) for start in (0, 16, 32)] == [everything] * 3
-    assert ids[:16] != ids[16:32]
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("constant", [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4]),
-        # A quarter, half and three quarters of the way down the cosine from 0.4 to 0.04.
-        ("cosine", [0.1, 0.2, 0.3, 0.4, 0.4, 0.22 + 0.18 * 2**-0.5, 0.22, 0.22 - 0.18 * 2**-0.5]),
-    ],
-)
-def test_the_rate_warms_up_and_stays_or_falls(world: World, schedule: str, expected: list[float]) -> None:
-    """Four steps of two updates, half of them warm-up."""
-    changes = {"warmup_ratio": 0.5, "learning_rate": 0.4, "schedule": schedule}
-    learner = new_learner(world, RL.model_copy(update=changes), steps=4)
-    rates = []
-    for learner.update_count in range(8):
-        rates.append(learning_rate(learner))
-    assert rates == pytest.approx(expected)
 
 
 def test_a_run_with_other_settings_is_another_run(world: World, tmp_path: Path, monkeypatch: Any) -> None:
