@@ -102,7 +102,7 @@ def pair_html(pair: PreferencePair) -> str:
 
 def texts_html(columns: Sequence[tuple[str, str]]) -> str:
     """Texts side by side, each below its title."""
-    return f'<div style="max-width:1100px">{_grid(columns)}</div>'
+    return f'<div style="max-width:900px;margin-top:8px">{_grid(columns)}</div>'
 
 
 def _grid(columns: Sequence[tuple[str, str]], marked: int | None = None) -> str:
