@@ -56,6 +56,8 @@ class LossOutput:
     Metrics are means over counted tokens unless said otherwise:
     policy_loss; policy_loss_max, the largest token loss; num_tokens, the number of counted tokens;
     clip_share, tokens whose clipped surrogate is the smaller one;
+    high_negative_share, tokens whose ratio is above the clipping range though their advantage is negative:
+    PPO's clipping does not bound their loss, Pre-CLIP does (paper §2.1);
     log_ratio_max, the largest |log-ratio| before Pre-CLIP;
     approx_kl, k3 of old and new policy from the log-ratio the loss uses (infinite where that overflows);
     pre_clip_{high,low}_{positive,negative}, the share of tokens above the upper or below the lower bound
@@ -246,12 +248,14 @@ def _metrics(name: Algorithm, inputs: LossInputs, per_token: Tensor, counted: Te
     num_tokens = int(counted.sum())
     log_ratio = inputs.log_ratio()
     ratio, positive, negative = inputs.ratio(), inputs.advantages > 0, inputs.advantages < 0
-    clipped = (positive & (ratio > 1 + inputs.clip_eps_high)) | (negative & (ratio < 1 - inputs.clip_eps))
+    high = ratio > 1 + inputs.clip_eps_high
+    clipped = (positive & high) | (negative & (ratio < 1 - inputs.clip_eps))
     bound = _watched_bound(inputs.pre_clip)
     used = log_ratio if inputs.pre_clip is None else log_ratio.clamp(-bound, bound)
     quantities = {
         "policy_loss": per_token,
         "clip_share": torch.zeros_like(clipped) if name in UNCLIPPED else clipped,
+        "high_negative_share": negative & high,
         "approx_kl": _k3(used),
         **_pre_clip_hits(log_ratio, inputs.advantages, bound),
     }

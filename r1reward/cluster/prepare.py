@@ -212,6 +212,10 @@ def _check(profile: Profile) -> None:
         raise ValueError(f"OpenRLHF has no {rl.algorithm}: rl.algorithm is one of {', '.join(ESTIMATORS)}")
     if profile.model.lora.rank:
         raise ValueError("model.lora is for one card: set model.lora.rank to 0")
+    if rl.rollout_lag or rl.rollout_precision != "same":
+        raise ValueError(
+            "rl.rollout_lag and rl.rollout_precision are for one process: leave them as they are"
+        )
     samples, actors = rl.rollout_batch_size * rl.samples_per_prompt, cluster.nodes * cluster.gpus_per_node
     if rl.train_batch_size % (rl.micro_batch_size * actors):
         raise ValueError(

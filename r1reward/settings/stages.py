@@ -69,6 +69,11 @@ class RLSettings(Settings):
     epochs: int = Field(default=5, ge=1)  # passes over the RL subset
     max_steps: int | None = Field(default=None, ge=1)  # stop after so many rollouts, whatever the epochs
     inner_epochs: int = Field(default=1, ge=1)  # passes over one rollout
+    # Rollouts are sampled by the policy of so many rollouts ago, as in asynchronous RL. Each costs a copy of
+    # the trained weights, in memory and in checkpoints.
+    rollout_lag: int = Field(default=0, ge=0)
+    # Rollouts and old log-probs come from weights rounded to this type, as an inference engine's are.
+    rollout_precision: Literal["same", "bfloat16", "float16"] = "same"
     temperature: float = Field(default=1.0, gt=0)  # sampling temperature of the rollouts
     clip_eps: float = Field(default=0.2, gt=0, lt=1)  # PPO clipping range
     # Bound of the ratio before the exponential, above 1.

@@ -23,6 +23,7 @@ from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train.checkpoint import checkpoint_state, load_optimizer, load_policy
 from r1reward.train.monitor import UpdateMeter
+from r1reward.train.sampler import Sampler
 from r1reward.train.tasks import PAPER, Formulas, Task
 
 BETAS = (0.9, 0.95)
@@ -48,7 +49,10 @@ class Chunk:
 
 @dataclass(slots=True)
 class Learner:
-    """What is trained, and with what. `update_count` is the number of optimizer steps done."""
+    """What is trained, and with what. `update_count` is the number of optimizer steps done.
+
+    `engine` holds the model of `sampler`, which is `model` itself unless another one samples.
+    """
 
     model: Any
     processor: Any
@@ -61,6 +65,7 @@ class Learner:
     steps: int
     meter: UpdateMeter
     formulas: Formulas
+    sampler: Sampler
     reference: Any = None
     update_count: int = 0
 
@@ -136,12 +141,13 @@ def make_learner(
         reference = load_model(start, settings=model_settings, train=whole)[0].requires_grad_(False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0)
+    sampler = Sampler(model, settings)
     learner = Learner(
         model=model,
         processor=processor,
         optimizer=optimizer,
         engine=TransformersEngine(
-            model,
+            sampler.model,
             processor,
             batch_size=engine_settings.batch_size,
             max_prompt_tokens=engine_settings.max_prompt_tokens,
@@ -153,11 +159,13 @@ def make_learner(
         steps=steps,
         meter=UpdateMeter(optimizer),
         formulas=formulas,
+        sampler=sampler,
         reference=reference,
     )
     if checkpoint is not None:
         learner.update_count = checkpoint_state(checkpoint)["update_count"]
         load_optimizer(learner.optimizer, checkpoint)
+        sampler.load(checkpoint)
     return learner
 
 

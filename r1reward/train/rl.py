@@ -1,9 +1,9 @@
 """Reinforcement learning of the reward model (paper §3): rollout -> score -> advantage -> update.
 
 One process, any of the algorithms in `algo.losses`; StableReinforce is the default. Every forward, of
-old, new and reference policy, sees the pictures. Old log-probs come from forwards of the policy that
-sampled, so the ratio is 1 on the first mini-batch. All randomness of a step follows from the seed and the
-step, so a run that was killed goes on from its last checkpoint to the same weights and metrics.
+old, new and reference policy, sees the pictures. Old log-probs come from forwards of the policy that sampled
+(`sampler`): if it is the one being trained, the ratio is 1 on the first mini-batch. All randomness of a step
+follows from seed and step, so a killed run goes on from its last checkpoint to the same weights and metrics.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
     del losses["num_tokens"]
     finished = time.perf_counter()
     tokens = sum(len(trajectory.completion.token_ids) for trajectory in trajectories)
-    entropy = sum(float(chunk.old.entropy.sum()) for chunk in chunks)
     counted = sum(int(chunk.mask.sum()) for chunk in chunks)
     return {
         "step": step,
@@ -83,7 +82,7 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
         **learner.task.metrics(trajectories),
         **losses,
         **advantage_metrics(z, kept=torch.cat([chunk.advantages[chunk.mask] for chunk in chunks])),
-        "entropy": entropy / counted,
+        "entropy": sum(float(chunk.old.entropy.sum()) for chunk in chunks) / counted,
         "tokens_per_second": tokens / (rolled_out - started),
         "rollout_seconds": rolled_out - started,
         "score_seconds": scored - rolled_out,
@@ -95,8 +94,9 @@ def take_step(learner: Learner, items: Sequence[Any], step: int) -> dict[str, fl
 
 
 def rollout(learner: Learner, items: Sequence[Any], step: int) -> list[tuple[Completion, ...]]:
-    """`samples_per_prompt` sampled answers to every item."""
+    """`samples_per_prompt` sampled answers to every item, by the policy of `rollout_lag` rollouts ago."""
     settings = learner.settings
+    learner.sampler.follow()
     seed = int(np.random.SeedSequence([learner.seed, step]).generate_state(1)[0])
     sampling = Sampling(learner.max_new_tokens, settings.temperature, settings.samples_per_prompt, seed)
     return learner.engine.generate([learner.task.request(item) for item in items], sampling)
@@ -109,10 +109,10 @@ def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> 
     minibatches: list[list[Chunk]] = []
     for rows in _split(order, settings.train_batch_size):
         by_length = sorted(rows, key=lambda row: len(trajectories[row].completion.token_ids))
-        # The first update is made by the policy that sampled, so its forward gives the old log-probs too.
-        known = bool(minibatches) or learner.reference is not None
-        micro = _split(by_length, settings.micro_batch_size)
-        minibatches.append([_make_chunk(learner, trajectories, part, known) for part in micro])
+        # Where the policy itself sampled, the first update's forward gives the old log-probs too.
+        known = bool(minibatches) or learner.reference is not None or learner.sampler.apart
+        parts = _split(by_length, settings.micro_batch_size)
+        minibatches.append([_make_chunk(learner, trajectories, part, known) for part in parts])
     return minibatches
 
 
@@ -124,7 +124,7 @@ def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list
     chunk = Chunk(rows, batch, ids.to(device), mask.to(device))
     with torch.no_grad():
         if known:
-            chunk.old = _forward(learner.model, chunk, learner.settings)
+            chunk.old = _forward(learner.engine.model, chunk, learner.settings)
         if learner.reference:
             chunk.reference = _forward(learner.reference, chunk, learner.settings).log_probs
     require_finite("old log-probs", chunk.old.log_probs, chunk)
@@ -307,8 +307,7 @@ def train_policy(
 ) -> RLResult:
     """`train_rl` for any task, whose rewards are its own; `items_hash` changes with the items.
 
-    `left_out` counts the faulty rows of the items' file by their reasons, for the record. Raises
-    BusyError while another process trains in `out`.
+    `left_out` counts faulty rows by their reasons. Raises BusyError while another process trains in `out`.
     """
     out, record = Path(out), Path(record or out)
     key = {
@@ -378,6 +377,7 @@ def _run(
                 processor=learner.processor,
                 optimizer=learner.optimizer,
                 state={"update_count": learner.update_count, "seed": learner.seed},
+                also=learner.sampler.save,
             )
     return learner.steps, ""
 

@@ -129,6 +129,7 @@ def test_clipped_surrogate_by_hand() -> None:
     output.loss.backward()
     torch.testing.assert_close(log_probs.grad, torch.tensor([[0.0, 2.0, -0.5, 0.0]]) / 4)
     assert output.metrics["clip_share"] == 0.5
+    assert output.metrics["high_negative_share"] == 0.25
 
 
 def test_grpo_adds_k3_to_the_loss() -> None:
@@ -298,6 +299,7 @@ def test_metrics_by_hand() -> None:
         assert metrics["pre_clip_low_negative"] == 3 / 9
         # Clipping binds for the ratio above with a positive and below with a negative advantage.
         assert metrics["clip_share"] == 4 / 9
+        assert metrics["high_negative_share"] == 2 / 9
         bound = math.log(1e3) if name == "stable_reinforce" else 8.0
         k3 = (4 * (math.exp(bound) - 1 - bound) + 4 * (math.exp(-bound) - 1 + bound)) / 9
         assert metrics["approx_kl"] == pytest.approx(k3)

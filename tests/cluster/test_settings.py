@@ -143,6 +143,7 @@ BY_HOOK = {"pre_clip", "advantage_limit"}
 BY_REWARD = {"consistency_weight", "external_consistency", "contradicted_reward"}
 BY_LENGTH = {"epochs", "max_steps"}
 NOT_FOLLOWED = {"collapse_patience"}  # docs/cluster.md, "Differences that remain"
+REFUSED = {"rollout_lag": 2, "rollout_precision": "bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +163,14 @@ def test_groups_that_are_not_normalised_are_dr_grpo() -> None:
     assert estimators == ["group_norm", "dr_grpo"]
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_one_process_alone_can_do_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        flags_of({"rl": {name: REFUSED[name]}})
+
+
 def test_every_setting_is_followed() -> None:
     """A new setting has to reach a worker, or be named among those that do not."""
     assert set(ClusterSettings.model_fields) == set(CHANGES["cluster"])
-    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | {"normalize_groups"}
+    others = BY_HOOK | BY_REWARD | BY_LENGTH | NOT_FOLLOWED | {*REFUSED, "normalize_groups"}
     assert set(RLSettings.model_fields) == set(CHANGES["rl"]) | others

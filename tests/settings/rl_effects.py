@@ -118,6 +118,21 @@ def rollout_old_and_new_log_probs_are_at_the_temperature(studio: Studio) -> None
     assert float(kept[0.25].mean()) > float(kept[1.0].mean()) + 0.5, "a low temperature picks likely tokens"
 
 
+@effect("rl.rollout_lag", "rl.rollout_precision")
+def answers_come_from_older_or_rounded_weights(studio: Studio) -> None:
+    """Of the second rollout: sampled by the start's weights under lag, and by rounded ones."""
+    start = studio.learner().model.state_dict()
+    for changes in ({"rl.rollout_lag": 1}, {"rl.rollout_precision": "bfloat16"}):
+        learner, _ = first_update(studio, changes)
+        rl.rollout(learner, studio.pairs()[:4], 2)
+        policy = learner.model.state_dict()
+        lagged = "rl.rollout_lag" in changes
+        expected = {name: start[name] if lagged else policy[name].bfloat16().float() for name in start}
+        sampled = learner.engine.model.state_dict()
+        assert all(torch.equal(sampled[name], expected[name]) for name in start)
+        assert any(not torch.equal(policy[name], expected[name]) for name in start)
+
+
 @effect("rl.clip_eps")
 def ratios_are_clipped_at_the_range(studio: Studio) -> None:
     """In a second pass ratios have moved: many leave a range of 1e-6, few one of 0.99."""

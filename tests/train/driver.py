@@ -51,19 +51,21 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "checkpoint": (checkpoint, "save_optimizer"),
     "rename": (checkpoint.os, "rename"),
 }
+# What each kind of RL run sets.
+CHANGES = {"rl": {}, "lagged": {"rollout_lag": 2, "rollout_precision": "bfloat16", "save_steps": 1}}
 
 
 def train(kind: str, world: World, out: Path) -> None:
     """Train in `out`, with checkpoints in `out/work` and records in `out/record`."""
     folders = {"out": out / "work", "record": out / "record"}
-    if kind == "rl":
+    if kind in CHANGES:
         original = rl.JudgeTask.score
         rl.JudgeTask.score = lambda self, pairs, completions: score_by_tokens(pairs, completions)
         try:
             rl.train_rl(
                 world.model,
                 world.pairs,
-                settings=RL.model_copy(update={"epochs": 3}),
+                settings=RL.model_copy(update={"epochs": 3, **CHANGES[kind]}),
                 model_settings=MODEL,
                 engine_settings=ENGINE,
                 seed=5,

@@ -24,6 +24,7 @@ DEATHS = {
         ("checkpoint", 2, "SIGKILL"),
         ("rename", 2, "SIGTERM"),
     ],
+    "lagged": [("checkpoint", 2, "SIGKILL"), ("checkpoint", 4, "SIGTERM")],
     "sft": [("loss", 7, "SIGTERM"), ("checkpoint", 2, "SIGKILL")],
 }
 
@@ -57,7 +58,7 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.suffix in half]
 
 
-@pytest.mark.parametrize("kind", ["rl", "sft"])
+@pytest.mark.parametrize("kind", DEATHS)
 def test_a_killed_run_ends_like_any_other(kind: str, world: World, tmp_path: Path) -> None:
     train(kind, world, tmp_path / "whole")
     for target, count, name in DEATHS[kind]:

@@ -29,6 +29,7 @@ SPEC_KEYS = {
     "step", "reward", "reward_result", "reward_format", "reward_consistency", "accuracy", "response_length",
     "truncated_share", "policy_loss", "policy_loss_max", "grad_norm", "entropy", "approx_kl", "clip_share",
     "pre_clip_high_positive", "pre_clip_high_negative", "pre_clip_low_positive", "pre_clip_low_negative",
+    "high_negative_share",
     "filtered_positive", "filtered_negative", "z_min", "z_max", "answer_one_share", "unparsed_share",
     "judge_unknown", "learning_rate", "log_ratio_max", "tokens_per_second", "rollout_seconds",
     "update_seconds", "seconds", "cpu_seconds",
