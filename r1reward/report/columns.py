@@ -282,8 +282,12 @@ def examples(shown: Shown) -> str:
 
 def cell_title(cell: str) -> str:
     """A cell of the stress grid in words; a name of another form stays as it is."""
-    parts = re.fullmatch(r"rate_(?P<rate>[^_]+)_epochs_(?P<passes>\d+)_(?P<pairs>\w+)", cell)
-    return "rate {rate}, passes {passes}, {pairs} pairs".format(**parts.groupdict()) if parts else cell
+    pattern = r"rate_([^_]+)_epochs_(\d+)(?:_lag_(\d+))?_(hard|sure)(?:_(\w+))?"
+    if not (parts := re.fullmatch(pattern, cell)):
+        return cell
+    rate, passes, lag, pairs, precision = parts.groups()
+    said = [f"rate {rate}", f"passes {passes}", lag and f"lag {lag}", f"{pairs} pairs", precision]
+    return ", ".join(filter(None, said))
 
 
 def _arm(shown: Shown) -> str:

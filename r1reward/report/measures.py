@@ -5,7 +5,7 @@ A measure takes the records and its arguments in `claims.toml`; it is None witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -108,26 +108,28 @@ def contradictions(records: Records, *, variant: str, minus: str) -> Measured | 
 
 @measure
 def collapses(records: Records, *, variant: str) -> Measured | None:
-    """Share of the fresh seeds on which a variant collapsed in the stress setting, with an exact interval.
+    """How often a variant collapsed in the stress setting: no evidence, as collapses chose the setting."""
+    stress = records.stress()
+    if stress is None:
+        return None
+    return Measured(None, len(stress["fresh"][variant]["collapsed"]), _about_stress(stress))
 
-    Nothing to compare where no cell separates the algorithms: the setting was searched for collapses.
+
+@measure
+def collapses_alone(records: Records, *, variant: str) -> Measured | None:
+    """Of the fresh stress seeds on which a variant or StableReinforce collapsed, but not both, the share on
+    which the variant did, with an exact interval: half where neither is steadier.
     """
     stress = records.stress()
     if stress is None:
         return None
-    ended = stress["fresh"][variant]["collapsed"]
-    return _share(ended if stress["separates"] else [], len(ended), stress)
-
-
-@measure
-def holds_where(records: Records, *, other: str) -> Measured | None:
-    """Of the fresh seeds on which `other` collapsed under stress, the share on which StableReinforce held."""
-    stress = records.stress()
-    if stress is None:
-        return None
-    theirs, ours = (stress["fresh"][name]["collapsed"] for name in (other, REFERENCE))
-    held = [not mine for collapsed, mine in zip(theirs, ours, strict=True) if collapsed]
-    return _share(held, len(held) or len(theirs), stress)
+    theirs, ours = (stress["fresh"][name]["collapsed"] for name in (variant, REFERENCE))
+    alone = [their for their, our in zip(theirs, ours, strict=True) if their != our]
+    note = f"on {len(alone)} of {len(theirs)} fresh seeds one alone collapsed; {_about_stress(stress)}"
+    if not alone:
+        return Measured(None, len(theirs), note)
+    low, high = share_interval(sum(alone), len(alone), method="exact")
+    return Measured(Interval(fmean(alone), low, high), len(theirs), f"{note}, exact interval")
 
 
 @measure
@@ -243,23 +245,15 @@ def _in_points(interval: Interval) -> Interval:
     return Interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high)
 
 
-def _share(flags: Sequence[Any], seeds: int, stress: Mapping[str, Any]) -> Measured:
-    """The share of flags with its exact interval; none where there is nothing to count."""
-    if not flags:
-        return Measured(None, seeds, _about_stress(stress))
-    low, high = share_interval(sum(flags), len(flags), method="exact")
-    return Measured(Interval(fmean(flags), low, high), seeds, _about_stress(stress))
-
-
 def _about_stress(stress: Mapping[str, Any]) -> str:
-    """Where it was measured, how often both algorithms collapsed there, and what that can say."""
+    """Where it was measured, and how often both algorithms collapsed there."""
     counts = [
         f"{MODEL_NAMES[name]} collapsed on {sum(ended)} of {len(ended)} fresh seeds"
         for name in ("reinforce_pp", REFERENCE)
         for ended in [stress["fresh"][name]["collapsed"]]
     ]
-    told = "exact interval" if stress["separates"] else "searched for collapses, no cell separates the two"
-    return f"{', '.join(counts)}; stress setting ({cell_title(stress['chosen'])}), {told}"
+    where = f"stress setting ({cell_title(stress['chosen'])}), chosen by collapses on other seeds"
+    return f"{', '.join(counts)}; {where}"
 
 
 def _series(records: Records, variant: str, column: str) -> np.ndarray | None:

@@ -196,8 +196,12 @@ class Records:
         return (self._json("audit.json") or {}).get("always_one")
 
     def stress(self) -> dict[str, Any] | None:
-        """Which stress cells were tried and how many runs collapsed."""
-        return self._json("stress.json")
+        """Which stress cells were tried and how many runs collapsed.
+
+        `between` is false of the grid that was searched for cells in which Reinforce++ collapses most often.
+        """
+        found = self._json("stress.json")
+        return found and {"between": False, **found}
 
     def grid(self, variant: str) -> list[dict[str, Any]]:
         """What is known about the runs of a variant of the ablation grid, by seed."""

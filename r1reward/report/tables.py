@@ -154,23 +154,15 @@ def stress_note(records: Records) -> str:
     about = records.stress()
     if about is None:
         return ""
-    chosen = cell_title(about["chosen"])
-    alone = (
-        "Reinforce++ collapsed on at least three fifths of the tuning seeds and StableReinforce on at most "
-        "one fifth"
+    (row,) = (row for row in about["tried"] if row["cell"] == about["chosen"])
+    ended = row["ended"]["reinforce_pp"]["collapsed"]
+    text = (
+        f"The stress setting is {cell_title(about['chosen'])}: chosen on tuning seeds, by the collapses of "
+        f"Reinforce++ ({sum(ended)} of {len(ended)}), before the fresh seeds ran."
     )
-    if about["separates"]:
-        first = f"{chosen}: the first cell, mildest first, in which {alone}"
-        return f"{first}; it was frozen before the fresh seeds ran."
-    both = sum(
-        all(all(ended["collapsed"]) for ended in row["ended"].values()) and len(row["ended"]) > 1
-        for row in about["tried"]
-    )
-    return (
-        f"There is no cell in which {alone}: in {both} of {len(about['tried'])} cells both collapsed on "
-        f"every one. So the stress setting ranks nothing; shown is {chosen}, the first of those in "
-        "which Reinforce++ collapsed most often."
-    )
+    if about["between"]:
+        return text
+    return f"{text} That is not between three and eight tenths, so the setting tells little apart."
 
 
 def _cells(shown: Shown, table: Table) -> dict[str, str]:
@@ -295,9 +287,13 @@ def _about_runs(runs: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> dict[str
         return {}
     steps = pd.concat([rows for _, rows in own])
     hits = steps[[column for column in steps if column.startswith("pre_clip_")]].sum(axis=1).gt(0)
-    harmful = steps["pre_clip_high_negative"].gt(0)
+    harmful = steps["pre_clip_high_negative"]
+    unbounded = [f"{100 * harmful.mean():.2g} % above the bound"]
+    if "high_negative_share" in steps:
+        unbounded.append(f"{100 * steps['high_negative_share'].mean():.2g} % above the range")
     return {
         "repeated": str(len(runs) - len(own)),
-        "bound_passed": f"{hits.sum()} of {len(steps)} steps, {harmful.sum()} harmful",
+        "bound_passed": f"{hits.sum()} of {len(steps)} steps, {harmful.gt(0).sum()} harmful",
+        "harmful_tokens": ", ".join(unbounded),
         "device": ", ".join(sorted({about.get("device", "") for about, _ in own})),
     }

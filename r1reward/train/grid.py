@@ -73,6 +73,14 @@ _ALL = (
     Variant("reinforce_pp", (5,), {"algorithm": "reinforce_pp"}),
     # Sections 1 and 3.1 count the consistency reward among StableReinforce's own parts.
     Variant("reinforce_pp_plain", (5,), {"algorithm": "reinforce_pp", "consistency_weight": 0.0}),
+    # The authors' code takes the mean over responses, the paper's 1/|t| that over tokens.
+    Variant("stable_reinforce_by_response", (), {"loss_reduction": "response"}, core=False),
+    Variant(
+        "reinforce_pp_by_response",
+        (),
+        {"algorithm": "reinforce_pp", "loss_reduction": "response"},
+        core=False,
+    ),
     Variant("wo_filter", (5,), {"advantage_limit": "off"}),
     Variant("wo_pre_clip", (5, 6), {"pre_clip": "off"}),
     # Table 6 prints bounds of "5.00" and "100" beside a default of log 1e3: read as |log ratio| <= b ...

@@ -190,16 +190,16 @@ def stress_ended(**collapsed: int) -> dict[str, Any]:
 
 @pytest.fixture
 def stress() -> dict[str, Any]:
-    """A stress setting that separates the two algorithms."""
+    """A stress setting in which Reinforce++ collapses on some tuning seeds."""
     return {
         "tried": [
-            {"cell": "mild", "ended": stress_ended(stable_reinforce=0, reinforce_pp=2)},
-            {"cell": "hard", "ended": stress_ended(stable_reinforce=1, reinforce_pp=4)},
+            {"cell": "mild", "ended": stress_ended(reinforce_pp=1)},
+            {"cell": "hard", "ended": stress_ended(reinforce_pp=3)},
         ],
         "tuning_seeds": 5,
         "fresh_seeds": 5,
         "chosen": "hard",
-        "separates": True,
+        "between": True,
         "fresh": stress_ended(stable_reinforce=1, reinforce_pp=5, wo_filter=3, wo_pre_clip=0),
     }
 

@@ -115,6 +115,13 @@ ARMS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "stable_reinforce": ({}, "strong", "sft", "rl"),
     "reinforce_pp": ({"algorithm": "reinforce_pp"}, "strong", "sft", "rl"),
     "reinforce_pp_plain": ({"algorithm": "reinforce_pp", "consistency_weight": 0.0}, "strong", "sft", "rl"),
+    "stable_reinforce_by_response": ({"loss_reduction": "response"}, "strong", "sft", "rl"),
+    "reinforce_pp_by_response": (
+        {"algorithm": "reinforce_pp", "loss_reduction": "response"},
+        "strong",
+        "sft",
+        "rl",
+    ),
     "wo_filter": ({"advantage_limit": "off"}, "strong", "sft", "rl"),
     "wo_pre_clip": ({"pre_clip": "off"}, "strong", "sft", "rl"),
     "log_bound_5": ({"pre_clip": pytest.approx(148.4131591)}, "strong", "sft", "rl"),

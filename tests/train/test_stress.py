@@ -1,6 +1,8 @@
 """Which stress cell is chosen, and what runs in it; training is a table of outcomes here."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,9 @@ from r1reward.train.stress import (
 )
 from r1reward.types import PreferencePair, Verdict
 
+# What makes training harder from cell to cell.
+HARDER = ("learning_rate", "inner_epochs", "rollout_lag")
+
 
 def sized(grid: Grid, **sizes: int) -> Grid:
     """The grid with the stress settings of a profile that sets none."""
@@ -47,6 +52,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]]]
 
     def run(grid: Grid, variants: list[Variant]) -> dict[str, dict[str, Any]]:
         found = {}
+        known.setdefault("asked", {}).update({variant.name: [] for variant in variants})
         for variant in variants:
             statuses = known.get(grid.records.name, {}).get(variant.name, ["finished"] * len(grid.starts))
             for seed, status in zip(grid.starts, statuses, strict=True):
@@ -60,26 +66,42 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]]]
     return known
 
 
-def _statuses(collapsed: int, rest: str = "finished") -> list[str]:
-    return ["collapsed"] * collapsed + [rest] * (5 - collapsed)
+def _statuses(collapsed: int, rest: str = "finished", *, of: int = 5) -> list[str]:
+    return ["collapsed"] * collapsed + [rest] * (of - collapsed)
 
 
-def test_the_first_cell_where_reinforce_alone_collapses_is_chosen(grid: Grid, outcomes: dict) -> None:
-    first, second, third, *_ = (cell.name for cell in CELLS)
-    outcomes[first] = {"reinforce_pp": _statuses(2)}
-    outcomes[second] = {"reinforce_pp": _statuses(5), REFERENCE: _statuses(2)}
-    outcomes[third] = {"reinforce_pp": _statuses(3), REFERENCE: _statuses(1)}
-    found = search_cells(sized(grid))
-    assert (found["chosen"], found["separates"]) == (third, True)
-    assert [sum(row["ended"]["reinforce_pp"]["collapsed"]) for row in found["tried"]] == [2, 5, 3]
-    assert [REFERENCE in row["ended"] for row in found["tried"]] == [False, True, True]
+def _search(grid: Grid, outcomes: dict, collapses: Sequence[int], seeds: int = 10) -> dict[str, Any]:
+    for cell, number in zip(CELLS, collapses, strict=True):
+        outcomes[cell.name] = {"reinforce_pp": _statuses(number, of=seeds)}
+    return search_cells(sized(grid, seeds=seeds))
 
 
-def test_without_a_separating_cell_the_one_with_most_collapses_is_named(grid: Grid, outcomes: dict) -> None:
-    outcomes[CELLS[4].name] = {"reinforce_pp": _statuses(4), REFERENCE: _statuses(4)}
-    found = search_cells(sized(grid))
-    assert (found["chosen"], found["separates"]) == (CELLS[4].name, False)
-    assert len(found["tried"]) == len(CELLS)
+@pytest.mark.parametrize(
+    ("collapses", "chosen", "between"),
+    [
+        ([0, 0, 2, 3, 8, 10, 10], 3, True),
+        ([0, 0, 2, 2, 7, 10, 10], 4, True),
+        ([0, 1, 4, 6, 8, 10, 10], 2, True),
+        ([0, 0, 0, 0, 8, 10, 10], 4, True),
+        ([0, 0, 0, 1, 9, 10, 10], 3, False),
+        ([0, 0, 0, 0, 0, 0, 0], 0, False),
+        ([10, 10, 10, 10, 10, 9, 9], 5, False),
+    ],
+)
+def test_the_cell_whose_collapses_are_nearest_to_half_is_chosen(
+    grid: Grid, outcomes: dict, collapses: list[int], chosen: int, between: bool
+) -> None:
+    """Of equally near ones the milder."""
+    found = _search(grid, outcomes, collapses)
+    assert (found["chosen"], found["between"]) == (CELLS[chosen].name, between)
+    assert [sum(row["ended"]["reinforce_pp"]["collapsed"]) for row in found["tried"]] == collapses
+
+
+def test_the_search_runs_no_algorithm_that_is_compared_later(grid: Grid, outcomes: dict) -> None:
+    """Neither StableReinforce nor a part of it, whatever happens to Reinforce++."""
+    found = _search(grid, outcomes, [0, 0, 0, 5, 10, 10, 10])
+    assert {name for row in found["tried"] for name in row["ended"]} == {"reinforce_pp"}
+    assert set(outcomes["asked"]) == {"reinforce_pp"}
 
 
 def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, outcomes: dict) -> None:
@@ -97,22 +119,27 @@ def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, ou
 
 
 def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
-    cell = Cell(1e-3, 4, "sure")
+    cell = Cell(1e-3, 4, 2, "sure", "float16")
+    assert cell.name == "rate_0.001_epochs_4_lag_2_sure_float16"
     made = make_stress_grid(grid, cell, range(100, 105))
     assert made.starts == dict.fromkeys(range(100, 105), tmp_path / "sft")
     assert made.rl_pairs == {"hard": tmp_path / "sure.jsonl"}
     assert made.references == tmp_path / "records" / cell.name
     settings = made.profile.rl
     assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
-    assert settings.schedule == "constant"
+    assert (settings.schedule, settings.rollout_lag, settings.rollout_precision) == ("constant", 2, "float16")
     left = {"learning_rate", "schedule", "inner_epochs", "max_steps", "epochs", "save_steps"}
+    left |= {"rollout_lag", "rollout_precision"}
     left |= {"rollout_batch_size", "train_batch_size", "micro_batch_size"}
     assert settings.model_dump(exclude=left) == grid.profile.rl.model_dump(exclude=left)
     assert RLSettings.model_validate(settings.model_dump()) == settings
 
 
-def test_cells_are_told_apart_and_seeds_are_fresh() -> None:
+def test_cells_are_told_apart_from_mild_to_hard_and_seeds_are_fresh() -> None:
     assert len({cell.name for cell in CELLS}) == len(CELLS)
+    for mild, hard in pairwise(CELLS):
+        steps = [getattr(hard, name) - getattr(mild, name) for name in HARDER]
+        assert min(steps) >= 0 < max(steps), "each goes on from the one before"
     assert FIRST_FRESH_SEED - FIRST_TUNING_SEED >= 100 >= StressSettings.model_fields["seeds"].metadata[1].le
 
 
@@ -132,11 +159,11 @@ def test_fresh_seeds_run_every_variant_in_the_chosen_cell(
         return make(grid, cell, seeds)
 
     monkeypatch.setattr(stress_module, "make_stress_grid", made)
-    found = run_fresh(sized(grid), {"chosen": cell.name, "separates": True})
+    found = run_fresh(sized(grid, fresh_seeds=6), {"chosen": cell.name, "between": True})
     assert asked == [(cell.name, [200, 201, 202, 203, 204, 205])]
     collapsed = {name: sum(ended["collapsed"]) for name, ended in found["fresh"].items()}
     assert collapsed == {**dict.fromkeys(COMPARED, 0), "reinforce_pp": 6, "wo_filter": 2}
-    assert (found["fresh_seeds"], found["separates"]) == (6, True)
+    assert (found["fresh_seeds"], found["between"]) == (6, True)
 
 
 def test_a_profile_may_try_fewer_cells(grid: Grid, outcomes: dict) -> None:
