@@ -96,3 +96,21 @@ def test_every_skill_is_asked_with_pictures_and_video_with_frames(blind):
     moving = [request for request in engine.requests if request.text.startswith("which way")]
     assert all(len(request.frames) == 2 and not request.images for request in moving)
     assert all(len(request.images) == 1 for request in engine.requests if request not in moving)
+
+
+def test_each_skill_is_asked_by_its_own_tasks(tmp_path, monkeypatch):
+    drawn, draw = {}, module._draw
+
+    def remember(skill, *asked):
+        cases, requests = draw(skill, *asked)
+        drawn[skill] = {case.task for case in cases}, {len(one.frames) > 1 for one in requests}
+        return cases, requests
+
+    monkeypatch.setattr(module, "_draw", remember)
+    measure_perception(EchoEngine("."), tmp_path, cases=4, seed=5)
+    tasks = {name: drawn[skill][0] for name, skill in SKILLS.items()}
+    assert (
+        tasks["video"] == {"motion"} and tasks["existence"] == {"existence"} and tasks["counts"] == {"count"}
+    )
+    assert tasks["refusal"] == {"sign", "secret"} and tasks["attributes"] == {"colour", "shape"}
+    assert [name for name, skill in SKILLS.items() if drawn[skill][1] == {True}] == ["video"]

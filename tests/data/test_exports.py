@@ -238,6 +238,23 @@ def test_arrow_holds_pictures_and_can_be_replaced(example: SFTExample, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "out"}
 
 
+def test_a_row_of_arrow_is_the_whole_item(example: SFTExample, tmp_path: Path) -> None:
+    """Pictures are pictures and frames are frames, each with its own name."""
+    files = {name: write_atomic(tmp_path / name, _picture(PILImage.new("RGB", (8, high)), "PNG"))
+             for name, high in (("p.png", 4), ("f.png", 6), ("g.png", 7))}  # fmt: skip
+    shown = {"images": (str(files["p.png"]),), "frames": (str(files["f.png"]), str(files["g.png"]))}
+    pair = replace(example.pair, **shown, category="c", origin=f"{tmp_path}/o, row 1", meta={"a": 1})
+    export_items([replace(example, pair=pair), pair], tmp_path / "out", form="arrow")
+    rows = list(load_from_disk(str(tmp_path / "out")))
+    for row in rows:
+        assert [one.size for one in row["images"]] == [(8, 4)]
+        assert [one.size for one in row["frames"]] == [(8, 6), (8, 7)]
+        told = ("pair_id", "source", "question", "preferred", "category")
+        assert [row[name] for name in told] == [getattr(pair, name) for name in told]
+        assert tuple(row["responses"]) == pair.responses and json.loads(row["meta"]) == {"a": 1}
+    assert [row["completion"] for row in rows] == [example.completion, None]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_trainer_sees_pictures_as_they_are_seen_here(
     form: str, example: SFTExample, tmp_path: Path

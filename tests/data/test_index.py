@@ -1,9 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from r1reward.data.index import digest, fingerprint, normalise
+from r1reward.data.index import COLUMNS, digest, draw_pairs, fingerprint, index_row, normalise
 from r1reward.types import PreferencePair
 
 PAIR = PreferencePair("p", "s", "What is it ?", ("A dog.", "A cat."), 1)
@@ -46,3 +47,21 @@ def test_pictures_count_by_their_bytes(tmp_path: Path) -> None:
 
 def test_parts_of_a_digest_do_not_run_together() -> None:
     assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4
+
+
+def test_which_pairs_are_drawn_and_on_which_side_they_stand_follows_from_the_seed() -> None:
+    """Of a source taken whole and of another; in each every second pair is swapped, an odd one by a coin."""
+    pairs = [replace(PAIR, pair_id=f"{source} {n}", source=source) for source in "ab" for n in range(15)]
+    found = []
+    for seed in range(12):
+        rows = [index_row(pair, fingerprint(pair), seed=seed, offset=n) for n, pair in enumerate(pairs)]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        drawn = draw_pairs(frame, whole=["a"], count=7, seed=seed)
+        sources = drawn["source"].tolist()
+        swapped = [int(drawn.loc[drawn["source"] == name, "swapped"].sum()) for name in "ab"]
+        assert (sources.count("a"), sources.count("b")) == (15, 7)
+        assert all(count in (each // 2, each // 2 + 1) for count, each in zip(swapped, (15, 7), strict=True))
+        found.append((drawn["pair_id"].tolist(), swapped))
+    assert len({tuple(sorted(ids)) for ids, _ in found}) > 9, "the sample"
+    assert len({tuple(ids) for ids, _ in found}) == 12, "the order"
+    assert len({tuple(odd) for _, odd in found}) > 1, "the coin"

@@ -1,5 +1,6 @@
 """Prompt sets in their real schemas, written by the mini world and by hand."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -107,6 +108,23 @@ def test_deepeyes_rows_are_read(tmp_path, picture):
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "deepeyes_47k" / "a.parquet")
     (one,) = read_prompts(tmp_path, style="vlmevalkit", cache=tmp_path / "cache")
     assert (one.text, one.answer) == ("which ?", "B")
+
+
+@pytest.mark.parametrize("form", ["bytes", "base64", "uri", "record"])
+def test_pictures_of_thinklite_come_in_every_form(tmp_path, picture, form):
+    text = base64.b64encode(picture).decode()
+    image = {
+        "bytes": picture,
+        "base64": text,
+        "uri": f"data:image/png;base64,{text}",
+        "record": {"bytes": picture},
+    }
+    row = {"image": image[form], "problem": "<image>which ?", "answer": "B"}
+    (tmp_path / "thinklite_vl").mkdir()
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "thinklite_vl" / "a.parquet")
+    (one,) = read_prompts(tmp_path, style="mini", cache=tmp_path / "cache")
+    assert (one.text, one.answer, one.source) == ("which ?", "B", "thinklite_vl")
+    assert one.label.endswith("a.parquet, row 1") and Path(one.images[0]).read_bytes() == picture
 
 
 def test_no_folder_says_what_is_known(tmp_path):

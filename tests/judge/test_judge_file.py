@@ -16,7 +16,7 @@ from r1reward.engines import Engine, EngineError, Sampling
 from r1reward.files import append_jsonl, read_jsonl, write_atomic
 from r1reward.judge import judge_file as module
 from r1reward.judge.generative import R1Reward
-from r1reward.judge.judge_file import judge_file
+from r1reward.judge.judge_file import judge_file, read_rows
 from r1reward.locks import BusyError
 from r1reward.servers.client import ServerError
 from r1reward.types import Completion, Request
@@ -373,3 +373,11 @@ def test_a_server_that_fails_ends_the_run_and_keeps_what_is_judged(
     counts = judge_file(judge, rows, out)
     assert (counts["judged"], counts["failed"]) == (3, 5)
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_rows_that_say_the_same_are_told_apart_by_their_number(tmp_path: Path) -> None:
+    row = {"question": "which ?", "response_1": "red", "response_2": "blue"}
+    path = write_atomic(tmp_path / "rows.jsonl", (json.dumps(row) + "\n") * 4)
+    keys = [one.key for one in read_rows(path)]
+    assert [key.rpartition("-")[2] for key in keys] == ["0", "1", "2", "3"]
+    assert len({key.rpartition("-")[0] for key in keys}) == 1

@@ -55,6 +55,14 @@ def test_columns_are_means_over_units_and_seeds(root):
     assert rows.loc["Policy trained by R1-Reward†", "sampled, temperature 1"]["mmstar"] == "not run"
 
 
+def test_differences_are_of_the_seeds_that_both_policies_have(root):
+    for policy, seeds in (("start_sampled", {0: 2, 1: 10, 2: 7}), ("trained_sampled", {1: 11, 2: 13, 3: 20})):
+        for seed, right in seeds.items():
+            answer(root, policy, seed, right)
+    found = differences(Records.of_run(root), mode="sampled")
+    assert found["mmstar"].estimate == pytest.approx(((11 - 10) + (13 - 7)) / 2 / UNITS)
+
+
 def test_differences_are_paired_and_averaged(root):
     found = differences(Records.of_run(root))
     assert set(found) == {*DOWNSTREAM_COLUMNS, "measured", "mean"}

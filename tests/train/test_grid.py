@@ -15,7 +15,7 @@ from r1reward.engines.loading import device_name
 from r1reward.files import append_jsonl, read_json, write_json
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train import grid as grid_module
-from r1reward.train.grid import VARIANTS, Grid, Variant, run_grid, run_key
+from r1reward.train.grid import VARIANTS, Grid, Variant, interventions, run_grid, run_key
 from r1reward.train.rl import RLResult
 from r1reward.types import PreferencePair
 
@@ -330,3 +330,15 @@ def test_the_reference_is_run_where_the_grid_has_none(grid: Grid, runs: list, tm
     assert runs == [("stable_reinforce", 0), ("stable_reinforce", 1)]
     outcomes = run_grid(own, [VARIANTS["wo_filter"]])
     assert {about["status"] for about in outcomes.values()} == {"identical"}
+
+
+def test_steps_in_which_a_part_acted_are_counted_for_each_part() -> None:
+    rows: list[dict[str, float]] = [dict(QUIET) for _ in range(6)]
+    rows[0] |= {"pre_clip_low_negative": 0.1, "log_ratio_max": 3.0}
+    rows[1] |= {"filtered_positive": 0.2, "z_max": 4.0}
+    rows[2] |= {"filtered_negative": 0.2, "z_min": -5.0}
+    rows[3] |= {"pre_clip_high_positive": 0.1, "filtered_negative": 0.1, "log_ratio_max": 7.0}
+    rows[4] |= {"filtered_positive": 0.1, "filtered_negative": 0.1}
+    assert interventions(rows) == {
+        "steps": 6, "pre_clip_steps": 2, "filter_steps": 4, "log_ratio_max": 7.0, "z_abs_max": 5.0,
+    }  # fmt: skip
