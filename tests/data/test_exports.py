@@ -245,7 +245,7 @@ def test_a_row_of_arrow_is_the_whole_item(example: SFTExample, tmp_path: Path) -
     shown = {"images": (str(files["p.png"]),), "frames": (str(files["f.png"]), str(files["g.png"]))}
     pair = replace(example.pair, **shown, category="c", origin=f"{tmp_path}/o, row 1", meta={"a": 1})
     export_items([replace(example, pair=pair), pair], tmp_path / "out", form="arrow")
-    rows = list(load_from_disk(str(tmp_path / "out")))
+    rows: list[Any] = list(load_from_disk(str(tmp_path / "out")))
     for row in rows:
         assert [one.size for one in row["images"]] == [(8, 4)]
         assert [one.size for one in row["frames"]] == [(8, 6), (8, 7)]

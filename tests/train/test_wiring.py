@@ -20,7 +20,7 @@ from r1reward.engines import Sampling
 from r1reward.files import read_json, read_jsonl
 from r1reward.pictures import Budget
 from r1reward.settings import SFTSettings
-from r1reward.train import annotators, consistency, learner, rl, scalar_head, sft
+from r1reward.train import annotators, consistency, learner, rl, scalar_head, sft, tasks
 from r1reward.train.consistency import Opinion
 from r1reward.train.tasks import JudgeTask
 from r1reward.types import Verdict
@@ -347,3 +347,33 @@ def test_answers_for_opinions_are_sampled_with_the_profiles_engine(wires: Wires)
     asked = wires.once("judge_samples")
     assert (asked["engine"], asked["prompt"]) == ("engine", profile.model.prompt)
     assert asked["sampling"] == Sampling(profile.engine.max_new_tokens, temperature=1.0, seed=SEED)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_a_run_used_is_recorded_of_its_settings(own: bool) -> None:
+    settings = distinct_profile().rl
+    judge: Any = SimpleNamespace(fingerprint="the judge")
+    reward: Any = (lambda *parts: parts[0]) if own else None
+    task = JudgeTask(judge, settings=settings, prompt="paper", reward=reward)
+    assert task.used() == {
+        "consistency_judge": "the judge", "external_consistency": True, "prompt": "paper",
+        "consistency_weight": tasks.OWN if own else settings.consistency_weight,
+    }  # fmt: skip
+
+
+def test_answers_that_are_shown_are_sampled_and_scored_as_in_a_rollout(wires: Wires) -> None:
+    profile = distinct_profile()
+    wires.cut(tasks, "load_engine", "engine")
+    wires.cut(tasks, "judge_samples", ["votes"])
+    wires.cut(tasks, "score_votes", "scored")
+    judge: Any = "judge"
+    reward: Any = "reward"
+    found = tasks.sample_scored("policy", ["pairs"], profile=profile, judge=judge, seed=SEED, reward=reward)  # type: ignore[list-item]
+    assert found == "scored" and wires.once("load_engine") == {"checkpoint": "policy", "profile": profile}
+    sampling = Sampling(profile.engine.max_new_tokens, profile.rl.temperature, 1, SEED)
+    assert wires.once("judge_samples") == {
+        "engine": "engine", "pairs": ["pairs"], "prompt": profile.model.prompt, "sampling": sampling,
+    }  # fmt: skip
+    assert wires.once("score_votes") == {
+        "pairs": ["pairs"], "votes": ["votes"], "judge": "judge", "settings": profile.rl, "reward": "reward",
+    }  # fmt: skip

@@ -109,7 +109,7 @@ def test_a_row_becomes_a_whole_pair(name: str, tmp_path: Path, png: Png) -> None
     shown = {
         side: [Path(path).read_bytes() for path in getattr(second, side)] for side in ("images", "frames")
     }
-    found = {field: getattr(second, field) for field in second.__dataclass_fields__} | shown
+    found: dict[str, Any] = {field: getattr(second, field) for field in second.__dataclass_fields__} | shown
     video = [png((number, 0, 0)) for number in range(2)] if name == "mm_rlhf_video" else []
     assert found == {
         "pair_id": f"{name}-000001", "source": name, "question": "what ?", "responses": (CHOSEN, REJECTED),
