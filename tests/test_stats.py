@@ -1,13 +1,14 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
 
 from r1reward import stats
-from r1reward.stats import BOOTSTRAP_SEED, NUM_RESAMPLES, Interval, bootstrap, paired_interval, share_interval
+from r1reward.stats import Interval, mean_interval, paired_interval, share_interval
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -55,64 +56,123 @@ def test_wilson_interval_refuses_impossible_counts() -> None:
         wilson(1, 2, confidence=1.1)
 
 
-def test_bootstrap_of_equal_values_has_no_width() -> None:
-    assert bootstrap(np.full((3, 7), 0.25)) == Interval(0.25, 0.25, 0.25)
+def bounds(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
 
 
-def test_bootstrap_of_one_seed_matches_the_normal_interval() -> None:
-    values = rng(1).normal(size=(1, 4000))
-    interval = bootstrap(values)
-    half_width = 1.96 * values.std() / math.sqrt(4000)
-    assert interval.estimate == pytest.approx(values.mean())
-    assert interval.high - interval.low == pytest.approx(2 * half_width, rel=0.1)
-    assert interval.low < interval.estimate < interval.high
+def test_two_seeds_and_three_items_by_hand() -> None:
+    """Mean squares 0.135, 0.065, 0.015: equal seeds have less than 1.125 * 0.015 in 60 %, so seeds count.
+
+    Student's quantiles of 1 and 2 degrees of freedom: 12.7062, 4.30265 (97.5 %), 1.37638, 1.06066 (80 %).
+    """
+    values = [[0.1, 0.2, 0.3], [0.3, 0.4, 0.8]]
+    assert [float(part) for part in stats._mean_squares(np.array(values))] == pytest.approx(
+        [0.135, 0.065, 0.015]
+    )
+    half = math.sqrt((12.7062**2 * 0.135 + 4.30265**2 * 0.05) / 6)
+    lower = math.sqrt((1.37638**2 * 0.135 + 1.06066**2 * 0.05) / 6)
+    found = mean_interval(values, within=None)
+    assert (found.estimate, *bounds(found)) == pytest.approx((0.35, 0.35 - half, 0.35 + half), abs=1e-5)
+    assert found.detectable == pytest.approx(half + lower, abs=1e-5)
+    assert bounds(mean_interval(values)) == (0.0, 1.0)
 
 
-def one_by_one(*arrays: NDArray[np.float64]) -> list[list[float]]:
-    """The means of all resamples of each array: seeds drawn first, then items, the same for all."""
-    draws, (num_seeds, num_items) = rng(BOOTSTRAP_SEED), arrays[0].shape[:2]
-    seeds = draws.integers(num_seeds, size=(NUM_RESAMPLES, num_seeds))
-    items = draws.integers(num_items, size=(NUM_RESAMPLES, num_items))
-    return [
-        [float(array[np.ix_(*both)].mean()) for both in zip(seeds, items, strict=True)] for array in arrays
-    ]
+def test_seeds_that_differ_no_more_than_their_residual_are_left_out() -> None:
+    """Mean squares 0, 0.135 and 0.01: Student over items, of the sums over seeds."""
+    found = mean_interval([[0.1, 0.2, 0.6], [0.2, 0.1, 0.6]])
+    half = 4.30265 * math.sqrt(0.135 / 6)
+    assert bounds(found) == pytest.approx((max(0, 0.3 - half), 0.3 + half), abs=1e-5)
 
 
-def test_resamples_draw_seeds_and_then_the_same_items_for_all() -> None:
-    values, others = rng(6).random((2, 3, 20, 2))
-    drawn, of_others = map(np.array, one_by_one(values, others))
-    one, paired = bootstrap(values), paired_interval(values, others)
-    assert (one.low, one.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
-    assert (paired.low, paired.high) == pytest.approx(np.quantile(of_others - drawn, [0.025, 0.975]))
-    assert (one.estimate, paired.estimate) == pytest.approx((values.mean(), others.mean() - values.mean()))
-    wider = paired_interval(values, others, confidence=0.99)
-    assert (wider.low, wider.high) == pytest.approx(np.quantile(of_others - drawn, [0.005, 0.995]))
+def test_one_seed_equal_seeds_and_one_item_give_students_interval() -> None:
+    scores = rng(1).random(40)
+    student = ttest_1samp(scores, 0).confidence_interval(0.95)
+    for values in (scores[None], np.tile(scores, (4, 1)), scores[:, None], np.stack([scores, scores], 1)):
+        assert bounds(mean_interval(values)) == pytest.approx((student.low, student.high), rel=1e-9)
+    wide = ttest_1samp(scores, 0).confidence_interval(0.99)
+    assert bounds(mean_interval(scores[None], confidence=0.99)) == pytest.approx((wide.low, wide.high))
 
 
-def test_bootstrap_keeps_further_axes_with_their_item() -> None:
-    values = np.stack([np.zeros((2, 30)), np.ones((2, 30))], axis=2)
-    assert bootstrap(values) == Interval(0.5, 0.5, 0.5)
+def test_further_axes_stay_with_their_item() -> None:
+    values = rng(2).random((3, 30, 2))
+    assert mean_interval(values) == mean_interval(values.mean(axis=2))
 
 
-def test_bootstrap_depends_on_nothing_but_the_values() -> None:
-    values = rng(3).random((3, 50))
-    np.random.seed(0)
-    first = bootstrap(values)
-    np.random.seed(1)
-    stats._counts.cache_clear()
-    assert bootstrap(values) == first != bootstrap(values[:, ::-1])
+def test_equal_values_bound_the_share_of_items_that_may_differ() -> None:
+    """Of 0 in N the exact interval of a share, of 0.5 half of it on both sides; the seeds may all agree."""
+    assert bounds(mean_interval(np.zeros((3, 40)))) == pytest.approx(exact(0, 40))
+    assert bounds(mean_interval(np.ones((3, 40)))) == pytest.approx(exact(40, 40))
+    rest = exact(0, 40)[1] / 2
+    found = mean_interval(np.full((3, 40), 0.5))
+    assert (*bounds(found), found.detectable) == (pytest.approx(0.5 - rest), pytest.approx(0.5 + rest), None)
+    assert bounds(paired_interval(np.ones((1, 40)), np.ones((1, 40)))) == pytest.approx((-2 * rest, 2 * rest))
+    assert mean_interval(np.full((3, 1), 7.0), within=None) == Interval(7.0, 7.0, 7.0)
 
 
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    intervals = [bootstrap(rng(seed).normal(size=(1, 60))) for seed in range(200)]
-    assert 0.88 <= sum(one.low <= 0 <= one.high for one in intervals) / 200 <= 0.99
+def test_items_whose_means_are_equal_leave_the_residual() -> None:
+    values = np.array([[0.0, 1.0], [1.0, 0.0]])
+    half = 12.7062 * math.sqrt(1 / 4)
+    assert bounds(mean_interval(values, within=None)) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 30))
+def test_the_order_of_seeds_and_items_says_nothing(seed: int, num_seeds: int, num_items: int) -> None:
+    values = rng(seed).integers(0, 3, size=(num_seeds, num_items)) / 2
+    shuffled = values[rng(seed).permutation(num_seeds)][:, rng(seed).permutation(num_items)]
+    one, other = mean_interval(values), mean_interval(shuffled)
+    assert (one.estimate, *bounds(one)) == pytest.approx((other.estimate, *bounds(other)), abs=1e-9)
+    assert 0 <= one.low <= one.estimate + 1e-12 and one.estimate - 1e-12 <= one.high <= 1
+
+
+DRAWS, ITEMS, CHUNK = 4000, 300, 250
+SKILLS = (0.0, 0.005, 0.016, 0.032)  # standard deviations of the seeds; those published are up to 0.035
+
+
+def accuracies(draw: np.random.Generator, num_seeds: int) -> list[Any]:
+    """Right or wrong, minus the true share; items are of two difficulties. One table for each of SKILLS."""
+    level = np.where(draw.random((CHUNK, 1, ITEMS)) < 0.25, 0.6, 0.88) - draw.random(
+        (CHUNK, num_seeds, ITEMS)
+    )
+    seeds = draw.standard_normal((CHUNK, num_seeds, 1))
+    return [np.float32(level + skill * seeds > 0) - np.float32(0.81) for skill in SKILLS]
+
+
+def gains(draw: np.random.Generator, num_seeds: int) -> list[Any]:
+    """Differences between two judges, minus the true one; residual and items vary as in published ones."""
+    noise = 0.17 * draw.standard_normal((CHUNK, num_seeds, ITEMS)) + 0.08 * draw.standard_normal(
+        (CHUNK, 1, ITEMS)
+    )
+    seeds = draw.standard_normal((CHUNK, num_seeds, 1))
+    return [np.float32(noise + skill * seeds) for skill in SKILLS]
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5, 8])
+@pytest.mark.parametrize("kind", [accuracies, gains])
+def test_intervals_cover_the_truth_as_often_as_they_say(kind, num_seeds: int) -> None:
+    """93 to 97 %, however much the seeds differ, give or take two standard errors of the simulation."""
+    draw, covered = rng(20), np.zeros(len(SKILLS))
+    for _ in range(DRAWS // CHUNK):
+        for place, tables in enumerate(kind(draw, num_seeds)):
+            reached = np.abs(tables.mean(axis=(1, 2))) <= stats._half_widths(tables, 0.975)
+            covered[place] += reached.sum() / DRAWS
+    error = 2 * math.sqrt(0.95 * 0.05 / DRAWS)
+    assert [share for share in covered if not 0.93 - error <= share <= 0.97 + error] == [], covered
+
+
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    tables = np.stack([gains(rng(seed), 5)[2] for seed in range(8)]).reshape(-1, 5, ITEMS)
+    halves = stats._half_widths(tables, 0.975)
+    detectable = float(np.mean(halves + stats._half_widths(tables, 0.8)))
+    found = (tables.mean(axis=(1, 2)) + detectable > halves).mean()
+    assert 0.76 < found < 0.84
 
 
 def test_paired_difference_of_a_shift_is_exact() -> None:
-    """b is a + 1/2 everywhere: with one draw for both, the difference never varies."""
-    values = rng(0).integers(0, 8, size=(3, 40)) / 8
+    """b is a + 1/2 everywhere: the difference never varies, however much the scores do."""
+    values = rng(0).integers(0, 4, size=(3, 400)) / 8
     interval = paired_interval(values, values + 0.5)
-    assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert interval.estimate == 0.5 and 0.48 < interval.low < interval.high < 0.51
+    assert mean_interval(values).high - mean_interval(values).low > 0.03
 
 
 def test_paired_difference_turns_its_sign_with_the_order() -> None:
@@ -121,14 +181,18 @@ def test_paired_difference_turns_its_sign_with_the_order() -> None:
     assert (forward.low, forward.high) == pytest.approx((-backward.high, -backward.low))
 
 
-def test_bootstrap_refuses_arrays_it_cannot_use() -> None:
+def test_arrays_that_cannot_be_used_are_refused() -> None:
     for values in (np.ones(3), np.ones((0, 3)), np.ones((3, 0))):
         with pytest.raises(ValueError, match="shape"):
-            bootstrap(values)
+            mean_interval(values)
     with pytest.raises(ValueError, match="finite"):
-        bootstrap(np.array([[1.0, math.nan]]))
+        mean_interval([[1.0, math.nan]])
     with pytest.raises(ValueError, match="one shape"):
         paired_interval(np.ones((2, 3)), np.ones((3, 3)))
+    with pytest.raises(ValueError, match="a mean of 50 does not lie within"):
+        mean_interval([[40.0, 60.0]])
+    with pytest.raises(ValueError, match="one value"):
+        mean_interval([[1.0]], within=None)
 
 
 def exact(successes: int, total: int) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The claims ledger: sentences of the paper, what was measured about each, and whether it holds at this size.
 
 The sentences stand in `claims.toml`; a verdict is computed, never typed. A claim is about a quantity with an
-interval (bootstrap over seeds, then pairs, unless said otherwise). An interval wholly on the claimed side of
+interval (over seeds and pairs, see `stats`, unless said otherwise). An interval wholly on the claimed side of
 the bound: *holds*; wholly on the other side: *does not hold*; else *undecided*. Without records: *not run*.
 Where there is nothing to compare, as with a variant that is identical to its reference by construction: *not
 testable*. A number that the paper prints may be the `centre` from which the bound is measured, or stand
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -36,7 +37,8 @@ class Claim:
     """One checkable sentence. `measure` returns None without records.
 
     `bound` has the quantity's unit and is measured from `centre`. `printed` is the paper's own number for the
-    quantity, where it prints one, and `note` what a reader has to know of the claim itself.
+    quantity, where it prints one, and `note` what a reader has to know of the claim itself. `rests_on` names
+    the table or figure that shows the records it is checked on.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Claim:
     statistic: str
     direction: Direction
     measure: Callable[[Records], Measured | None]
+    rests_on: str = ""
     bound: float = 0.0
     centre: float = 0.0
     printed: float | None = None
@@ -59,7 +62,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the ledger: the 95 % interval from `low` to `high`, and the `printed` number of the paper."""
+    """A line of the ledger: the 95 % interval from `low` to `high`, and the `printed` number of the paper.
+
+    `detectable` says how far beyond the bound the truth must lie to be found with 80 % power.
+    """
 
     name: str
     section: str
@@ -69,8 +75,10 @@ class Entry:
     measured: float | None = None
     low: float | None = None
     high: float | None = None
+    detectable: float | None = None
     printed: float | None = None
     seeds: int = 0
+    rests_on: str = ""
     verdict: Verdict = "not run"
     note: str = ""
 
@@ -120,7 +128,13 @@ def judge_interval(interval: Interval, direction: Direction, bound: float) -> Ve
 def check(claim: Claim, records: Records) -> Entry:
     """The entry of a claim for the records of a run."""
     entry = Entry(
-        claim.name, claim.section, claim.quote, claim.statistic, claim.claimed, printed=claim.printed
+        claim.name,
+        claim.section,
+        claim.quote,
+        claim.statistic,
+        claim.claimed,
+        printed=claim.printed,
+        rests_on=claim.rests_on,
     )
     measured = claim.measure(records)
     if measured is None:
@@ -135,6 +149,7 @@ def check(claim: Claim, records: Records) -> Entry:
     return replace(
         entry,
         **{name: round(x, 6) for name, x in zip(("measured", "low", "high"), numbers, strict=True)},
+        detectable=None if interval.detectable is None else round(interval.detectable, 6),
         seeds=measured.seeds,
         verdict=judge_interval(Interval(*(x - claim.centre for x in numbers)), claim.direction, claim.bound),
         note="; ".join(filter(None, notes)),
@@ -156,6 +171,7 @@ def claim_cells(entry: Mapping[str, Any]) -> dict[str, str]:
         "statistic": f"{entry['statistic']}; claimed {entry['direction']}",
         "paper": "" if entry["printed"] is None else f"{entry['printed']:.2f}",
         "measured": "; ".join(filter(None, (measured + bounds, entry["note"]))) or NOT_RUN,
+        "detectable": "" if entry["detectable"] is None else f"{entry['detectable']:.2f}",
         "seeds": str(entry["seeds"] or ""),
         "verdict": entry["verdict"],
     }
@@ -165,9 +181,15 @@ def claims_table(entries: Sequence[Mapping[str, Any]], *, profile: str) -> pd.Da
     """Entries of a ledger as a table; the quotes are the paper's, everything else is this run's."""
     about = tomllib.loads(_text())["table"]
     frame = pd.DataFrame(map(claim_cells, entries)).astype(str)
-    notes = [note.format(**named_differences()) for note in about["notes"]]
+    notes = [note.format(**named_differences(), shared=_shared()) for note in about["notes"]]
     frame.attrs = {"caption": about["caption"].format(profile=profile), "notes": notes}
     return frame
+
+
+def _shared() -> str:
+    """For example "9 on Table 5, 4 on Table 10": how many claims rest on a table that several rest on."""
+    counts = Counter(claim.rests_on for claim in read_claims())
+    return ", ".join(f"{count} on {name}" for name, count in counts.most_common() if count > 1)
 
 
 def _text() -> str:
@@ -193,6 +215,8 @@ def _claim(row: Mapping[str, Any], differences: Mapping[str, float]) -> Claim:
     bound = round(_number(given.pop("bound", 0.0), differences), 2)
     printed = round(_number(given.pop("printed"), differences), 6) if "printed" in given else None
     note = "; ".join(filter(None, notes))
+    if "rests_on" not in given:
+        raise KeyError("rests_on")
     return Claim(**given, measure=partial(measure, **arguments), bound=bound, printed=printed, note=note)
 
 

@@ -2,8 +2,7 @@
 
 A column makes of a row an interval, a share, a text, or None for "not run". It has the name of its function,
 of a group of the benchmark, or of a field of `Behaviour`. What is right and what counts is told in
-`r1reward.scoring`. The unit of every interval is the pair, so its two orders are resampled together. S seeds,
-N pairs.
+`r1reward.scoring`. The unit of every interval is the pair, both its orders together. S seeds, N pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from r1reward.report.layout import NOT_RUN, display_name
 from r1reward.report.pools import Values, majority
 from r1reward.report.records import HEAD_NAMES, MODES, REFERENCE, Records
 from r1reward.scoring import Behaviour, Judgments, behaviour, macro_values
-from r1reward.stats import Interval, bootstrap, paired_interval, share_interval
+from r1reward.stats import Interval, mean_interval, paired_interval, share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +50,17 @@ def score(records: Records, model: str, mode: str, *, benchmark: str = VL) -> Ac
 
 
 def score_runs(runs: Judgments) -> Accuracies:
-    """Overall, macro and group accuracies with bootstrap intervals over seeds, then pairs.
+    """Overall, macro and group accuracies with intervals over seeds and pairs.
 
     A group of which no pair counts is left out, of the macro average too.
     """
     values, within = runs.values, runs.group_values
     present = sorted({str(group) for group in runs.groups[np.isfinite(within[0])]})
     return Accuracies(
-        overall=bootstrap(values),
-        macro=bootstrap(macro_values(within, runs.groups)),
-        groups={group: bootstrap(within[:, runs.groups == group]) for group in present},
-        all_right=bootstrap(runs.question_values) if all(runs.questions) else None,
+        overall=mean_interval(values),
+        macro=mean_interval(macro_values(within, runs.groups)),
+        groups={group: mean_interval(within[:, runs.groups == group]) for group in present},
+        all_right=mean_interval(runs.question_values) if all(runs.questions) else None,
         num_pairs=values.shape[1],
     )
 
@@ -69,7 +68,7 @@ def score_runs(runs: Judgments) -> Accuracies:
 def compare(records: Records, a: str, b: str, mode: str) -> Interval | None:
     """Paired difference in accuracy, b minus a, or None if a run is missing.
 
-    The bootstrap resamples the seeds and pairs that both models have, both orders of a pair together.
+    Over the seeds and pairs that both models have, both orders of a pair together.
     """
     key = ("compare", a, b, mode)
     if key not in records.cache:
@@ -300,7 +299,7 @@ def _accuracy(shown: Shown, *, of: str) -> Interval | None:
         return _accuracy_of_votes(shown, of)
     runs = shown.runs()
     if shown.row.steered:
-        return None if runs is None else bootstrap(runs.values)
+        return None if runs is None else mean_interval(runs.values)
     scores = score(shown.records, shown.row.record, shown.mode, benchmark=shown.row.benchmark)
     if scores is None:
         return None
@@ -315,12 +314,12 @@ def _accuracy_of_votes(shown: Shown, of: str) -> Interval | None:
     if of == "all_right":
         names = sorted(set(pool.questions.tolist()))
         # Answers to different pairs are drawn independently.
-        return bootstrap(np.stack([each[:, pool.questions == q].prod(1).mean(-1) for q in names], axis=1))
+        return mean_interval(np.stack([each[:, pool.questions == q].prod(1).mean(-1) for q in names], axis=1))
     values = each.mean(axis=-1)
     if of == "macro":
-        return bootstrap(macro_values(values, pool.groups))
+        return mean_interval(macro_values(values, pool.groups))
     part = values if of == "overall" else values[:, pool.groups == of]
-    return bootstrap(part) if part.size else None
+    return mean_interval(part) if part.size else None
 
 
 def _behaviour(shown: Shown, *, field: str) -> Value:

@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from r1reward.benchmarks import DOWNSTREAM_COLUMNS, units_of
-from r1reward.report.layout import DAGGER, NOT_RUN, interval_cells, join_tables, not_run, run_cells
+from r1reward.report.layout import (
+    DAGGER,
+    NOT_RUN,
+    interval_cells,
+    join_tables,
+    not_run,
+    run_cells,
+    share_cells,
+)
 from r1reward.report.paper import paper_difference, paper_table
 from r1reward.report.records import MODES, Records
 from r1reward.report.tables import titled
-from r1reward.stats import Interval, bootstrap, paired_interval
+from r1reward.stats import Interval, mean_interval, paired_interval
 
 # Records of the policy before and after, by how it answered.
 POLICIES = {"greedy": ("start", "trained"), "sampled": ("start_sampled", "trained_sampled")}
@@ -35,8 +43,8 @@ _MEANS = {"measured": "mean of the columns without a script", "mean": "mean of t
 class Column:
     """Points (S, U) of the units of a column for the seeds of a policy.
 
-    `groups` (U,) names what is drawn together in a resample: the questions about the figures of a set of
-    HallusionBench, else each unit by itself. `scripted` says that a script gave the points.
+    `groups` (U,) names the units that depend on each other, which count as one item: the questions about the
+    figures of a set of HallusionBench, else each unit by itself. `scripted`: a script gave the points.
     """
 
     seeds: tuple[int, ...]
@@ -85,7 +93,7 @@ def _about_units(
     return groups, scripted
 
 
-def resampled(columns: Sequence[Column]) -> NDArray[np.float64]:
+def linearised(columns: Sequence[Column]) -> NDArray[np.float64]:
     """Values (S, G) of the groups whose plain mean is the mean of the columns' means.
 
     Linearisation of a mean of ratios, as in `scoring.macro_values`: a group counts by the deviations of
@@ -129,7 +137,7 @@ def paper_gains() -> dict[str, float]:
 
 
 def _difference(pairs: Sequence[tuple[Column, Column]], confidence: float) -> Interval:
-    start, trained = (resampled(columns) for columns in zip(*pairs, strict=True))
+    start, trained = (linearised(columns) for columns in zip(*pairs, strict=True))
     return paired_interval(start, trained, confidence=confidence)
 
 
@@ -165,7 +173,8 @@ def _row(records: Records, policy: str, title: str) -> dict[str, str]:
     if not columns:
         return row | not_run(records, *DOWNSTREAM_COLUMNS)
     for name in DOWNSTREAM_COLUMNS:
-        row |= interval_cells(name, bootstrap(resampled([columns[name]])) if name in columns else None)
+        interval = mean_interval(linearised([columns[name]])) if name in columns else None
+        row |= interval_cells(name, interval)
         if name in columns and columns[name].scripted:
             row[name] += SCRIPTED
     seeds, units = len(next(iter(columns.values())).seeds), sum(c.values.shape[1] for c in columns.values())
@@ -250,9 +259,15 @@ def _tournament_row(
         "comparisons": f"{cost:.1f}",
         "share_of_full": f"{100 * cost / full_cost:.0f}",
     }
-    for name, agreement in (("tau", _tau), ("same_best", _same_best)):
+    for name, agreement, lowest in (("tau", _tau, -1.0), ("same_best", _same_best, 0.0)):
         values = [[agreement(one["scores"], full["scores"]) for one, full in seed] for seed in pairs]
-        row |= interval_cells(name, bootstrap(np.array(values)))
+        # The full tournament agrees with itself, and a tau with equal scores is 0: nothing is estimated.
+        by_rule = pairing == "all" or (name == "tau" and pairing == "none")
+        row |= (
+            share_cells(name, float(np.mean(values)), None)
+            if by_rule
+            else interval_cells(name, mean_interval(values, within=(lowest, 1.0)))
+        )
     return row | run_cells(records, (len(seeds), prompts))
 
 

@@ -100,7 +100,7 @@ def figure_downstream(records: Records) -> Figure:
         figure.legend(handles=[paper, *measured], loc="outside upper right", ncols=3)
         add_note(
             figure,
-            "95 % bootstrap over seeds, then units. A judge scores the last two, a script in the mini world.",
+            "95 % over seeds and units. A judge scores the last two, a script in the mini world.",
         )
         return figure
 

@@ -300,6 +300,7 @@ def page(
         finished=max((manifest["finished"][:10] for manifest in manifests.values()), default="never"),
         seeds=", ".join(map(str, seeds)) or "none",
         claims=claims,
+        claim_notes=frames["extra_claims"].attrs["notes"] if "extra_claims" in frames else [],
         sections=[_section(*section, drawn, frames) for section in _SECTIONS],
         manifests=manifests,
     )

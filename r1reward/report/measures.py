@@ -18,7 +18,7 @@ from r1reward.report.downstream import POLICIES, differences, read_columns
 from r1reward.report.pools import Pool, Values, any_right, early_stopping, majority, weighted_majority
 from r1reward.report.reasoning import ratings_matrix
 from r1reward.report.records import MODEL_NAMES, REFERENCE, Records
-from r1reward.stats import Interval, bootstrap, paired_interval, share_interval, t_interval
+from r1reward.stats import Interval, mean_interval, paired_interval, share_interval
 
 IDENTICAL_NOTE = "the same runs as its reference: the part that tells them apart never acted"
 # At a ratio of 1 the loss is minus the mean advantage, and that is 0 once advantages are standardised.
@@ -29,14 +29,16 @@ LOSS_NOTE = (
 # Ten columns are looked at, so each interval is as wide as a one-in-ten share of the error asks for.
 COLUMN_CONFIDENCE = 1 - 0.05 / len(DOWNSTREAM_COLUMNS)
 OPEN_NOTE = "with two columns that a script scored"
+ONE_SEED_NOTE = "one seed: over pairs alone"
 MOST_VOTES = 15  # the largest k of Figure 3
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A quantity with its interval and the number of seeds; `note` says what a reader has to know.
+    """A quantity with its interval in the claim's unit, and the number of seeds.
 
-    `interval` is None where there is nothing to compare, which the note explains.
+    `note` says what a reader has to know. `interval` is None where there is nothing to compare, which the
+    note explains.
     """
 
     interval: Interval | None
@@ -70,7 +72,7 @@ def difference(records: Records, *, model: str, minus: str, mode: str = "greedy"
     )
     interval = compare(records, minus, model, mode)
     assert interval is not None
-    return Measured(_in_points(interval), seeds, note)
+    return _in_points(interval, seeds, note)
 
 
 @measure
@@ -149,7 +151,7 @@ def lasts_longer(records: Records) -> Measured | None:
 @measure
 def voting_gain(records: Records) -> Measured | None:
     """Vote@15 minus one sampled answer, in points."""
-    return _of_pool(records, lambda pool: 100 * (_most_votes(pool) - majority(pool, 1)))
+    return _of_pool(records, lambda pool: _most_votes(pool) - majority(pool, 1), within=(-1, 1))
 
 
 @measure
@@ -164,7 +166,7 @@ def voting_gain_over_greedy(records: Records) -> Measured | None:
         raise ValueError("the pool's answers and the greedy ones are about different seeds or pairs")
     votes = _most_votes(pool).mean(axis=-1)[[pool.seeds.index(seed) for seed in seeds]]
     single = greedy.values[[greedy.seeds.index(seed) for seed in seeds]][:, places]
-    return Measured(paired_interval(100 * single, 100 * votes), len(seeds))
+    return _in_points(paired_interval(single, votes), len(seeds))
 
 
 @measure
@@ -172,27 +174,27 @@ def early_voting_gain(records: Records) -> Measured | None:
     """What five votes gain on one minus what fifteen gain on five, in points."""
 
     def gain(pool: Pool) -> Values:
-        return 100 * (2 * majority(pool, min(5, pool.size)) - majority(pool, 1) - _most_votes(pool))
+        return 2 * majority(pool, min(5, pool.size)) - majority(pool, 1) - _most_votes(pool)
 
-    return _of_pool(records, gain)
+    return _of_pool(records, gain, within=(-2, 2))
 
 
 @measure
 def any_right_share(records: Records) -> Measured | None:
     """How often any of fifteen answers is right ("Any"), in percent."""
-    return _of_pool(records, lambda pool: 100 * any_right(pool, min(MOST_VOTES, pool.size)))
+    return _of_pool(records, lambda pool: any_right(pool, min(MOST_VOTES, pool.size)))
 
 
 @measure
 def weighted_gain(records: Records) -> Measured | None:
     """Votes weighted by probability minus the majority, all answers of the pool, in points."""
-    return _of_pool(records, lambda pool: 100 * (weighted_majority(pool) - majority(pool, pool.size)))
+    return _of_pool(records, lambda pool: weighted_majority(pool) - majority(pool, pool.size), within=(-1, 1))
 
 
 @measure
 def answers_saved(records: Records) -> Measured | None:
     """Share of the pool's answers that early stopping saves, in percent."""
-    return _of_pool(records, lambda pool: 100 * (1 - early_stopping(pool)[1] / pool.size))
+    return _of_pool(records, lambda pool: 1 - early_stopping(pool)[1] / pool.size)
 
 
 @measure
@@ -210,9 +212,10 @@ def smallest_gain(records: Records, *, mode: str = "greedy") -> Measured | None:
     if len(gains) < len(DOWNSTREAM_COLUMNS):
         return None
     estimate, low, high = (min(getattr(g, part) for g in gains) for part in ("estimate", "low", "high"))
+    detectable = max(gain.detectable or 0.0 for gain in gains)
     gained = sum(gain.estimate > 0 for gain in gains)
     note = f"{gained} of 10 columns gained, {OPEN_NOTE}; bounds of all ten together"
-    return _of_policies(Interval(estimate, low, high), records, note, mode)
+    return _of_policies(Interval(estimate, low, high, detectable), records, note, mode)
 
 
 @measure
@@ -221,14 +224,18 @@ def reasoning_preferred(records: Records) -> Measured | None:
     outcomes = ratings_matrix(records, "people")
     if outcomes is None:
         return None
-    margins = 100.0 * ((outcomes == 0).astype(float) - (outcomes == 1))
-    return Measured(bootstrap(margins), 1, "rated by people")
+    margins = (outcomes == 0).astype(float) - (outcomes == 1)
+    return Measured(mean_interval(margins, within=(-1, 1)).times(100), 1, "rated by people")
 
 
-def _of_pool(records: Records, statistic: Callable[[Pool], Values]) -> Measured | None:
-    """The mean of a statistic (S, N, 2) of StableReinforce's answers to VL-RewardBench."""
+def _of_pool(
+    records: Records, statistic: Callable[[Pool], Values], *, within: tuple[float, float] = (0, 1)
+) -> Measured | None:
+    """The mean of a statistic (S, N, 2) of StableReinforce's answers to VL-RewardBench, in points."""
     pool = records.pool(VL, REFERENCE)
-    return None if pool is None else Measured(bootstrap(statistic(pool).mean(axis=-1)), len(pool.seeds))
+    if pool is None:
+        return None
+    return _in_points(mean_interval(statistic(pool), within=within), len(pool.seeds))
 
 
 def _most_votes(pool: Pool) -> Values:
@@ -238,11 +245,13 @@ def _most_votes(pool: Pool) -> Values:
 def _of_policies(gain: Interval, records: Records, note: str, mode: str) -> Measured:
     _, trained = POLICIES[mode]
     seeds = len(next(iter(read_columns(records, trained).values())).seeds)
-    return Measured(_in_points(gain), seeds, note)
+    return _in_points(gain, seeds, note)
 
 
-def _in_points(interval: Interval) -> Interval:
-    return Interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high)
+def _in_points(interval: Interval, seeds: int, note: str = "") -> Measured:
+    """Shares over seeds and pairs, in points; those of one seed say so."""
+    notes = (note, ONE_SEED_NOTE if seeds == 1 else "")
+    return Measured(interval.times(100), seeds, "; ".join(filter(None, notes)))
 
 
 def _about_stress(stress: Mapping[str, Any]) -> str:
@@ -269,4 +278,5 @@ def _over_seeds(values: np.ndarray) -> Measured:
     """Student's interval over seeds; one seed has none, so it is undecided."""
     if len(values) < 2:
         return Measured(None, len(values), f"{values.mean():.3g} on one seed: no interval over seeds")
-    return Measured(t_interval(values), len(values), "Student's interval over seeds")
+    interval = mean_interval(values[:, None], within=None)
+    return Measured(interval, len(values), "Student's interval over seeds")

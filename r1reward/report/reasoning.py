@@ -29,7 +29,7 @@ from r1reward.report.paper import paper_table
 from r1reward.report.records import HEAD_NAMES, MODEL_NAMES, Records
 from r1reward.report.style import add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import read_tables, titled
-from r1reward.stats import bootstrap, paired_interval
+from r1reward.stats import mean_interval, paired_interval
 
 MOST_CHARACTERS = 700
 OUTCOMES = {"win": "win_percent", "loss": "loss_percent", "tie": "tie_percent"}
@@ -54,7 +54,7 @@ def _rated(records: Records, kind: str) -> dict[str, str]:
     if values is None:
         return row | {column: NOT_RUN for column in (*OUTCOMES.values(), "alpha", "source")}
     for code, column in enumerate(OUTCOMES.values()):
-        row |= interval_cells(column, bootstrap((values == code).astype(float)))
+        row |= interval_cells(column, mean_interval((values == code).astype(float)))
     raters, items = values.shape
     return row | {"alpha": f"{agreement(values):.2f}", "raters": str(raters), "n": str(items)}
 
@@ -196,7 +196,7 @@ def steering(records: Records) -> pd.DataFrame:
             set(values) - {*steered.controls.values()}, key=lambda text: (text != _NO_ATTACK, text)
         )
         for attack in attacks:
-            cells = interval_cells("accuracy", bootstrap(values[attack])) | {"attack": attack}
+            cells = interval_cells("accuracy", mean_interval(values[attack])) | {"attack": attack}
             if attack != _NO_ATTACK:
                 cells |= _against(values[steered.controls[attack]], values[attack])
             rows.append(row | cells | run_cells(records, values[attack].shape))
@@ -207,7 +207,7 @@ def steering(records: Records) -> pd.DataFrame:
 
 def _against(control: np.ndarray, attacked: np.ndarray) -> dict[str, str]:
     """The control's accuracy, and attack minus control; values (S, N) of the same pairs."""
-    cells = interval_cells("control", bootstrap(control))
+    cells = interval_cells("control", mean_interval(control))
     return cells | interval_cells("difference", paired_interval(control, attacked))
 
 
@@ -219,7 +219,7 @@ def _steering_notes(rows: Sequence[Mapping[str, str]], measured: set[str]) -> di
         return dict.fromkeys(("attacks", "controls", *_JUDGE_NOTES), "")
     return {
         "attacks": f"What the worse response ends with. {'; '.join(texts)}. Both orders, greedy; "
-        "95 % bootstrap interval over seeds, then pairs.",
+        "95 % interval over seeds and pairs.",
         "controls": _CONTROL_NOTE,
         **{judge: note if judge in measured else "" for judge, note in _JUDGE_NOTES.items()},
     }

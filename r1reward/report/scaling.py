@@ -35,7 +35,7 @@ from r1reward.report.records import REFERENCE, Records
 from r1reward.report.style import COLOURS, add_note, new_figure, say_not_run, styled
 from r1reward.report.tables import titled
 from r1reward.scoring import macro_values
-from r1reward.stats import bootstrap
+from r1reward.stats import mean_interval
 
 RANKED = ("sft", REFERENCE)
 LOOKS: dict[str, dict[str, Any]] = {
@@ -83,8 +83,8 @@ def table_12(records: Records) -> pd.DataFrame:
             shown.insert(0, ("One greedy answer", greedy.values, 1.0, greedy.groups))
         for strategy, values, drawn, groups in shown:
             row = {"model": f"{name}: {strategy}", "answers": f"{drawn:.2f}"}
-            row |= interval_cells("overall_acc", bootstrap(values))
-            row |= interval_cells("macro_acc", bootstrap(macro_values(values, groups)))
+            row |= interval_cells("overall_acc", mean_interval(values))
+            row |= interval_cells("macro_acc", mean_interval(macro_values(values, groups)))
             rows.append(row | run_cells(records, values.shape))
     frame = join_tables(printed, rows, intervals=["overall_acc", "macro_acc"])
     return titled(frame, "table_12", records=records)
@@ -107,7 +107,9 @@ def best_of_n_table(records: Records) -> pd.DataFrame:
         hits = np.array([[_first_is_good(line) for line in lines] for lines in seeds])
         chance = np.mean([len(line["good"]) / line["responses"] for line in seeds[0]])
         row["chance"] = f"{100 * chance:.2f}"
-        rows.append(row | interval_cells("first_is_good", bootstrap(hits)) | run_cells(records, hits.shape))
+        rows.append(
+            row | interval_cells("first_is_good", mean_interval(hits)) | run_cells(records, hits.shape)
+        )
     frame = join_tables(pd.DataFrame(), rows, intervals=["first_is_good"])
     return titled(frame, "extra_best_of_n", records=records)
 
@@ -134,7 +136,7 @@ def figure_3(records: Records) -> Figure:
         add_note(
             figure,
             f"Measured, profile {records.profile}, {display_name(records, REFERENCE)}, {seeds} seeds; "
-            f"{sizes} pairs, each judged in both orders. Bands: 95 % bootstrap over seeds, then pairs.\n"
+            f"{sizes} pairs, each judged in both orders. Bands: 95 % over seeds and pairs.\n"
             f"The paper's curves are not printed, so none is drawn. {SHORT_DAGGER_NOTE}",
         )
         return figure
@@ -150,7 +152,7 @@ def _draw_curves(axes: Axes, pool: Pool) -> None:
         (REFERENCE, majority, ks),
     ):
         per_pair = [strategy(pool, k).reshape(*pool.right.shape[:2], -1).mean(axis=-1) for k in shown]
-        intervals = [bootstrap(values) for values in per_pair]
+        intervals = [mean_interval(values) for values in per_pair]
         low, middle, high = (
             [100 * getattr(i, part) for i in intervals] for part in ("low", "estimate", "high")
         )

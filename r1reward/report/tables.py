@@ -138,8 +138,8 @@ def titled(
 def interval_note(records: Records) -> str:
     """What measured accuracies are."""
     policy = _UNPARSED[records.unparsed()]
-    interval = "95 % bootstrap interval over seeds, then pairs."
-    return f"Measured: mean over both orders of a pair, {policy}, {interval}"
+    interval = "95 % interval over seeds and pairs, of one seed over pairs alone"
+    return f"Measured: mean over both orders of a pair, {policy}, {interval}."
 
 
 def left_out_note(records: Records, benchmark: str) -> str:

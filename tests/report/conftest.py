@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import f, t
 
 from r1reward.report.records import Records
 
@@ -341,18 +342,21 @@ class DistinctRun:
         return self.credit(place, group).mean(axis=2)
 
     @staticmethod
-    def interval(values: np.ndarray, minus: np.ndarray | float = 0.0) -> list[str]:
-        """Mean (or difference) and 95 % bootstrap bounds over seeds, then pairs; each resample is copied."""
-        values = np.subtract(values, minus)
-        rng, (seeds, pairs) = np.random.default_rng(20250502), values.shape
-        drawn_seeds, drawn_pairs = (
-            rng.integers(seeds, size=(2000, seeds)),
-            rng.integers(pairs, size=(2000, pairs)),
-        )
-        means = [values[np.ix_(s, p)].mean() for s, p in zip(drawn_seeds, drawn_pairs, strict=True)]
-        return [
-            f"{100 * number + 0.0:.2f}" for number in (values.mean(), *np.quantile(means, [0.025, 0.975]))
-        ]
+    def interval(values: np.ndarray, minus: np.ndarray | None = None) -> list[str]:
+        """Mean (or difference) and 95 % bounds over seeds and pairs, sum by sum; see `r1reward.stats`."""
+        lowest, values = (0.0, values) if minus is None else (-1.0, values - minus)
+        (seeds, pairs), mean = values.shape, values.mean()
+        of_seeds = pairs * sum((row.mean() - mean) ** 2 for row in values) / (seeds - 1)
+        of_pairs = seeds * sum((column.mean() - mean) ** 2 for column in values.T) / (pairs - 1)
+        rest = sum((values[s, i] - values[s].mean() - values[:, i].mean() + mean) ** 2
+                   for s in range(seeds) for i in range(pairs)) / ((seeds - 1) * (pairs - 1))  # fmt: skip
+        squared = t.ppf(0.975, pairs - 1) ** 2 * of_pairs
+        if of_seeds > f.ppf(0.6, seeds - 1, (seeds - 1) * (pairs - 1)) * rest:
+            squared = t.ppf(0.975, seeds - 1) ** 2 * of_seeds
+            squared += t.ppf(0.975, pairs - 1) ** 2 * max(of_pairs - rest, 0)
+        half = np.sqrt(squared / (seeds * pairs))
+        bounds = (mean, max(lowest, mean - half), min(1.0, mean + half))
+        return [f"{100 * number + 0.0:.2f}" for number in bounds]
 
 
 def _credits(line: dict[str, Any]) -> list[float]:

@@ -1,6 +1,7 @@
 import glob
 import json
 import os
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,7 @@ from r1reward.report.columns import compare
 from r1reward.report.measures import (
     IDENTICAL_NOTE,
     MEASURES,
+    ONE_SEED_NOTE,
     Measured,
     change,
     collapses,
@@ -65,6 +67,27 @@ def test_a_difference_is_the_paired_one_in_points(records: Records) -> None:
     assert found and found.interval and expected
     assert found.interval.estimate == pytest.approx(100 * expected.estimate)
     assert found.seeds == 3
+
+
+def test_one_seed_is_told_and_a_line_says_what_it_could_have_found(records: Records, run_root: Path) -> None:
+    claim = BY_NAME["rl_above_sft"]
+    entry, expected = check(claim, records), compare(records, "sft", "stable_reinforce", "greedy")
+    assert expected and expected.detectable and entry.measured and entry.high and entry.detectable
+    assert entry.detectable == pytest.approx(100 * expected.detectable, abs=1e-6)
+    assert entry.detectable > entry.high - entry.measured and ONE_SEED_NOTE not in entry.note
+    for folder in run_root.glob("records/bench/*/*/seed_[12]"):
+        shutil.rmtree(folder)
+    alone = check(claim, Records.of_run(run_root))
+    assert alone.seeds == 1 and ONE_SEED_NOTE in alone.note
+
+
+def test_the_ledger_counts_the_claims_on_a_table(records: Records) -> None:
+    """Each claim names its table, and the tables of several claims stand in a note."""
+    frame = claims_table(ledger(records, CLAIMS[:1]), profile=records.profile)
+    (note,) = [note for note in frame.attrs["notes"] if "rest on one table" in note]
+    on_judges = [claim.name for claim in CLAIMS if claim.rests_on == "Table 13"]
+    assert on_judges == ["weaker_judge", "noisy_judge", "random_judge"] and "3 on Table 13" in note
+    assert "Table 9" not in note and all(claim.rests_on for claim in CLAIMS)
 
 
 def test_a_variant_that_never_acted_is_not_testable_and_says_why(records: Records) -> None:
@@ -177,6 +200,7 @@ FAULTS = [
      'printed = { table = 5, of = { model = "StableReinforced" }', "0 rows of table 5"),
     ('name = "rl_above_sft"', 'name = "rl_above_sft"\nbound = "tiny"', "tiny"),
     ('name = "rl_above_sft"', 'name = "rl_above_sft"\ntittle = "x"', "tittle"),
+    ('rests_on = "Table 5"\n', "", "rests_on"),
 ]  # fmt: skip
 
 

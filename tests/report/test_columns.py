@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from r1reward.benchmarks import MM_RLHF, VL
 from r1reward.report import columns
@@ -61,7 +62,10 @@ def test_a_judge_that_always_answers_one_is_at_chance() -> None:
     assert (shown.accuracy, shown.accuracy_first, shown.accuracy_second) == (0.5, 1.0, 0.0)
     assert (shown.order_consistency, shown.answer_one) == (0.0, 1.0)
     interval = score_runs(runs).overall
-    assert (interval.low, interval.estimate, interval.high) == (0.5, 0.5, 0.5)
+    # Six pairs: up to 1 - 0.025^(1/6) of all others may be judged otherwise, wrong or right in both orders.
+    rest = (1 - 0.025 ** (1 / 6)) / 2
+    assert interval.estimate == 0.5
+    assert (interval.low, interval.high) == pytest.approx((0.5 - rest, 0.5 + rest))
 
 
 def test_a_judge_without_verdicts_has_no_share_of_ones() -> None:
@@ -70,21 +74,17 @@ def test_a_judge_without_verdicts_has_no_share_of_ones() -> None:
     assert (shown.accuracy, shown.unparsed) == (0.0, 1.0)
 
 
-def test_macro_interval_is_that_of_group_means_recomputed_in_each_resample() -> None:
+def test_macro_interval_is_that_of_a_mean_of_group_means() -> None:
+    """Of one seed the variance is that of three independent means, divided by nine."""
     rng = np.random.default_rng(0)
     groups = np.array(["general"] * 60 + ["hallucination"] * 250 + ["reasoning"] * 100)
-    level = np.where(groups == "general", 0.9, 0.6)
-    right = rng.random((2, 410, 2)) < level[None, :, None]
+    right = rng.random((1, 410, 2)) < np.where(groups == "general", 0.9, 0.6)[None, :, None]
     runs = runs_of(np.where(right, [1, 2], [2, 1]).tolist(), preferred=[1] * 410, groups=groups.tolist())
-    macro, draws = score_runs(runs).macro, []
-    for _ in range(2000):
-        seeds, items = rng.integers(2, size=2), rng.integers(410, size=410)
-        drawn, names = runs.values[np.ix_(seeds, items)], groups[items]
-        draws.append(np.mean([drawn[:, names == group].mean() for group in np.unique(groups)]))
-    assert macro.estimate == pytest.approx(
-        np.mean([runs.values[:, groups == g].mean() for g in np.unique(groups)])
-    )
-    assert [macro.low, macro.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.006)
+    parts = [runs.values[0, groups == group] for group in np.unique(groups)]
+    macro, mean = score_runs(runs).macro, np.mean([part.mean() for part in parts])
+    variance = sum(part.var() / len(part) for part in parts) / 9 * 410 / 409
+    half = t.ppf(0.975, 409) * np.sqrt(variance)
+    assert (macro.estimate, macro.low, macro.high) == pytest.approx((mean, mean - half, mean + half))
 
 
 def test_scores_are_the_same_each_time(run_root: Path) -> None:
@@ -133,9 +133,10 @@ def test_what_a_row_remembers_is_its_own(change: dict[str, Any], monkeypatch: py
 
 
 def test_compare_with_itself_is_exactly_zero(records: Records) -> None:
+    """Its interval is that of no pair of 120 that differs."""
     interval = compare(records, "sft", "sft", "sampled")
-    assert interval is not None
-    assert (interval.low, interval.estimate, interval.high) == (0.0, 0.0, 0.0)
+    assert interval is not None and interval.estimate == 0.0
+    assert -interval.low == interval.high == pytest.approx(1 - 0.025 ** (1 / 120))
 
 
 def test_one_seed_stands_for_all_and_missing_runs_are_none(records: Records) -> None:

@@ -12,8 +12,8 @@ from r1reward.report.curves import figure_downstream_training
 from r1reward.report.downstream import (
     differences,
     downstream_differences,
+    linearised,
     read_columns,
-    resampled,
     table_11,
 )
 from r1reward.report.figures import figure_downstream
@@ -108,7 +108,7 @@ def test_only_seeds_of_both_policies_are_compared(root):
     assert differences(Records.of_run(root)) == {}
 
 
-def test_what_belongs_together_is_resampled_together(tmp_path):
+def test_what_belongs_together_is_one_item(tmp_path):
     """Four units in two groups: values of the groups whose mean is the column's."""
     points = [1.0, 1.0, 1.0, 0.0]
     for policy in ("start", "trained"):
@@ -120,7 +120,7 @@ def test_what_belongs_together_is_resampled_together(tmp_path):
         write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines))
     column = read_columns(Records.of_run(tmp_path / "synthetic"), "start")["mmstar"]
     # 0.75 + 2 groups / 4 units * (3 * 0.25), and 0.75 + 2 / 4 * -0.75
-    assert resampled([column]).tolist() == [[pytest.approx(1.125), pytest.approx(0.375)]]
+    assert linearised([column]).tolist() == [[pytest.approx(1.125), pytest.approx(0.375)]]
 
 
 def test_the_claims_are_about_the_mean_and_the_smallest_gain(root):

@@ -61,7 +61,7 @@ def metric(distinct, folder: str, columns: tuple[str, ...]) -> list[float]:
     return [fmean(sum(row[name] for name in columns) for row in both) for both in zip(*runs, strict=True)]
 
 
-def numbers(distinct, values: np.ndarray, minus: np.ndarray | float = 0.0) -> list[float]:
+def numbers(distinct, values: np.ndarray, minus: np.ndarray | None = None) -> list[float]:
     """Low, middle and high."""
     middle, low, high = map(float, distinct.interval(values, minus))
     return [low, middle, high]

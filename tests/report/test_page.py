@@ -62,8 +62,8 @@ def test_texts_are_escaped(drawn, tmp_path):
     frame = pd.DataFrame([{"model": "<script>", "source": "measured"}])
     frame.attrs = {"caption": "<i>", "notes": ["<u>"]}
     claim = {"name": "n", "section": "1", "quote": "<q>", "statistic": "<s>", "direction": "above 0",
-             "measured": None, "low": None, "high": None, "printed": None, "verdict": "not run",
-             "note": "<n>"}  # fmt: skip
+             "measured": None, "low": None, "high": None, "detectable": None, "printed": None,
+             "verdict": "not run", "note": "<n>"}  # fmt: skip
     text = page(tmp_path, {"table_01": frame}, [claim], figures=[], profile="<p>")
     for mark in ("script", "i", "u", "q", "s", "n"):
         assert f"<{mark}>" not in text and f"&lt;{mark}&gt;" in text

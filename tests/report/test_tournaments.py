@@ -38,6 +38,9 @@ def test_agreement_with_the_full_tournament(root):
     assert shown.loc["all meet all (paper)"].tolist() == ["30.0", "100", "100.00", "100.00"]
     # tau: 1, -1, 1 and 0 (all equal); best: the same, another, the two that share it, one of six.
     assert shown.loc["Swiss"].tolist() == ["12.0", "40", "25.00", f"{100 * (1 + 0 + 1 + 1 / 6) / 4:.2f}"]
+    bounds = table[["tau_low", "tau_high", "same_best_low", "same_best_high"]]
+    assert bounds.loc["all meet all (paper)"].tolist() == [""] * 4, "it agrees with itself by rule"
+    assert bounds.loc["none (chance)"].tolist()[:2] == ["", ""] != bounds.loc["Swiss"].tolist()[:2]
     assert shown.loc["none (chance)"].tolist() == ["0.0", "0", "0.00", f"{100 * (3 / 6 + 2 / 6) / 4:.2f}"]
     assert set(table["seeds"]) == {"2"} and set(table["n"]) == {"4"}, "the fifth of seed 1 does not count"
 
