@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -199,6 +200,18 @@ def test_stand_ins_are_labelled_in_the_line(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     assert '"pictures": "blank"' in lines[0] and "pictures" not in lines[1]
     assert read_records(path) == [labelled, RECORDS[1]]
+
+
+def test_a_line_says_no_more_than_there_is_to_say(tmp_path: Path) -> None:
+    plain = PairRecord(0, "general", 1, "12", (1, 2))
+    told = replace(plain, pictures="blank", question="q", unparsed="coin", left_out="2 rows", not_asked=1)
+    lines = [
+        json.loads(line)
+        for line in write_records(tmp_path / "r.jsonl", [plain, told]).read_text().splitlines()
+    ]
+    common = {"row": 0, "group": "general", "preferred": 1, "verdicts": "12", "tokens": [1, 2]}
+    more = {"pictures": "blank", "question": "q", "unparsed": "coin", "left_out": "2 rows", "not_asked": 1}
+    assert lines == [common, common | more]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ BY_NAME = {claim.name: claim for claim in CLAIMS}
         (-6.0, 1.0, "below", -5.0, "undecided"),
         (-1.0, 1.0, "within", 1.0, "holds"),
         (-1.1, 1.0, "within", 1.0, "undecided"),
+        (-3.0, 0.5, "within", 1.0, "undecided"),
+        (-0.5, 3.0, "within", 1.0, "undecided"),
         (1.1, 2.0, "within", 1.0, "does not hold"),
         (-3.0, -1.2, "within", 1.0, "does not hold"),
     ],

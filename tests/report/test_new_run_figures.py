@@ -236,6 +236,10 @@ def test_the_comparison_draws_the_upper_model_minus_the_lower(distinct, figure) 
         second = 100 * fmean(line["verdicts"][2 - line["preferred"]] == "2" for line in lines)
         (drawn,) = [one for one in right.lines if np.allclose(one.get_ydata(), [place + 0.17, place - 0.17])]
         assert np.asarray(drawn.get_xdata()) == pytest.approx([first, second]), label
+        verdicts = "".join(line["verdicts"] for line in lines).replace("u", "")
+        shares = [one for one in right.texts if one.get_text().endswith(" %")]
+        (share,) = [one.get_text() for one in shares if np.isclose(one.xy[1], place)]  # type: ignore[attr-defined]
+        assert share == f"{100 * verdicts.count('1') / len(verdicts):.0f} %", label
 
 
 def test_the_policys_gains_are_trained_minus_start(distinct, figure) -> None:
