@@ -375,3 +375,21 @@ def test_wrong_calls_are_refused() -> None:
     how: Any = "mean"
     with pytest.raises(ValueError, match="how"):
         reduce_loss(batch["advantages"], batch["mask"], how=how)
+
+
+def test_a_ratio_of_ones_own_is_of_new_and_old_log_probs() -> None:
+    new, old = torch.tensor([[-1.0, -2.0]]), torch.tensor([[-1.5, -1.0]])
+    seen: list[Tensor] = []
+
+    def ratio(*both: Tensor) -> Tensor:
+        seen.extend(both)
+        return (both[0] - both[1]).exp()
+
+    shared = {
+        "old_log_probs": old,
+        "advantages": torch.ones(1, 2),
+        "mask": torch.ones(1, 2, dtype=torch.bool),
+    }
+    losses = [policy_loss("reinforce_pp", new, **shared, ratio=own).loss for own in (ratio, None)]
+    assert torch.equal(seen[0].flatten(), new.flatten()) and torch.equal(seen[1].flatten(), old.flatten())
+    assert losses[0] == losses[1]

@@ -92,6 +92,10 @@ def test_algorithms_have_their_estimators() -> None:
     [
         ({"rl": {"algorithm": "reinforce"}}, "OpenRLHF has no reinforce"),
         ({"rl": {"micro_batch_size": 3}}, "train_batch_size 8 is no multiple of rl.micro_batch_size 3 x 2"),
+        (
+            {"rl": {"rollout_batch_size": 12, "train_batch_size": 6}},
+            "6 is no multiple of rl.micro_batch_size 2 x 2",
+        ),
         ({"rl": {"rollout_batch_size": 12}}, "12 samples a rollout are no multiple"),
         ({"cluster": {"engines": 1}}, "1 of the engines must be 2 of the actors"),
         ({"model": {"lora": {"rank": 4}}}, "model.lora is for one card"),
@@ -229,6 +233,9 @@ def board(folder: Path, steps: range, **changes: float) -> Path:
 def test_logs_are_read_back(tmp_path: Path) -> None:
     board(tmp_path / "b" / "first", range(1, 4), policy_loss=9.0)
     board(tmp_path / "b" / "second", range(3, 5), vllm_kl=0.5, judged=0.5)
+    board(tmp_path / "c", range(1, 2), judged=0.0)
+    (silent,) = launching.read_back(tmp_path / "c", tmp_path / "metrics.jsonl")
+    assert silent["contradicted_share"] == 0.0, "where nothing was judged nothing is contradicted"
     rows = launching.read_back(tmp_path / "b", tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["policy_loss"] for row in rows] == [9.0, 9.0, 0.25, 0.25]

@@ -151,6 +151,14 @@ def test_cheaper_tournaments_are_held_with_the_verdicts_of_the_full_one() -> Non
     assert lines[0]["scores"] == [2, 0, 3, 1, 4, 5, 7, 6]
 
 
+def test_opponents_of_each_question_are_drawn_anew() -> None:
+    answers = ["a" * length for length in range(1, 9)]
+    lines = hold_tournaments([(ITEM, answers)] * 6, judge_by(longer))
+    for kind, fewest in {("all", 1): 1, ("random", 1): 4, ("swiss", 2): 2}.items():
+        found = {str(line["scores"]) for line in lines if (line["pairing"], line["rounds"]) == kind}
+        assert len(found) == 1 if kind[0] == "all" else len(found) >= fewest, kind
+
+
 class Judge:
     name = "longer is better"
 
