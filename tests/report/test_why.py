@@ -42,6 +42,8 @@ def test_a_row_names_records_settings_checkpoint_commit_and_command(run_with_man
         "commit    abc123 with changes",
         'machine   {"cores": 2}',
         "command   r1reward run 05_ablations --profile synthetic --seeds 3",
+        "training, seed 0, 1, 2\n",
+        "judging, seed 0, 1, 2\n",
     ):
         assert part in text, part
     assert text.count("abc123") == 2, "once for the training of all seeds, once for the judging"
