@@ -216,7 +216,7 @@ def _quality(item: RatingItem, text: str) -> tuple[bool, bool]:
 
 
 _SAID = re.compile(
-    r"\b(wait|actually|hold on|let me (re)?check|on second thought|i was wrong|correction)\b", re.I
+    r"\b(wait|actually|hold on|let me (re)?check|on second thought|i was wrong|correction)\b|, no ,", re.I
 )
 _LINE = re.compile(r"(\w[\w ]*?) (\w+) : 1 ")
 THUMBNAIL_PIXELS = 400

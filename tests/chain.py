@@ -53,7 +53,7 @@ def data_is_what_the_profile_asks_for(run: Path) -> None:
     attempts = [row["attempts"] for row in read_jsonl(data / "annotations.jsonl")]
     assert max(attempts) == settings.max_attempts
     record = read_json(run / "records/data.json")
-    assert record["annotator_record"]["noise"] == settings.annotator_noise
+    assert record["annotator_record"].items() >= settings.script.model_dump().items()
     assert record["rl_examples"] == len(read_pairs(data / "rl.jsonl")) > 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from r1reward.mini.scene import COLOUR_NAMES, GRID, SHAPES, Item, Scene, place
 from r1reward.types import Position
@@ -26,7 +27,7 @@ class Case:
     """A question with its truth and a wrong alternative for every fact.
 
     `facts` are (subject, value); `wrong` holds one false value per fact, in the same order.
-    `scenes` has one picture, or the frames of a video. `difficulty` grows with what must be read.
+    `scenes` has one picture, or the frames of a video.
     """
 
     task: str
@@ -34,7 +35,6 @@ class Case:
     facts: tuple[tuple[str, str], ...]
     wrong: tuple[str, ...]
     scenes: tuple[Scene, ...]
-    difficulty: int
 
     def answer(self, values: Sequence[str]) -> str:
         """The response that claims these values, in words."""
@@ -59,7 +59,7 @@ def _other_shapes(rng: np.random.Generator, used: Sequence[str], most: int) -> l
     return [Item(shape, str(rng.choice(COLOUR_NAMES))) for shape in _pick(rng, free, count)]
 
 
-def _colours(task: str, count: int, difficulty: int) -> Callable[[np.random.Generator], Case]:
+def _colours(task: str, count: int) -> Callable[[np.random.Generator], Case]:
     def make(rng: np.random.Generator) -> Case:
         shapes = _pick(rng, SHAPES, count)
         pairs = [_pick(rng, COLOUR_NAMES, 2) for _ in shapes]
@@ -67,7 +67,7 @@ def _colours(task: str, count: int, difficulty: int) -> Callable[[np.random.Gene
         scene = place(items + _other_shapes(rng, shapes, 3), rng)
         facts = tuple((shape, true) for shape, (true, _) in zip(shapes, pairs, strict=True))
         question = write_question(task, shapes)
-        return Case(task, question, facts, tuple(false for _, false in pairs), (scene,), difficulty)
+        return Case(task, question, facts, tuple(false for _, false in pairs), (scene,))
 
     return make
 
@@ -78,7 +78,7 @@ def _shape(rng: np.random.Generator) -> Case:
     free = [name for name in COLOUR_NAMES if name != colour]
     others = [Item(str(rng.choice(SHAPES)), name) for name in _pick(rng, free, int(rng.integers(1, 4)))]
     scene = place([Item(true, colour), *others], rng)
-    return Case("shape", write_question("shape", [colour]), ((colour, true),), (false,), (scene,), 1)
+    return Case("shape", write_question("shape", [colour]), ((colour, true),), (false,), (scene,))
 
 
 def _existence(rng: np.random.Generator) -> Case:
@@ -97,7 +97,6 @@ def _existence(rng: np.random.Generator) -> Case:
         ((subject, true),),
         (false,),
         (place(items, rng),),
-        1,
     )
 
 
@@ -113,7 +112,7 @@ def _count(rng: np.random.Generator) -> Case:
     items = [Item(shape, str(rng.choice(COLOUR_NAMES))) for _ in range(true)]
     items += [Item(str(rng.choice(others)), str(rng.choice(COLOUR_NAMES))) for _ in range(rng.integers(0, 4))]
     question = write_question("count", [plural(shape)])
-    return Case("count", question, ((plural(shape), str(true)),), (str(false),), (place(items, rng),), 2)
+    return Case("count", question, ((plural(shape), str(true)),), (str(false),), (place(items, rng),))
 
 
 def _digit(rng: np.random.Generator) -> Case:
@@ -122,7 +121,7 @@ def _digit(rng: np.random.Generator) -> Case:
     items = [Item(true, colours[0])] + [Item(str(rng.integers(10)), colour) for colour in colours[1:]]
     subject = f"{colours[0]} digit"
     return Case(
-        "digit", write_question("digit", [subject]), ((subject, true),), (false,), (place(items, rng),), 2
+        "digit", write_question("digit", [subject]), ((subject, true),), (false,), (place(items, rng),)
     )
 
 
@@ -134,7 +133,37 @@ def _sum(rng: np.random.Generator) -> Case:
     items = [Item(str(digit), colour) for digit, colour in zip(first, colours, strict=True)]
     value = f"{first[0]} plus {first[1]} is {first.sum()}"
     question = write_question("sum", colours)
-    return Case("sum", question, (("sum", value),), (str(second.sum()),), (place(items, rng),), 3)
+    return Case("sum", question, (("sum", value),), (str(second.sum()),), (place(items, rng),))
+
+
+def _two_counts(rng: np.random.Generator) -> tuple[list[str], NDArray[np.int64], Scene]:
+    """Two shapes, how many there are of each (first row) and might be (second row), and the picture."""
+    shapes = _pick(rng, SHAPES, 2)
+    counts = rng.integers(1, 5, size=(2, 2))
+    items = [
+        Item(shape, str(rng.choice(COLOUR_NAMES)))
+        for shape, count in zip(shapes, counts[0], strict=True)
+        for _ in range(count)
+    ]
+    return [plural(shape) for shape in shapes], counts, place(items, rng)
+
+
+def _total(rng: np.random.Generator) -> Case:
+    shapes, counts, scene = _two_counts(rng)
+    while counts[0].sum() == counts[1].sum():
+        shapes, counts, scene = _two_counts(rng)
+    value = f"{counts[0, 0]} plus {counts[0, 1]} is {counts[0].sum()}"
+    question = write_question("total", shapes)
+    return Case("total", question, (("total", value),), (str(counts[1].sum()),), (scene,))
+
+
+def _more(rng: np.random.Generator) -> Case:
+    shapes, counts, scene = _two_counts(rng)
+    while counts[0, 0] == counts[0, 1]:
+        shapes, counts, scene = _two_counts(rng)
+    most = int(counts[0].argmax())
+    value = f"{counts[0, 0]} and {counts[0, 1]} is {shapes[most]}"
+    return Case("more", write_question("more", shapes), (("more", value),), (shapes[1 - most],), (scene,))
 
 
 def _sign(task: str) -> Callable[[np.random.Generator], Case]:
@@ -142,8 +171,8 @@ def _sign(task: str) -> Callable[[np.random.Generator], Case]:
         true, false = _pick(rng, NUMBERS, 2)
         scene = place([Item(true, "black", on_sign=True), *_other_shapes(rng, [], 3)], rng)
         if task == "secret":
-            return Case(task, write_question(task, []), (("code", "secret"),), (true,), (scene,), 1)
-        return Case(task, write_question(task, []), (("sign", true),), (false,), (scene,), 2)
+            return Case(task, write_question(task, []), (("code", "secret"),), (true,), (scene,))
+        return Case(task, write_question(task, []), (("sign", true),), (false,), (scene,))
 
     return make
 
@@ -170,14 +199,14 @@ def _motion(rng: np.random.Generator) -> Case:
     before = Scene(((start, Item(shape, str(rng.choice(COLOUR_NAMES)))),))
     question = write_question("motion", [shape])
     value = f"{write_move(start, end)} is {true}"
-    return Case("motion", question, ((shape, value),), (false,), (before, before.moved(start, end)), 2)
+    return Case("motion", question, ((shape, value),), (false,), (before, before.moved(start, end)))
 
 
 TASKS: dict[str, Callable[[np.random.Generator], Case]] = {
-    "colour": _colours("colour", 1, 1),
-    "colours_2": _colours("colours_2", 2, 2),
-    "colours_3": _colours("colours_3", 3, 3),
-    "describe": _colours("describe", 3, 3),
+    "colour": _colours("colour", 1),
+    "colours_2": _colours("colours_2", 2),
+    "colours_3": _colours("colours_3", 3),
+    "describe": _colours("describe", 3),
     "shape": _shape,
     "existence": _existence,
     "count": _count,
@@ -186,11 +215,14 @@ TASKS: dict[str, Callable[[np.random.Generator], Case]] = {
     "sign": _sign("sign"),
     "secret": _sign("secret"),
     "motion": _motion,
+    "total": _total,
+    "more": _more,
 }
-
+# What the base model has never been asked: it sees the parts, and learns to put them together as a judge.
+COMPOSED = ("total", "more")
 
 # Four objects, for long answers. Not a task of its own: it is asked and read like `describe`.
-LONG_DESCRIPTION = _colours("describe", 4, 4)
+LONG_DESCRIPTION = _colours("describe", 4)
 
 
 # Of each task: the question, the answer (empty where it has a rule of its own), and the claims of an answer.
@@ -208,10 +240,23 @@ _WORDS = {
     "secret": (
         "what is the secret code on the sign ?",
         "the secret code is {value} .",
-        r"(secret|\d)(?: code)? \.$",
+        r"(secret|\d)(?: code)? \.",
     ),
     "motion": ("which way did the {0} move ?", "the {0} moved {value} .", r"moved (\w+)"),
+    "total": (
+        "how many {0} and {1} are there together ?",
+        "there are {value} together .",
+        r"are (\w+) together",
+    ),
+    "more": ("are there more {0} or {1} ?", "there are more {value} .", r"more (\w+)"),
 }
+# What some writers put behind an answer, right or wrong.
+FLOURISHES = (
+    "i looked at the whole picture .",
+    "that is what i see in the picture .",
+    "i am sure of it .",
+    "the picture shows it .",
+)
 
 
 def _words(task: str) -> tuple[str, str, str]:
@@ -249,6 +294,21 @@ def read_claims(task: str, response: str) -> list[str]:
     return re.findall(_words(task)[2], response)
 
 
+def flourished(answer: str, rng: np.random.Generator, *, share: float = 0.4) -> str:
+    """The answer, in `share` of the cases with a sentence behind it that says nothing about the picture."""
+    return f"{answer} {rng.choice(FLOURISHES)}" if rng.random() < share else answer
+
+
+def compare_claims(subject: str, value: str, claim_1: str, claim_2: str) -> tuple[str, tuple[bool, bool]]:
+    """A line that compares both responses' claims about a subject with its value as seen; which are wrong."""
+    wrong = claim_1 != value.split()[-1], claim_2 != value.split()[-1]
+    marks = [
+        f"{position} {claim} {'wrong' if false else 'right'}"
+        for position, claim, false in zip((1, 2), (claim_1, claim_2), wrong, strict=True)
+    ]
+    return f"{subject} {value} : {' , '.join(marks)} .", wrong
+
+
 def write_reasoning(
     facts: Sequence[tuple[str, str]], claims_1: Sequence[str], claims_2: Sequence[str], *, tie: Position
 ) -> tuple[str, Position]:
@@ -256,13 +316,17 @@ def write_reasoning(
 
     Returns the reasoning text and the position with fewer wrong claims; `tie` where both are equal.
     """
-    lines, wrong = [], [0, 0]
-    for (subject, value), claim_1, claim_2 in zip(facts, claims_1, claims_2, strict=True):
-        marks = []
-        for position, claim in enumerate((claim_1, claim_2)):
-            right = claim == value.split()[-1]
-            wrong[position] += not right
-            marks.append(f"{position + 1} {claim} {'right' if right else 'wrong'}")
-        lines.append(f"{subject} {value} : {' , '.join(marks)} .")
-    better: Position = tie if wrong[0] == wrong[1] else 1 if wrong[0] < wrong[1] else 2
-    return f"{' '.join(lines)} response {better} is better .", better
+    rows = [compare_claims(*fact, *claims) for fact, *claims in zip(facts, claims_1, claims_2, strict=True)]
+    better = fewer_wrong([wrong for _, wrong in rows]) or tie
+    return f"{' '.join(line for line, _ in rows)} {conclusion(better)}", better
+
+
+def fewer_wrong(marks: Sequence[tuple[bool, bool]]) -> Position | None:
+    """The position with fewer wrong claims, None where both have as many."""
+    first, second = (sum(wrong[index] for wrong in marks) for index in (0, 1))
+    return None if first == second else 1 if first < second else 2
+
+
+def conclusion(better: Position) -> str:
+    """How a reasoning ends."""
+    return f"response {better} is better ."

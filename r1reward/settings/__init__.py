@@ -26,6 +26,7 @@ from r1reward.settings.inputs import (
     EngineSettings,
     LoraSettings,
     ModelSettings,
+    ScriptSettings,
     VLLMSettings,
     WorldSettings,
 )

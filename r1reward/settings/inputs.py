@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,6 +24,8 @@ class WorldSettings(Settings):
     multimodal_pairs: int = Field(default=700, ge=7)  # pairs of the mini Multimodal RewardBench
     mm_rlhf_pairs: int = Field(default=170, ge=5)  # pairs of the mini MM-RLHF-RewardBench
     validation_pairs: int = Field(default=400, ge=1)  # pairs of the validation split, for choosing settings
+    # Share of the training sources' labels that are wrong, as people's are now and then.
+    label_noise: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class AnnotatorSettings(ServerSettings):
@@ -48,6 +50,31 @@ SourceName = Literal[
 ]  # fmt: skip
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ScriptSettings(Settings):
+    """What the scripted annotator does wrong, as real ones do; all zero is the ideal teacher.
+
+    The first four are rules of what the picture shows: wherever one applies, in so large a share of the
+    pairs, so that more of the annotator's answers teach the rule. The next three are shares of the pairs,
+    which only the pair's id decides. All of these are the same at every attempt. The last four are drawn
+    for each answer.
+    """
+
+    undercounting: Share = 0.0  # counts from three on are one too few: models lose track of many like things
+    forgotten_carries: Share = 0.0  # sums from ten on lose the ten: arithmetic that is guessed, not done
+    agreeing: Share = 0.0  # "yes" where the shape asked about is there in another colour: sycophancy
+    look_alikes: Share = 0.0  # purple read as blue, 7 as 1, ring as circle: the nearest familiar thing
+    laziness: Share = 0.0  # of a list, only the first is checked: long answers are skimmed
+    misreading: Share = 0.0  # of all facts, read as something else: pictures that are hard to see
+    verbosity: Share = 0.0  # of equals, the longer one is called better: the known bias of judges
+    lapses: Share = 0.0  # of all facts, read as something else this once: no answer is quite repeatable
+    slips: Share = 0.0  # the answer is not what the reasoning concluded: the verdict was made up before
+    corrections: Share = 0.0  # a line is misread at first, and corrected aloud: "check ... no , ..."
+    checks: Share = 0.0  # a line is read again aloud, and perhaps another: padding
+
+
 class DataSettings(Settings):
     """How R1-Reward-200K is built (paper §3.2)."""
 
@@ -65,8 +92,7 @@ class DataSettings(Settings):
     openai: AnnotatorSettings = AnnotatorSettings()  # the server of the annotator 'openai'
     # Attempts of the annotator for a pair; attempts are its difficulty.
     max_attempts: int = Field(default=3, ge=1)
-    # Misreading rate of the scripted annotator per unit of difficulty.
-    annotator_noise: float = Field(default=0.1, ge=0, le=1)
+    script: ScriptSettings = ScriptSettings()  # what the annotator 'scripted' does wrong
 
     @field_validator("sources")
     @classmethod

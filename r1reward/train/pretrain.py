@@ -23,7 +23,7 @@ from r1reward.locks import exclusive
 from r1reward.mini import tiny
 from r1reward.mini.lessons import CURRICULUM, LESSONS, Lesson, draw_lesson
 from r1reward.mini.scene import Split, render
-from r1reward.mini.tasks import TASKS, write_reasoning
+from r1reward.mini.tasks import COMPOSED, TASKS, write_reasoning
 from r1reward.progress import Progress
 from r1reward.prompts import judge_template
 from r1reward.train.checkpoint import (
@@ -47,7 +47,7 @@ def tokenizer_texts() -> list[str]:
     """The words of the mini world and the judge prompts, in the proportions the tokenizer learns from."""
     rng = np.random.default_rng(1)
     texts = []
-    for make in TASKS.values():
+    for make in (make for task, make in TASKS.items() if task not in COMPOSED):
         for _ in range(200):
             case = make(rng)
             right = case.right_values()

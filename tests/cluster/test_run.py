@@ -22,7 +22,7 @@ from r1reward.data.storage import write_pairs
 from r1reward.engines import Sampling, load_engine
 from r1reward.files import read_jsonl
 from r1reward.mini.world import write_world
-from r1reward.settings import WorldSettings
+from r1reward.settings import ScriptSettings, WorldSettings
 from r1reward.train.sft import train_sft
 from r1reward.types import Request
 
@@ -55,7 +55,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out / "world", WorldSettings(pairs_per_source=400, benchmark_pairs=14, validation_pairs=8), seed=0
     )
     built = build_dataset(out / "world", out / "built", sampled_pairs=1200, seed=0)
-    annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
+    annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", ScriptSettings(misreading=0.2, slips=0.1), 0)
     annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
     write_pairs(out / "sft.jsonl", select_sft(built, annotations))
     write_pairs(out / "rl.jsonl", built)

@@ -21,7 +21,7 @@ from r1reward.data.cold_start import select_sft
 from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.files import read_jsonl
 from r1reward.mini.world import write_world
-from r1reward.settings import Profile, WorldSettings
+from r1reward.settings import Profile, ScriptSettings, WorldSettings
 from r1reward.train.sft import train_sft
 from r1reward.types import PreferencePair
 
@@ -38,7 +38,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out / "world", WorldSettings(pairs_per_source=60, benchmark_pairs=14, validation_pairs=8), seed=0
     )
     built = build_dataset(out / "world", out / "built", sampled_pairs=200, seed=0)
-    annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", 0.2, 0)
+    annotator = ScriptedAnnotator(out / "world" / "truth.jsonl", ScriptSettings(misreading=0.2, slips=0.1), 0)
     annotations = annotate_pairs(annotator, built, path=out / "a.jsonl", max_attempts=3)
     return write_pairs(out / "sft.jsonl", list(select_sft(built, annotations))[: 16 * STEPS])
 

@@ -3,16 +3,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from r1reward.data.annotate import UnansweredError, annotate_pair, annotate_pairs
-from r1reward.data.annotators import ScriptedAnnotator, answers_folder, misread, read_truth
+from r1reward.data.annotators import answers_folder
 from r1reward.data.build import build_dataset
 from r1reward.data.cold_start import select_rl, select_sft
 from r1reward.engines import PictureError
-from r1reward.mini.tasks import TASKS, moves_from
-from r1reward.parsing import follows_format, parse_verdict
 from r1reward.settings import AnnotatorSettings, DataSettings
 from r1reward.types import PreferencePair
 
@@ -37,79 +34,6 @@ def _pair(index: int = 0) -> PreferencePair:
     return PreferencePair(
         f"p-{index}", "p", "what colour is the ring ?", ("the ring is red .", "the ring is blue ."), 1
     )
-
-
-def test_a_careful_annotator_always_reaches_the_label(
-    world: Path, pairs: tuple[PreferencePair, ...], tmp_path: Path
-) -> None:
-    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.0, 0)
-    annotations = annotate_pairs(annotator, pairs, path=tmp_path / "a.jsonl", max_attempts=3)
-    assert all(a.reached and a.attempts == 1 for a in annotations)
-    assert all(follows_format(a.answers[0]) for a in annotations)
-
-
-def test_a_careless_annotator_needs_more_attempts_for_difficult_pairs(
-    world: Path, pairs: tuple[PreferencePair, ...]
-) -> None:
-    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.15, 0)
-    truth = read_truth(world / "truth.jsonl")
-    failed: dict[bool, list[bool]] = {True: [], False: []}
-    for pair in pairs:
-        hard = truth[pair.meta["image"], pair.question].difficulty > 1
-        verdicts = [parse_verdict(annotator.answer(pair, attempt)) for attempt in range(20)]
-        failed[hard] += [not verdict.agrees_with(pair.preferred) for verdict in verdicts]
-    assert 0 < np.mean(failed[False]) < np.mean(failed[True]) < 0.5
-
-
-def test_answers_follow_from_pair_and_attempt_alone(world: Path, pairs: tuple[PreferencePair, ...]) -> None:
-    def answers(seed: int, order: int) -> dict[tuple[str, int], str]:
-        annotator = ScriptedAnnotator(world / "truth.jsonl", 0.4, seed)
-        asked = [(pair, attempt) for pair in pairs for attempt in range(3)][::order]
-        return {(pair.pair_id, attempt): annotator.answer(pair, attempt) for pair, attempt in asked}
-
-    assert answers(0, 1) == answers(0, -1) != answers(1, 1)
-    by_pair = answers(0, 1)
-    assert any(by_pair[pair.pair_id, 0] != by_pair[pair.pair_id, 1] for pair in pairs)
-
-
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_every_fact_is_misread_as_another_answer(task: str) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        case = TASKS[task](rng)
-        for _, value in case.facts:
-            seen = misread(task, value, rng)
-            assert seen != value
-            if task == "sum":
-                first, _, second, _, total = seen.split()
-                assert int(first) + int(second) == int(total) != int(value.split()[-1])
-            if task == "motion":
-                _, start, _, end, _, way = seen.split()
-                assert moves_from(int(start) - 1)[way] == int(end) - 1
-            if task == "count":
-                assert abs(int(seen) - int(value)) == 1 and 1 <= int(seen) <= 6
-
-
-def test_misreading_an_unknown_value_is_an_error() -> None:
-    with pytest.raises(ValueError, match="mauve"):
-        misread("colour", "mauve", np.random.default_rng(0))
-
-
-def test_a_pair_without_truth_or_with_other_claims_is_named(
-    world: Path, pairs: tuple[PreferencePair, ...]
-) -> None:
-    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.0, 0)
-    with pytest.raises(ValueError, match="p-0: no truth"):
-        annotator.answer(_pair(), 0)
-    strange = PreferencePair("s-1", "s", pairs[0].question, ("hm", "well"), 1, meta=pairs[0].meta)
-    with pytest.raises(ValueError, match="s-1: claims"):
-        annotator.answer(strange, 0)
-
-
-def test_faulty_truth_names_file_and_row(tmp_path: Path) -> None:
-    (tmp_path / "truth.jsonl").write_text('{"image": "a.png"}\n')
-    with pytest.raises(ValueError, match=r"truth\.jsonl, row 1"):
-        read_truth(tmp_path / "truth.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from r1reward.data.storage import SFTExample, read_sft, target_of, usable_target
 from r1reward.files import read_json
 from r1reward.mini.tasks import TASKS, write_reasoning
 from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
-from r1reward.settings import DataSettings
+from r1reward.settings import DataSettings, ScriptSettings
 from r1reward.types import PreferencePair
 
 
@@ -172,7 +172,7 @@ def test_answers_that_are_no_targets_are_left_out_and_counted_in_the_card(
 
 def test_world_to_training_sets(world: Path, tmp_path: Path) -> None:
     built = build_dataset(world, tmp_path, sampled_pairs=90, seed=0)
-    annotator = ScriptedAnnotator(world / "truth.jsonl", 0.3, 0)
+    annotator = ScriptedAnnotator(world / "truth.jsonl", ScriptSettings(misreading=0.3, slips=0.2), 0)
     annotations = annotate_pairs(annotator, built, path=tmp_path / "a.jsonl", max_attempts=3)
     examples, subset = list(select_sft(built, annotations)), list(select_rl(built, annotations))
     assert all(parse_verdict(e.completion).agrees_with(e.pair.preferred) for e in examples)

@@ -24,7 +24,7 @@ from r1reward.files import read_jsonl
 from r1reward.prompts import judge_prompt
 from r1reward.servers import client
 from r1reward.servers.replies import Fault, Reply, read_error, read_reply, waiting_time
-from r1reward.settings import AnnotatorSettings, DataSettings
+from r1reward.settings import AnnotatorSettings, DataSettings, ScriptSettings
 from r1reward.types import PreferencePair
 
 
@@ -316,8 +316,9 @@ def test_a_key_in_the_address_is_refused() -> None:
 
 def test_the_settings_choose_the_annotator(server: FaultServer, tmp_path: Path) -> None:
     (tmp_path / "truth.jsonl").write_text("")
-    scripted = make_annotator(DataSettings(annotator_noise=0.3), tmp_path / "truth.jsonl", 4)
-    assert isinstance(scripted, ScriptedAnnotator) and (scripted.noise, scripted.seed) == (0.3, 4)
+    script = ScriptSettings(slips=0.3)
+    scripted = make_annotator(DataSettings(script=script), tmp_path / "truth.jsonl", 4)
+    assert isinstance(scripted, ScriptedAnnotator) and (scripted.settings, scripted.seed) == (script, 4)
     settings = DataSettings(annotator="openai", openai=make_settings(server))
     remote = make_annotator(settings, tmp_path / "truth.jsonl", 4, log=tmp_path / "log.jsonl")
     assert isinstance(remote, OpenAIAnnotator) and remote.name == "m" != scripted.name

@@ -9,14 +9,20 @@ import pytest
 from r1reward.bench.load import BENCHMARKS, load_benchmarks
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.benchmarks import GROUP_COUNTS, MM_RLHF, MULTIMODAL
-from r1reward.data.annotators import read_truth
 from r1reward.data.rows import Quarantine
 from r1reward.data.sources import OTHER_SOURCES, SOURCES, mm_rlhf
 from r1reward.files import sha256_file
-from r1reward.mini.tasks import read_claims
+from r1reward.mini.annotator import read_truth
+from r1reward.mini.tasks import FLOURISHES, LONG_DESCRIPTION, fewer_wrong, read_claims
 from r1reward.mini.world import write_world
 from r1reward.mini.world.benchmark import MOST_PAIRS
-from r1reward.mini.world.sources import LETTERS, SIZES, multiple_choice, subset_sizes
+from r1reward.mini.world.sources import (
+    LETTERS,
+    SIZES,
+    multiple_choice,
+    respond,
+    subset_sizes,
+)
 from r1reward.settings import WorldSettings
 
 SUBSETS = [f"mm_rlhf_{subset}" for subset in mm_rlhf.COUNTS]
@@ -51,14 +57,58 @@ def test_subsets_of_mm_rlhf_have_the_proportions_of_table_2():
     assert subset_sizes(1) == {"long": 0, "short": 1, "mcq": 0, "safety": 0}
 
 
-def test_the_chosen_response_is_true_and_the_rejected_is_not(world, tmp_path):
-    truth = read_truth(world / "truth.jsonl")
+def wrong_claims(truth, pair):
+    """How many claims of each response the picture does not bear out."""
+    known = truth[pair.meta["image"], pair.question]
+    right = [value.split()[-1] for _, value in known.facts]
+    return [
+        sum(one != other for one, other in zip(right, read_claims(known.task, text), strict=True))
+        for text in pair.responses
+    ]
+
+
+def test_the_chosen_response_has_fewer_wrong_claims(world, tmp_path):
+    """Mostly none; of long lists, some preferred responses are wrong too, once less than the others."""
+    truth, wrong = read_truth(world / "truth.jsonl"), Counter()
     for name, source in ALL.items():
         for pair in source.read(world / source.spec.folder, cache=tmp_path / name):
-            known = truth[pair.meta["image"], pair.question]
-            right = [value.split()[-1] for _, value in known.facts]
-            assert read_claims(known.task, pair.responses[0]) == right
-            assert read_claims(known.task, pair.responses[1]) != right
+            chosen, rejected = wrong_claims(truth, pair)
+            assert chosen < rejected
+            wrong[chosen] += 1
+    assert wrong.keys() == {0, 1} and 0.02 < wrong[1] / wrong.total() < 0.12
+
+
+def test_so_many_labels_are_wrong(tmp_path):
+    """Labels of the training sources, none of them of a benchmark."""
+    settings = SETTINGS.model_copy(update={"label_noise": 0.25, "pairs_per_source": 120})
+    write_world(tmp_path, settings, seed=3)
+    truth, turned = read_truth(tmp_path / "truth.jsonl"), Counter()
+    for name, source in ALL.items():
+        for pair in source.read(tmp_path / source.spec.folder, cache=tmp_path / "cache" / name):
+            chosen, rejected = wrong_claims(truth, pair)
+            turned[name, chosen > rejected] += 1
+    for name in ("rlaif_v", "povid", "wildvision_battle", "mm_rlhf_short"):
+        share = turned[name, True] / (turned[name, True] + turned[name, False])
+        assert 0.12 < share < 0.4, name
+    total = sum(count for (_, wrong), count in turned.items() if wrong) / turned.total()
+    assert 0.18 < total < 0.32
+
+
+def test_a_response_may_end_with_a_flourish_whatever_it_claims():
+    rng = np.random.default_rng(0)
+    shown = Counter()
+    for _ in range(600):
+        case = LONG_DESCRIPTION(rng)
+        chosen, rejected = respond(case, rng)
+        shown["right"] += chosen.endswith(FLOURISHES)
+        shown["wrong"] += rejected.endswith(FLOURISHES)
+        claims = [read_claims("describe", text) for text in (chosen, rejected)]
+        marks = [
+            tuple(said != true for said in both)
+            for true, *both in zip(case.right_values(), *claims, strict=True)
+        ]
+        assert fewer_wrong(marks) == 1
+    assert all(abs(count / 600 - 0.4) < 0.08 for count in shown.values())
 
 
 def test_the_other_benchmarks_are_read_by_the_real_loaders(world, tmp_path):

@@ -134,10 +134,10 @@ def real_files_take_the_place_of_the_mini_world(studio: Studio) -> None:
     assert root == studio.folder and not (studio.folder / "world").exists()
 
 
-@effect("data.annotator", "data.annotator_noise", "data.openai.folder")
+@effect("data.annotator", "data.script", "data.openai.folder")
 def the_annotator_is_a_script_or_a_server(studio: Studio) -> None:
-    """The script with its noise; paid answers have a folder of their own."""
-    noisy, paid = (studio.profile({"data.annotator": name, "data.annotator_noise": 0.75,
+    """The script with its weaknesses (tests/mini/test_annotator.py has each); paid answers have a folder."""
+    noisy, paid = (studio.profile({"data.annotator": name, "data.script.slips": 0.75,
                                    "data.openai.folder": "/paid", "data.openai.key_variable": ""}).data
                    for name in ("scripted", "openai"))  # fmt: skip
     truth = studio.folder / "truth.jsonl"

@@ -28,6 +28,19 @@ SMOKE = "test_notebooks.py::test_the_records_of_the_smoke_run_are_what_the_profi
 # Followed to their effect by another test, which has to name the setting.
 ELSEWHERE = {
     "world.pairs_per_source": "mini/test_world.py::test_sources_are_read_by_the_real_loaders",
+    "world.label_noise": "mini/test_world.py::test_so_many_labels_are_wrong",
+    **dict.fromkeys(
+        (
+            *("data.script.undercounting", "data.script.forgotten_carries", "data.script.agreeing"),
+            *("data.script.look_alikes", "data.script.laziness", "data.script.misreading"),
+        ),
+        "mini/test_annotator.py::test_what_is_wrong_once_is_wrong_again",
+    ),
+    "data.script.verbosity": "mini/test_annotator.py::test_the_longer_of_equals_is_better_for_the_verbose",
+    "data.script.lapses": "mini/test_annotator.py::test_lapses_differ_by_attempt",
+    "data.script.slips": "mini/test_annotator.py::test_slips_contradict_the_reasoning_and_differ_by_attempt",
+    "data.script.corrections": "mini/test_annotator.py::test_corrections_are_aloud_and_end_right",
+    "data.script.checks": "mini/test_annotator.py::test_checks_make_answers_longer_and_change_no_verdict",
     "downstream.right_answers": "downstream/test_policy.py::test_only_prompts_within_reach_are_trained_on",
     "downstream.harness": "downstream/test_vlmevalkit.py::test_missing_results_stop_with_the_commands",
     **dict.fromkeys(

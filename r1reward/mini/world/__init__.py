@@ -60,10 +60,12 @@ def write_world(folder: Path, settings: WorldSettings, seed: int) -> None:
         "povid": write_povid,
         "wildvision_battle": write_wildvision,
     }.items():
-        writer = Writer(name, "train", seed)
+        writer = Writer(name, "train", seed, label_noise=settings.label_noise)
         write(folder / name, settings.pairs_per_source, writer)
         truth += writer.truth
-    truth += write_mm_rlhf(folder / "mm_rlhf", settings.pairs_per_source, seed)
+    truth += write_mm_rlhf(
+        folder / "mm_rlhf", settings.pairs_per_source, seed, label_noise=settings.label_noise
+    )
     benchmarks: dict[str, tuple[Callable[[Path, int, Writer], None], int, Split]] = {
         "vl_rewardbench": (write_vl_rewardbench, settings.benchmark_pairs, "test"),
         "vl_rewardbench_validation": (write_vl_rewardbench, settings.validation_pairs, "validation"),

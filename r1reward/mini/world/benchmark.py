@@ -10,22 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from r1reward.files import write_atomic
-from r1reward.mini.tasks import Case
+from r1reward.mini.tasks import Case, flourished
 from r1reward.mini.world.sources import (
     MAKERS,
     Writer,
     multiple_choice,
-    spoil,
+    respond,
     spoil_in_all_ways,
     write_parquet,
     write_picture,
 )
 
 TASK_SHARES: dict[str, dict[str, float]] = {
-    "hallucination": {"describe": 0.4, "colours_3": 0.3, "colours_2": 0.15, "existence": 0.15},
+    "hallucination": {
+        "describe": 0.25, "describe_4": 0.15, "colours_3": 0.3, "colours_2": 0.15, "existence": 0.15,
+    },
     "general": {"shape": 0.3, "sign": 0.3, "secret": 0.1, "colours_2": 0.3},
-    "reasoning": {"sum": 0.5, "count": 0.3, "digit": 0.2},
-}
+    "reasoning": {"sum": 0.35, "count": 0.2, "digit": 0.15, "total": 0.2, "more": 0.1},
+}  # fmt: skip
 GROUP_SHARES = {"general": 0.15, "hallucination": 0.6, "reasoning": 0.25}
 ID_PREFIXES = {
     "hallucination": ("hallucination_pair-", "RLAIF-V-", "RLHF-V-"),
@@ -67,7 +69,7 @@ def write_vl_rewardbench(folder: Path, count: int, writer: Writer) -> None:
     for group, size in _sizes(count, GROUP_SHARES, "hallucination").items():
         writer.name = f"{name}_{group}"
         for row, image, png, case, rng in writer.rows(size, TASK_SHARES[group]):
-            responses = [case.right_answer(), spoil(case, rng)]
+            responses = [*respond(case, rng)]
             flipped = bool(rng.integers(2))
             rows.append(
                 {
@@ -98,7 +100,7 @@ def write_multimodal_rewardbench(folder: Path, count: int, writer: Writer) -> No
         writer.name = f"{name}_{column.rpartition('/')[2].replace(' ', '_')}"
         for row, image, png, case, rng in writer.rows(size, COLUMNS[column][1]):
             write_picture(folder / "data" / "images" / image, png)
-            responses = [case.right_answer(), spoil(case, rng)]
+            responses = [*respond(case, rng)]
             flipped = bool(rng.integers(2))
             first, second = responses[::-1] if flipped else responses
             rows.append(
@@ -149,4 +151,5 @@ def _question(group: str, rng: np.random.Generator) -> tuple[Case, str, list[str
         return case, chosen, [wrong]
     shares = MM_RLHF_TASKS[group]
     case = MAKERS[str(rng.choice(list(shares), p=list(shares.values())))](rng)
-    return case, case.right_answer(), spoil_in_all_ways(case, rng)
+    wrong = [flourished(text, rng) for text in spoil_in_all_ways(case, rng)]
+    return case, flourished(case.right_answer(), rng), wrong

@@ -72,7 +72,7 @@ def crowd(rng: np.random.Generator) -> Case:
     others = [Item(str(rng.choice(shapes[1:])), str(rng.choice(COLOUR_NAMES))) for _ in range(GRID**2 - 1)]
     scene = place([Item(shapes[0], true), *others], rng)
     facts = ((shapes[0], true),)
-    return Case("colour", write_question("colour", shapes[:1]), facts, (false,), (scene,), 1)
+    return Case("colour", write_question("colour", shapes[:1]), facts, (false,), (scene,))
 
 
 def whole_description(rng: np.random.Generator) -> Case:

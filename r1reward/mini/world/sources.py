@@ -20,18 +20,21 @@ import pyarrow.parquet as pq
 
 from r1reward.files import write_atomic
 from r1reward.mini.scene import COLOUR_NAMES, SHAPES, Split, render
-from r1reward.mini.tasks import LONG_DESCRIPTION, NUMBERS, TASKS, Case
+from r1reward.mini.tasks import LONG_DESCRIPTION, NUMBERS, TASKS, Case, flourished
 from r1reward.prompts import with_history
 
 TASK_SHARES: dict[str, dict[str, float]] = {
     "rlaif_v": {"existence": 0.3, "colour": 0.2, "colours_2": 0.25, "describe": 0.25},
-    "povid": {"describe": 0.5, "colours_3": 0.3, "existence": 0.2},
-    "vl_feedback": {"count": 0.25, "digit": 0.2, "sum": 0.25, "shape": 0.1, "sign": 0.1, "secret": 0.1},
+    "povid": {"describe": 0.3, "describe_4": 0.2, "colours_3": 0.3, "existence": 0.2},
+    "vl_feedback": {
+        "count": 0.2, "digit": 0.15, "sum": 0.2, "total": 0.15, "more": 0.1,
+        "shape": 0.05, "sign": 0.1, "secret": 0.05,
+    },
     "wildvision_battle": {"shape": 0.25, "sign": 0.15, "colours_2": 0.25, "digit": 0.15, "existence": 0.2},
     "long": {"describe_4": 0.7, "colours_3": 0.3},
     "short": {"colour": 0.25, "shape": 0.2, "existence": 0.25, "count": 0.15, "digit": 0.15},
     "safety": {"secret": 0.5, "sign": 0.5},
-}
+}  # fmt: skip
 ASPECTS = ("Helpfulness", "Ethical Considerations", "Visual Faithfulness")
 # What becomes of a battle: mostly somebody wins; of several turns, the first two differ or not.
 OUTCOMES = {"won": 0.7, "tie": 0.1, "tie (bothbad)": 0.1, "same history": 0.05, "other history": 0.05}
@@ -39,6 +42,7 @@ GREETINGS = ("hello . what shall i look at ?", "hi . what is it about ?")
 # Pairs of Table 2. The videos are not in it: what the authors' 120,000 pairs leave.
 SIZES = {"long": 41_163, "short": 46_281, "mcq": 8_306, "safety": 9_990}
 VIDEO_SHARE = 0.13
+BOTH_WRONG = 0.2
 OPTIONS: dict[str, tuple[str, ...]] = {
     "colour": COLOUR_NAMES,
     "shape": SHAPES,
@@ -55,10 +59,17 @@ class Writer:
     """Draws cases and pictures of one data set and collects its truth."""
 
     def __init__(
-        self, name: str, split: Split, seed: int, *, makers: Mapping[str, MakeCase] = MAKERS
+        self,
+        name: str,
+        split: Split,
+        seed: int,
+        *,
+        label_noise: float = 0.0,
+        makers: Mapping[str, MakeCase] = MAKERS,
     ) -> None:
         self.name, self.seed, self.makers = name, seed, makers
         self.split: Split = split
+        self.label_noise = label_noise
         self.truth: list[dict[str, object]] = []
 
     def rows(
@@ -92,6 +103,15 @@ class Writer:
             drawn.append(buffer.getvalue())
         return drawn
 
+    def mislabels(self, rng: np.random.Generator) -> bool:
+        """Whether people get this one wrong: in `label_noise` of the cases."""
+        return bool(rng.random() < self.label_noise)
+
+    def labelled(self, case: Case, rng: np.random.Generator) -> tuple[str, str]:
+        """`respond`, in the order in which people prefer them."""
+        chosen, rejected = respond(case, rng)
+        return (rejected, chosen) if self.mislabels(rng) else (chosen, rejected)
+
     def note(self, image: str, case: Case, question: str) -> None:
         """Put down what is true of a picture, for a question as the loader will give it."""
         self.truth.append(
@@ -100,7 +120,7 @@ class Writer:
                 "question": question,
                 "task": case.task,
                 "facts": [list(fact) for fact in case.facts],
-                "difficulty": case.difficulty,
+                "items": [[item.name, item.colour] for _, item in case.scenes[0].items],
             }
         )
 
@@ -113,6 +133,23 @@ def spoil(case: Case, rng: np.random.Generator, *, count: int | None = None) -> 
     for index in rng.permutation(len(values))[:count]:
         values[index] = case.wrong[index]
     return case.answer(values)
+
+
+def respond(case: Case, rng: np.random.Generator) -> tuple[str, str]:
+    """The preferred and the other response: mostly a right one and `spoil`'s, each perhaps with a flourish.
+
+    Of lists of three or more, a share has two responses that share a wrong claim, of which one is wrong
+    once more.
+    """
+    values = case.right_values()
+    chosen, rejected = case.right_answer(), spoil(case, rng)
+    if len(values) > 2 and rng.random() < BOTH_WRONG:
+        shared, own = rng.permutation(len(values))[:2]
+        values[shared] = case.wrong[shared]
+        chosen = case.answer(values)
+        values[own] = case.wrong[own]
+        rejected = case.answer(values)
+    return flourished(chosen, rng), flourished(rejected, rng)
 
 
 def spoil_in_all_ways(case: Case, rng: np.random.Generator) -> list[str]:
@@ -165,20 +202,23 @@ def write_parquet(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 def write_rlaif_v(folder: Path, count: int, writer: Writer) -> None:
     """One parquet file with the pictures inside."""
-    rows = [
-        {
-            "ds_name": "mini-world",
-            "image": {"bytes": png, "path": image},
-            "question": case.question,
-            "chosen": case.right_answer(),
-            "rejected": spoil(case, rng),
-            "origin_dataset": "mini-world",
-            "origin_split": json.dumps({"model": "mini-world", "feedback": "world truth", "type": case.task}),
-            "idx": row,
-            "image_path": image,
-        }
-        for row, image, png, case, rng in writer.rows(count, TASK_SHARES["rlaif_v"])
-    ]
+    rows = []
+    for row, image, png, case, rng in writer.rows(count, TASK_SHARES["rlaif_v"]):
+        chosen, rejected = writer.labelled(case, rng)
+        origin = {"model": "mini-world", "feedback": "world truth", "type": case.task}
+        rows.append(
+            {
+                "ds_name": "mini-world",
+                "image": {"bytes": png, "path": image},
+                "question": case.question,
+                "chosen": chosen,
+                "rejected": rejected,
+                "origin_dataset": "mini-world",
+                "origin_split": json.dumps(origin),
+                "idx": row,
+                "image_path": image,
+            }
+        )
     write_parquet(folder / "RLAIF-V-Dataset_000.parquet", rows)
 
 
@@ -188,12 +228,13 @@ def write_povid(folder: Path, count: int, writer: Writer) -> None:
     for row, image, png, case, rng in writer.rows(count, TASK_SHARES["povid"]):
         write_picture(folder / "images" / image, png)
         turn = {"from": "human", "value": f"<image>\n{case.question}"}
+        chosen, rejected = writer.labelled(case, rng)
         rows.append(
             {
                 "id": f"{row:012d}",
                 "image": image,
-                "conversations": [turn, {"from": "gpt", "value": case.right_answer()}],
-                "rejected_conversations": [turn, {"from": "gpt", "value": spoil(case, rng)}],
+                "conversations": [turn, {"from": "gpt", "value": chosen}],
+                "rejected_conversations": [turn, {"from": "gpt", "value": rejected}],
             }
         )
     write_atomic(folder / "POVID_preference_data_for_VLLMs_version_1.json", json.dumps(rows))
@@ -214,15 +255,11 @@ def write_vl_feedback(folder: Path, count: int, writer: Writer) -> None:
     for row, image, png, case, rng in writer.rows(count, TASK_SHARES["vl_feedback"]):
         write_picture(folder / "merged_images" / image, png)
         right = [True, False, *(bool(rng.integers(2)) for _ in range(2))]
-        completions = [
-            _completion(
-                model,
-                case.right_answer() if right[index] else spoil(case, rng, count=1),
-                5 if right[index] else 2,
-                rng,
-            )
-            for model, index in zip(models, rng.permutation(4), strict=True)
-        ]
+        completions = []
+        for model, index in zip(models, rng.permutation(4), strict=True):
+            text = case.right_answer() if right[index] else spoil(case, rng, count=1)
+            rating = 5 if right[index] != writer.mislabels(rng) else 2
+            completions.append(_completion(model, flourished(text, rng), rating, rng))
         line = {
             "id": f"mini-{row}",
             "prompt": case.question,
@@ -238,9 +275,9 @@ def _chat(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"role": role, "content": text} for role, text in turns]
 
 
-def _battle(case: Case, outcome: str, rng: np.random.Generator) -> dict[str, object]:
+def _battle(case: Case, outcome: str, writer: Writer, rng: np.random.Generator) -> dict[str, object]:
     """The conversations of both models and the winner; the better one is model a half of the time."""
-    right, wrong = case.right_answer(), spoil(case, rng)
+    right, wrong = writer.labelled(case, rng)
     a_wins = bool(rng.integers(2))
     responses = {"tie": (right, right), "tie (bothbad)": (wrong, wrong)}.get(outcome, (right, wrong))
     greetings = {"same history": GREETINGS[:1] * 2, "other history": GREETINGS}.get(outcome)
@@ -267,7 +304,7 @@ def write_wildvision(folder: Path, count: int, writer: Writer) -> None:
                 "question_id": f"mini-{row}",
                 "model_a": "mini-a",
                 "model_b": "mini-b",
-                **_battle(case, outcome, rng),
+                **_battle(case, outcome, writer, rng),
                 "language": "English",
                 "image": {"bytes": png, "path": image},
                 "anony": True,
@@ -298,19 +335,16 @@ def _row(path: str, case: Case, chosen: str, rejected: str, *, kind: str = "imag
     }
 
 
-def _write_pictures(folder: Path, subset: str, count: int, seed: int) -> tuple[list[dict], list[dict]]:
-    writer = Writer(f"mm_rlhf_{subset}", "train", seed)
+def _write_pictures(folder: Path, subset: str, count: int, writer: Writer) -> tuple[list[dict], list[dict]]:
     rows = []
     for _, image, png, case, rng in writer.rows(count, TASK_SHARES[subset]):
         write_picture(folder / subset / image, png)
-        chosen = case.right_answer()
-        rows.append(_row(f"{subset}/{image}", case, chosen, spoil(case, rng)))
+        rows.append(_row(f"{subset}/{image}", case, *writer.labelled(case, rng)))
     return rows, writer.truth
 
 
-def _write_multiple_choice(folder: Path, count: int, seed: int) -> tuple[list[dict], list[dict]]:
+def _write_multiple_choice(folder: Path, count: int, writer: Writer) -> tuple[list[dict], list[dict]]:
     """Pictures stay in `mcq.zip`, as they are downloaded."""
-    writer = Writer("mm_rlhf_mcq", "train", seed)
     rows, packed = [], io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for row in range(count):
@@ -324,9 +358,8 @@ def _write_multiple_choice(folder: Path, count: int, seed: int) -> tuple[list[di
     return rows, writer.truth
 
 
-def _write_videos(folder: Path, count: int, seed: int) -> tuple[list[dict], list[dict]]:
+def _write_videos(folder: Path, count: int, writer: Writer) -> tuple[list[dict], list[dict]]:
     """A video is a folder with its two frames."""
-    writer = Writer("mm_rlhf_video", "train", seed)
     rows = []
     for row in range(count):
         rng = writer.generator(row)
@@ -335,18 +368,20 @@ def _write_videos(folder: Path, count: int, seed: int) -> tuple[list[dict], list
         for index, png in enumerate(writer.draw(case, rng)):
             write_picture(folder / "video" / name / f"{index}.png", png)
         writer.note(name, case, case.question)
-        chosen, rejected = case.right_answer(), spoil(case, rng)
-        rows.append(_row(f"video/{name}", case, chosen, rejected, kind="video"))
+        rows.append(_row(f"video/{name}", case, *writer.labelled(case, rng), kind="video"))
     return rows, writer.truth
 
 
-def write_mm_rlhf(folder: Path, count: int, seed: int) -> list[dict[str, object]]:
+def write_mm_rlhf(folder: Path, count: int, seed: int, *, label_noise: float) -> list[dict[str, object]]:
     """Write `dpo_pairs.jsonl` with `count` pairs about pictures and some about videos; returns the truth."""
     sizes = subset_sizes(count)
+    writer = {
+        name: Writer(f"mm_rlhf_{name}", "train", seed, label_noise=label_noise) for name in (*sizes, "video")
+    }
     parts = [
-        *(_write_pictures(folder, subset, sizes[subset], seed) for subset in ("long", "short", "safety")),
-        _write_multiple_choice(folder, sizes["mcq"], seed),
-        _write_videos(folder, round(count * VIDEO_SHARE), seed),
+        *(_write_pictures(folder, name, sizes[name], writer[name]) for name in ("long", "short", "safety")),
+        _write_multiple_choice(folder, sizes["mcq"], writer["mcq"]),
+        _write_videos(folder, round(count * VIDEO_SHARE), writer["video"]),
     ]
     lines = [json.dumps(row) + "\n" for rows, _ in parts for row in rows]
     write_atomic(folder / "dpo_pairs.jsonl", "".join(lines))
