@@ -15,6 +15,10 @@ from r1reward.types import Verdict
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _STRICT = re.compile(r"<think>.*</think><answer>[12]</answer>", re.DOTALL)
+_SAID = re.compile(
+    r"\b(wait|actually|hold on|let me (re)?check|on second thought|i was wrong|correction)\b|, no ,", re.I
+)
+_LINE = re.compile(r"(\w[\w ]*?) (\w+) : 1 ")
 _VERDICTS = {"1": Verdict.FIRST, "2": Verdict.SECOND}
 
 
@@ -65,3 +69,14 @@ def follows_format(text: str) -> bool:
     """
     stripped = text.strip()
     return all(stripped.count(tag) == 1 for tag in TAGS) and _STRICT.fullmatch(stripped) is not None
+
+
+def corrects_itself(text: str) -> bool:
+    """Whether a reasoning takes something back: it says so, or gives one subject two different values."""
+    reasoning = extract_reasoning(text)
+    if _SAID.search(reasoning):
+        return True
+    values: dict[str, set[str]] = {}
+    for subject, value in _LINE.findall(reasoning):
+        values.setdefault(subject.strip(), set()).add(value)
+    return any(len(found) > 1 for found in values.values())

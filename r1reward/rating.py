@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ import numpy as np
 from r1reward.files import append_jsonl, read_jsonl
 from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.judge.widget import CELL_STYLE, picture_html
-from r1reward.parsing import extract_reasoning, parse_verdict
+from r1reward.parsing import corrects_itself, extract_reasoning, parse_verdict
 from r1reward.pictures import encode_png, read_picture
 from r1reward.texts import html_text
 from r1reward.types import PreferencePair
@@ -215,25 +214,10 @@ def _quality(item: RatingItem, text: str) -> tuple[bool, bool]:
     return verdict.agrees_with(item.pair.preferred), bool(consistent)
 
 
-_SAID = re.compile(
-    r"\b(wait|actually|hold on|let me (re)?check|on second thought|i was wrong|correction)\b|, no ,", re.I
-)
-_LINE = re.compile(r"(\w[\w ]*?) (\w+) : 1 ")
 THUMBNAIL_PIXELS = 400
 CORRECTED = "corrects itself"
 LEARNT = "right in both orders where its cold start was wrong in both"
 Lines = dict[tuple[int, str], str]
-
-
-def corrects_itself(text: str) -> bool:
-    """Whether a reasoning takes something back."""
-    reasoning = extract_reasoning(text)
-    if _SAID.search(reasoning):
-        return True
-    values: dict[str, set[str]] = {}
-    for subject, value in _LINE.findall(reasoning):
-        values.setdefault(subject.strip(), set()).add(value)
-    return any(len(found) > 1 for found in values.values())
 
 
 def read_outputs(path: Path) -> Lines:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from r1reward.bench.judging import (
     BenchJudge,
     Line,
@@ -28,9 +30,11 @@ from r1reward.bench.load import spread
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.data.rows import LEFT_OUT
 from r1reward.engines import ForgivingEngine, Sampling, ask_each, errors_of, identify, load_engine
-from r1reward.files import write_atomic
+from r1reward.files import read_jsonl, write_atomic
+from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.judge.generative import R1Reward
 from r1reward.judge.scalar import ResponseScore, load_reward_model, score_request, score_responses
+from r1reward.parsing import corrects_itself, extract_reasoning, parse_verdict
 from r1reward.progress import Progress
 from r1reward.prompts import PromptName, score_template
 from r1reward.scoring import MARKS, Behaviour, score
@@ -115,7 +119,7 @@ def evaluate_scalar(
 def validate(
     checkpoint: str | Path, pairs: Sequence[PreferencePair], *, profile: Profile, seed: int, work: Path
 ) -> dict[str, Any]:
-    """Greedy and sampled accuracy on the validation split, for choosing settings."""
+    """Accuracy on the validation split and what the sampled answers are like, for choosing settings."""
     modes: tuple[Mode, ...] = ("greedy", "sampled")
     scores = evaluate(
         checkpoint, pairs, profile=profile, seed=seed, work=work, record=work, modes=modes, label="validating"
@@ -126,6 +130,32 @@ def validate(
         "answer_one": scores["greedy"].answer_one,
         "unparsed_share": scores["greedy"].unparsed,
         "n": len(pairs),
+        **describe_answers(pairs, read_jsonl(work / "sampled" / "texts.jsonl")),
+    }
+
+
+def describe_answers(pairs: Sequence[PreferencePair], lines: Sequence[Line]) -> dict[str, float]:
+    """What could differ between algorithms, of the judgments of `pairs` as `judge_all` keeps them.
+
+    `contradicted` is the share of answers that are not what their reasoning concludes (as the scripted
+    consistency judge reads it), `corrected` the share whose reasoning takes something back. `length_spread`
+    is the 95th percentile of the tokens of an answer over the 5th, within questions that begin alike.
+    """
+    texts = [line["text"] for line in lines]
+    opinions = ScriptedConsistencyJudge().judge(
+        [extract_reasoning(text) for text in texts], [parse_verdict(text) for text in texts]
+    )
+    kinds = {row: pair.question.split()[:2] for row, pair in zip(rows_of(pairs), pairs, strict=True)}
+    lengths: dict[str, list[int]] = {}
+    for line in lines:
+        lengths.setdefault(" ".join(kinds[line["row"]]), []).append(line["tokens"])
+    low, high = (
+        sum(len(one) * float(np.quantile(one, level)) for one in lengths.values()) for level in (0.05, 0.95)
+    )
+    return {
+        "contradicted": sum(opinion is False for opinion in opinions) / len(texts),
+        "corrected": sum(map(corrects_itself, texts)) / len(texts),
+        "length_spread": high / low,
     }
 
 

@@ -65,21 +65,24 @@ def position_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 def response_states(model: Any, batch: Batch, *, responses: Tensor, mask: Tensor) -> Tensor:
     """Last hidden states (B, T + 1, H): of the prompt's last token, then of the response tokens (B, T).
 
-    T may be 0. The gradient flows through the vision tower too.
+    T may be 0. States of tokens that are masked mean nothing. The gradient flows through the vision tower
+    too.
     """
-    prompt_mask = batch["attention_mask"]
+    prompt_mask = batch["attention_mask"].bool()
     positions, deltas = position_ids(model, batch)
-    after = (
-        torch.arange(responses.shape[1], device=responses.device) + prompt_mask.sum(1, keepdim=True) + deltas
-    )
-    inputs = {
-        **{name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))},
-        "input_ids": torch.cat([batch["input_ids"], responses], dim=1),
-        "attention_mask": torch.cat([prompt_mask, mask.to(prompt_mask.dtype)], dim=1),
-        "position_ids": torch.cat([positions, after.expand(3, -1, -1)], dim=2),
-    }
+    steps = torch.arange(responses.shape[1] + 1, device=responses.device)
+    ends = prompt_mask.sum(1, keepdim=True) - 1
+    after = ends + 1 + steps[:-1] + deltas
+    # No gap between prompt and response: fewer tokens, and behind them nothing that causal attention sees.
+    present = torch.cat([prompt_mask, mask], dim=1)
+    order = (~present).long().argsort(dim=1, stable=True)[:, : int(present.sum(1).max())]
+    ids = torch.cat([batch["input_ids"], responses], dim=1).gather(1, order)
+    places = torch.cat([positions, after.expand(3, -1, -1)], dim=2).gather(2, order.expand(3, -1, -1))
+    pixels = {name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))}
     with computing(model):
-        return model.model(**inputs, use_cache=False)[0][:, batch["input_ids"].shape[1] - 1 :]
+        hidden = model.model(input_ids=ids, position_ids=places, use_cache=False, **pixels)[0]
+    wanted = (ends + steps).clamp(max=ids.shape[1] - 1)
+    return hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[2]))
 
 
 def read_policy(

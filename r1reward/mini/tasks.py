@@ -251,12 +251,7 @@ _WORDS = {
     "more": ("are there more {0} or {1} ?", "there are more {value} .", r"more (\w+)"),
 }
 # What some writers put behind an answer, right or wrong.
-FLOURISHES = (
-    "i looked at the whole picture .",
-    "that is what i see in the picture .",
-    "i am sure of it .",
-    "the picture shows it .",
-)
+FLOURISHES = ("i am sure .", "i see it .", "that is all .", "look at the picture .")
 
 
 def _words(task: str) -> tuple[str, str, str]:

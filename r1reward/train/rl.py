@@ -108,12 +108,17 @@ def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> 
     order = np.random.default_rng([learner.seed, step, 1]).permutation(len(trajectories)).tolist()
     minibatches: list[list[Chunk]] = []
     for rows in _split(order, settings.train_batch_size):
-        by_length = sorted(rows, key=lambda row: len(trajectories[row].completion.token_ids))
+        by_length = sorted(rows, key=lambda row: _characters(learner.task, trajectories[row]))
         # Where the policy itself sampled, the first update's forward gives the old log-probs too.
         known = bool(minibatches) or learner.reference is not None or learner.sampler.apart
         parts = _split(by_length, settings.micro_batch_size)
         minibatches.append([_make_chunk(learner, trajectories, part, known) for part in parts])
     return minibatches
+
+
+def _characters(task: Task, trajectory: Trajectory) -> int:
+    """Length of prompt and answer: like ones in a micro-batch leave little padding."""
+    return len(task.request(trajectory.item).text) + len(trajectory.completion.text)
 
 
 def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int], known: bool) -> Chunk:

@@ -1,6 +1,7 @@
 """One checkpoint in every mode: each way of asking reaches the judge, and its answers the right record."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from known_judge import KnownJudge, is_grey
 
 from r1reward.bench import evaluate as module
-from r1reward.bench.evaluate import evaluate, validate
+from r1reward.bench.evaluate import describe_answers, evaluate, validate
 from r1reward.bench.vl_rewardbench import load_benchmark
 from r1reward.mini.world import write_world
 from r1reward.scoring import read_records
@@ -124,3 +125,23 @@ def test_validation_reports_both_ways_of_answering(judges, pairs, tmp_path) -> N
     assert (good["accuracy"], good["accuracy_sampled"]) == (1.0, 0.5)
     assert (bad["accuracy"], bad["accuracy_sampled"]) == (0.0, 0.5)
     assert (good["answer_one"], good["unparsed_share"], good["n"]) == (0.5, 0.0, 10)
+
+
+def test_answers_are_described_by_what_could_differ_between_algorithms(pairs):
+    """Of four answers to like questions, one contradicts its reasoning and one corrects itself."""
+    better, worse = "response 1 is better .", "response 2 is better ."
+    said = [
+        (f"<think>{better}</think><answer>1</answer>", 10),
+        (f"<think>{worse}</think><answer>1</answer>", 10),
+        (f"<think>check red , no , blue . {better}</think><answer>1</answer>", 30),
+        ("<think>nothing</think>", 10),
+    ]
+    asked = [replace(pair, question="what colour is it ?") for pair in pairs[:2]]
+    row_of = [pair.meta.get("row", index) for index, pair in enumerate(asked)]
+    lines = [{"row": row, "text": text, "tokens": tokens} for row in row_of for text, tokens in said]
+    found = describe_answers(asked, lines)
+    assert (found["contradicted"], found["corrected"], found["length_spread"]) == (0.25, 0.25, 3.0)
+    # Whose length differs with the question alone does not spread.
+    apart = [asked[0], replace(asked[1], question="how many are there ?")]
+    equal = [{**line, "tokens": 10 if line["row"] == row_of[0] else 40} for line in lines]
+    assert describe_answers(apart, equal)["length_spread"] == 1.0

@@ -10,8 +10,7 @@ from r1reward.judge.consistency_judges import ScriptedConsistencyJudge
 from r1reward.mini.annotator import RULES, ScriptedAnnotator, Truth, misread, read_truth
 from r1reward.mini.tasks import TASKS, moves_from
 from r1reward.mini.world import write_world
-from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
-from r1reward.rating import corrects_itself
+from r1reward.parsing import corrects_itself, extract_reasoning, follows_format, parse_verdict
 from r1reward.settings import ScriptSettings, WorldSettings
 from r1reward.types import PreferencePair
 
