@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from r1reward.files import write_atomic, write_json
 from r1reward.report import audit, construction, curves, downstream, figures, reasoning, scaling
 from r1reward.report.claims import claims_table, ledger, read_claims
+from r1reward.report.instrument import instrument
 from r1reward.report.layout import PAGE, page, to_csv, to_latex, to_markdown
 from r1reward.report.records import Records
 from r1reward.report.style import figure_bytes, save_figure
@@ -28,6 +29,7 @@ TABLES: dict[str, Callable[[Records], pd.DataFrame]] = {
     "table_11": downstream.table_11,
     "table_12": scaling.table_12,
     "extra_base_model": construction.base_model,
+    "extra_instrument": instrument,
     "extra_downstream": downstream.downstream_differences,
     "extra_self_corrections": reasoning.self_corrections,
     "extra_steering": reasoning.steering,

@@ -51,6 +51,7 @@ DRAWN = (
     "extra_tournaments",
     "extra_consistency_judges",
     "extra_base_model",
+    "extra_instrument",
     "extra_cold_start",
     "extra_judge_behaviour",
     "extra_paired_differences",

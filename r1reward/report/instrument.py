@@ -1,0 +1,122 @@
+"""What this run could see of the paper: for each mechanism what has to vary, how far, and how far it did.
+
+A reproduction is worth as much as its instrument: where a quantity cannot vary, "no difference" says nothing
+about the paper. Everything here is measured on baselines: the annotator, cold starts, Reinforce++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import pandas as pd
+
+from r1reward.report.layout import NOT_RUN
+from r1reward.report.records import Records
+from r1reward.report.tables import titled
+
+NEARLY_RIGHT = 0.9
+PLAIN = "reinforce_pp_plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something that has to vary: in which part of the paper it shows, and within which bounds it should lie.
+
+    `measure` gives its values, one a seed (shares, points or a ratio), none where nothing has run.
+    """
+
+    name: str
+    shows: str
+    low: float
+    high: float
+    measure: Callable[[Records], Sequence[float]]
+    unit: str = "%"
+
+
+def never_right(records: Records) -> Sequence[float]:
+    """Share of the pairs that the annotator never got right, in percent."""
+    attempts = (records.data() or {}).get("attempts", {})
+    return [100 * attempts["failed"] / sum(attempts.values())] if sum(attempts.values()) else []
+
+
+def right_at_a_retry(records: Records) -> Sequence[float]:
+    """Share of the annotator's attempts after a miss that were right, in percent."""
+    attempts = dict((records.data() or {}).get("attempts", {}))
+    failed, later = attempts.pop("failed", 0), {int(k): n for k, n in attempts.items() if int(k) > 1}
+    asked = sum(n * (k - 1) for k, n in later.items()) + failed * (max(later, default=1) - 1)
+    return [100 * sum(later.values()) / asked] if asked else []
+
+
+def _of_cold_starts(name: str, *, factor: float = 100.0) -> Callable[[Records], Sequence[float]]:
+    return lambda records: [factor * found[name] for found in records.validation("sft") if name in found]
+
+
+def _lower_when_sampled(records: Records) -> Sequence[float]:
+    return [100 * (one["accuracy"] - one["accuracy_sampled"]) for one in records.validation("sft")]
+
+
+def _nearly_right(records: Records) -> Sequence[float]:
+    frame = records.training(PLAIN)
+    if frame is None:
+        return []
+    return (100 * (frame["accuracy"] > NEARLY_RIGHT)).groupby(frame["seed"]).mean().tolist()
+
+
+def _collapsed(records: Records) -> Sequence[float]:
+    return [100 * (status == "collapsed") for status in records.statuses(PLAIN)]
+
+
+def _weaker(records: Records) -> Sequence[float]:
+    strong, weak = (records.validation(f"annotators/{arm}") for arm in ("strong", "weak"))
+    return [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(strong, weak, strict=False)]
+
+
+QUANTITIES = (
+    Quantity("pairs that the annotator never gets right", "hard pairs (§3.2)", 8, 100, never_right),
+    Quantity("its attempts after a miss that are right", "difficulty (§3.2)", 0, 40, right_at_a_retry),
+    Quantity("cold start, greedy accuracy", "room for RL (Table 5)", 60, 78, _of_cold_starts("accuracy")),
+    Quantity("lower when sampled", "room for RL (Figure 3)", 8, 100, _lower_when_sampled, "points"),
+    Quantity(
+        "answers that contradict their reasoning", "consistency reward (Tables 7, 13)", 5, 20,
+        _of_cold_starts("contradicted"),
+    ),
+    Quantity(
+        "answers that correct themselves", "self-reflection (Figures 5, 6)", 3, 10,
+        _of_cold_starts("corrected"),
+    ),
+    Quantity(
+        "length of answers, 95th over 5th percentile", "shorter answers (Figures 2, 4)", 2, 100,
+        _of_cold_starts("length_spread", factor=1), "times",
+    ),
+    Quantity("weak annotator: cold start lower by", "Table 10", 1, 6, _weaker, "points"),
+    Quantity("Reinforce++: steps with under 10 % wrong", "advantage filter (§3.1)", 20, 100, _nearly_right),
+    Quantity("Reinforce++: runs that collapse", "stability (Figure 4)", 0, 0, _collapsed),
+)  # fmt: skip
+
+
+def instrument(records: Records) -> pd.DataFrame:
+    """For each mechanism what has to vary, the target, and what this run's baselines did."""
+    rows = [_row(quantity, quantity.measure(records), records.profile) for quantity in QUANTITIES]
+    return titled(pd.DataFrame(rows), "extra_instrument", records=records)
+
+
+def _row(quantity: Quantity, values: Sequence[float], profile: str) -> dict[str, str]:
+    about = {"quantity": quantity.name, "shows in": quantity.shows, "target": _target(quantity)}
+    if not values:
+        return {**about, "measured": NOT_RUN, "met": "", "source": NOT_RUN}
+    middle = mean(values)
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    met = "yes" if quantity.low <= middle <= quantity.high else "no"
+    seeds = {"source": "measured", "profile": profile, "seeds": str(len(values))}
+    return {**about, "measured": f"{middle:.1f}{spread} {quantity.unit}", "met": met, **seeds}
+
+
+def _target(quantity: Quantity) -> str:
+    low, high, unit = quantity.low, quantity.high, quantity.unit
+    if low == high:
+        return f"{low:g} {unit}"
+    if high == 100:
+        return f"at least {low:g} {unit}"
+    return f"at most {high:g} {unit}" if low == 0 else f"{low:g} to {high:g} {unit}"
