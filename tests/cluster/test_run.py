@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from r1reward import mini
 from r1reward.config import load_profile
 from r1reward.data.annotate import annotate_pairs
-from r1reward.data.annotators import ScriptedAnnotator
 from r1reward.data.build import build_dataset
 from r1reward.data.cold_start import select_sft
 from r1reward.data.storage import write_pairs
 from r1reward.engines import Sampling, load_engine
 from r1reward.files import read_jsonl
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.mini.world import write_world
 from r1reward.settings import ScriptSettings, WorldSettings
 from r1reward.train.sft import train_sft

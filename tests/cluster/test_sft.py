@@ -15,11 +15,11 @@ from r1reward.cluster import sft as sharded
 from r1reward.cluster.sft import command, launch
 from r1reward.config import load_profile
 from r1reward.data.annotate import annotate_pairs
-from r1reward.data.annotators import ScriptedAnnotator
 from r1reward.data.build import build_dataset
 from r1reward.data.cold_start import select_sft
 from r1reward.data.storage import SFTExample, write_pairs
 from r1reward.files import read_jsonl
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.mini.world import write_world
 from r1reward.settings import Profile, ScriptSettings, WorldSettings
 from r1reward.train.sft import train_sft

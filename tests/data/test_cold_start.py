@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from r1reward.bench import steering
 from r1reward.data.annotate import Annotation, annotate_pairs
-from r1reward.data.annotators import ScriptedAnnotator, make_annotator
+from r1reward.data.annotators import make_annotator
 from r1reward.data.build import BuiltData, build_dataset
 from r1reward.data.cold_start import (
     TEXTS,
@@ -27,6 +27,7 @@ from r1reward.data.exports import export_items
 from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.data.storage import SFTExample, read_sft, target_of, usable_targets, write_pairs
 from r1reward.files import read_json
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.mini.tasks import TASKS, write_reasoning
 from r1reward.parsing import extract_reasoning, follows_format, parse_verdict
 from r1reward.settings import DataSettings, ScriptSettings

@@ -18,9 +18,10 @@ from fault_server import KEY, KEY_VARIABLE, KINDS, FaultServer, good_answer, mak
 from PIL import Image
 
 from r1reward.data.annotate import Annotation, AnnotatorError, UnansweredError, annotate_pairs
-from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, make_annotator
+from r1reward.data.annotators import OpenAIAnnotator, make_annotator
 from r1reward.engines import PictureError
 from r1reward.files import read_jsonl
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.prompts import judge_prompt
 from r1reward.servers import client
 from r1reward.servers.replies import Fault, Reply, read_error, read_reply, waiting_time

@@ -8,8 +8,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from r1reward.bench.load import BENCHMARKS, load_benchmarks
-from r1reward.data.annotators import read_truth
 from r1reward.data.sources import OTHER_SOURCES, SOURCES
+from r1reward.mini.annotator import read_truth
 from r1reward.mini.world import write_world
 from r1reward.settings import WorldSettings
 

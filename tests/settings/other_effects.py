@@ -15,12 +15,13 @@ from r1reward.bench import evaluate as bench
 from r1reward.bench.evaluate import evaluate, judge_often
 from r1reward.cluster.prepare import rl_flags
 from r1reward.config import load_profile
-from r1reward.data.annotators import OpenAIAnnotator, ScriptedAnnotator, answers_folder, make_annotator
+from r1reward.data.annotators import OpenAIAnnotator, answers_folder, make_annotator
 from r1reward.data.sources import ALL_SOURCES, SOURCES
 from r1reward.downstream import policy
 from r1reward.downstream.questions import Question, write_questions
 from r1reward.files import read_jsonl
 from r1reward.judge.generative import R1Reward
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.mini.world import find_sources
 from r1reward.pictures import Budget
 from r1reward.pipeline.overview import profiles
