@@ -16,6 +16,7 @@ from torch import Tensor
 
 from r1reward.engines.inputs import Batch
 from r1reward.engines.loading import computing
+from r1reward.engines.speed import GROUPED
 
 _VISION_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
@@ -62,27 +63,49 @@ def position_ids(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     return model.model.get_rope_index(**known, attention_mask=batch["attention_mask"])
 
 
-def response_states(model: Any, batch: Batch, *, responses: Tensor, mask: Tensor) -> Tensor:
+def shares_prompts(model: Any) -> bool:
+    """Whether several responses may share a prompt: attention has to take a mask that is not causal alone."""
+    return model.config._attn_implementation in ("sdpa", GROUPED)
+
+
+def response_states(
+    model: Any, batch: Batch, *, responses: Tensor, mask: Tensor, prompts: Tensor | None = None
+) -> Tensor:
     """Last hidden states (B, T + 1, H): of the prompt's last token, then of the response tokens (B, T).
 
-    T may be 0. States of tokens that are masked mean nothing. The gradient flows through the vision tower
-    too.
+    `prompts` (B,) says which of the G prompts of `batch` each response answers; each its own unless given. A
+    prompt stands once before all its responses, each of which sees the prompt and itself. T may be 0. States
+    of masked tokens mean nothing. The gradient flows through the vision tower too.
     """
-    prompt_mask = batch["attention_mask"].bool()
+    device, prompt_mask = responses.device, batch["attention_mask"].bool()
+    prompts = torch.arange(len(responses), device=device) if prompts is None else prompts
     positions, deltas = position_ids(model, batch)
-    steps = torch.arange(responses.shape[1] + 1, device=responses.device)
-    ends = prompt_mask.sum(1, keepdim=True) - 1
-    after = ends + 1 + steps[:-1] + deltas
-    # No gap between prompt and response: fewer tokens, and behind them nothing that causal attention sees.
-    present = torch.cat([prompt_mask, mask], dim=1)
-    order = (~present).long().argsort(dim=1, stable=True)[:, : int(present.sum(1).max())]
-    ids = torch.cat([batch["input_ids"], responses], dim=1).gather(1, order)
-    places = torch.cat([positions, after.expand(3, -1, -1)], dim=2).gather(2, order.expand(3, -1, -1))
+    lengths, sizes, steps = prompt_mask.sum(1), mask.sum(1), torch.arange(responses.shape[1], device=device)
+    same_prompt = (prompts[:, None] == prompts).tril(-1)
+    # Without gaps there is less to compute, and all padding stands where causal attention does not look.
+    columns = (lengths[prompts] + same_prompt.long() @ sizes)[:, None] + steps
+    width = max(int(lengths.max()), int((columns[:, :1] + sizes[:, None]).max()) if len(steps) else 0)
+    front, at = torch.arange(width, device=device) < lengths[:, None], (prompts[:, None], columns)
+    at = tuple(part.expand(mask.shape)[mask] for part in at)
+    ids = batch["input_ids"].new_zeros(front.shape)
+    places = positions.new_zeros((3, *front.shape))
+    ids[front], places[:, front] = batch["input_ids"][prompt_mask], positions[:, prompt_mask]
+    ids[at] = responses[mask]
+    places[:, *at] = ((lengths[:, None] + deltas)[prompts] + steps)[mask]
     pixels = {name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))}
+    if len(prompts) != len(lengths):
+        pixels["attention_mask"] = _sees(front, at, mask)
     with computing(model):
         hidden = model.model(input_ids=ids, position_ids=places, use_cache=False, **pixels)[0]
-    wanted = (ends + steps).clamp(max=ids.shape[1] - 1)
-    return hidden.gather(1, wanted[..., None].expand(-1, -1, hidden.shape[2]))
+    wanted = torch.cat([lengths[prompts][:, None] - 1, columns.clamp(max=width - 1)], dim=1)
+    return hidden[prompts[:, None], wanted]
+
+
+def _sees(front: Tensor, at: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+    """Which tokens (G, 1, L, L) see which: those of a response the prompt (`front`) and what they follow."""
+    owner = front.long() - 1  # 0 the prompt, -1 nothing
+    owner[at] = 1 + torch.arange(len(mask), device=mask.device)[:, None].expand(mask.shape)[mask]
+    return ((owner[:, :, None] == owner[:, None]) | (owner[:, None] == 0)).tril()[:, None]
 
 
 def read_policy(
@@ -105,12 +128,18 @@ def read_policy(
 
 
 def policy_forward(
-    model: Any, batch: Batch, *, responses: Tensor, mask: Tensor, temperature: float = 1.0
+    model: Any,
+    batch: Batch,
+    *,
+    responses: Tensor,
+    mask: Tensor,
+    temperature: float = 1.0,
+    prompts: Tensor | None = None,
 ) -> PolicyOutput:
     """Log-probabilities and entropy of response tokens, given prompts and pictures.
 
     `batch` comes from `encode`; `responses` (B, T) are token ids, right-padded, and `mask` is true at
-    response tokens.
+    response tokens. `prompts` (B,) names the row of `batch` that each answers, see `response_states`.
     """
-    states = response_states(model, batch, responses=responses, mask=mask)
+    states = response_states(model, batch, responses=responses, mask=mask, prompts=prompts)
     return read_policy(model, states, responses=responses, mask=mask, temperature=temperature)

@@ -16,15 +16,16 @@ from torch import Tensor
 from r1reward.algo.advantages import DEFAULT_LIMIT
 from r1reward.algo.losses import default_pre_clip
 from r1reward.engines import NonFiniteError
-from r1reward.engines.inputs import Batch
+from r1reward.engines.inputs import Batch, encode
 from r1reward.engines.loading import load_model
-from r1reward.engines.log_probs import PolicyOutput
+from r1reward.engines.log_probs import PolicyOutput, pad_responses, shares_prompts
 from r1reward.engines.transformers import TransformersEngine
 from r1reward.settings import EngineSettings, ModelSettings, RLSettings
 from r1reward.train.checkpoint import checkpoint_state, load_optimizer, load_policy
 from r1reward.train.monitor import UpdateMeter
 from r1reward.train.sampler import Sampler
 from r1reward.train.tasks import PAPER, Formulas, Task
+from r1reward.types import Trajectory
 
 BETAS = (0.9, 0.95)
 LOWEST_RATE = 0.1  # of the peak, as in the authors' script
@@ -35,11 +36,13 @@ UNKNOWN = PolicyOutput(torch.empty(0), torch.empty(0))
 class Chunk:
     """The responses of one forward pass (B, T) with their prompts and pictures, encoded once.
 
+    `prompts` (B,) is the prompt in `batch` that each response answers; samples of one prompt share it.
     `old` is UNKNOWN until the first update where the policy of that update is the one that sampled.
     """
 
     rows: list[int]
     batch: Batch
+    prompts: Tensor
     responses: Tensor
     mask: Tensor
     old: PolicyOutput = UNKNOWN
@@ -179,3 +182,36 @@ def require_finite(what: str, value: Tensor, chunk: Chunk, **tensors: Tensor) ->
             **tensors,
         }
         raise NonFiniteError(f"the {what} is not finite", seen)
+
+
+def split_rollout(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> list[list[list[int]]]:
+    """Rows of the trajectories: mini-batches, in random order, of micro-batches of like length.
+
+    Samples of a prompt stay together, and so do texts of like length: less is computed twice or for padding.
+    """
+    settings, group = learner.settings, learner.settings.samples_per_prompt
+    rng = np.random.default_rng([learner.seed, step, 1])
+    order = rng.permutation(len(trajectories) // group)[:, None] * group + np.arange(group)
+    lengths = [len(learner.task.request(one.item).text) for one in trajectories[::group]]
+    for row, trajectory in enumerate(trajectories):
+        lengths[row // group] += len(trajectory.completion.text)
+    return [
+        _split(sorted(rows, key=lambda row: (lengths[row // group], row)), settings.micro_batch_size)
+        for rows in _split(order.ravel().tolist(), settings.train_batch_size)
+    ]
+
+
+def make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int]) -> Chunk:
+    """The trajectories `rows` as tensors; samples of one prompt share it where attention allows."""
+    device, group = learner.model.device, learner.settings.samples_per_prompt
+    own = rows if not shares_prompts(learner.model) else [row - row % group for row in rows]
+    asked = list(dict.fromkeys(own))
+    requests = [learner.task.request(trajectories[row].item) for row in asked]
+    batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
+    ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])
+    prompts = torch.tensor([asked.index(row) for row in own], device=device)
+    return Chunk(rows, batch, prompts, ids.to(device), mask.to(device))
+
+
+def _split(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -23,9 +23,8 @@ from r1reward.algo.advantages import filter_advantages, group_advantages, standa
 from r1reward.algo.losses import policy_loss, reduce_loss
 from r1reward.data.storage import usable_pairs
 from r1reward.engines import NonFiniteError, Sampling
-from r1reward.engines.inputs import encode
 from r1reward.engines.loading import files_hash, weights_hash
-from r1reward.engines.log_probs import PolicyOutput, pad_responses, policy_forward
+from r1reward.engines.log_probs import PolicyOutput, policy_forward
 from r1reward.files import append_jsonl, read_jsonl, sha256_file
 from r1reward.judge.consistency_judges import ConsistencyJudge, ScriptedConsistencyJudge
 from r1reward.locks import exclusive
@@ -40,9 +39,11 @@ from r1reward.train.learner import (
     choose_prompts,
     count_steps,
     learning_rate,
+    make_chunk,
     make_learner,
     pre_clip_bound,
     require_finite,
+    split_rollout,
 )
 from r1reward.train.monitor import (
     Show,
@@ -104,43 +105,25 @@ def rollout(learner: Learner, items: Sequence[Any], step: int) -> list[tuple[Com
 
 def prepare(learner: Learner, trajectories: Sequence[Trajectory], step: int) -> list[list[Chunk]]:
     """Mini-batches of micro-batches in random order, with old (and reference) log-probs."""
-    settings = learner.settings
-    order = np.random.default_rng([learner.seed, step, 1]).permutation(len(trajectories)).tolist()
     minibatches: list[list[Chunk]] = []
-    for rows in _split(order, settings.train_batch_size):
-        by_length = sorted(rows, key=lambda row: _characters(learner.task, trajectories[row]))
+    for micro in split_rollout(learner, trajectories, step):
         # Where the policy itself sampled, the first update's forward gives the old log-probs too.
         known = bool(minibatches) or learner.reference is not None or learner.sampler.apart
-        parts = _split(by_length, settings.micro_batch_size)
-        minibatches.append([_make_chunk(learner, trajectories, part, known) for part in parts])
+        chunks = [make_chunk(learner, trajectories, rows) for rows in micro]
+        minibatches.append(chunks)
+        for chunk in chunks:
+            with torch.no_grad():
+                if known:
+                    chunk.old = _forward(learner.engine.model, chunk, learner.settings)
+                if learner.reference:
+                    chunk.reference = _forward(learner.reference, chunk, learner.settings).log_probs
+            require_finite("old log-probs", chunk.old.log_probs, chunk)
     return minibatches
 
 
-def _characters(task: Task, trajectory: Trajectory) -> int:
-    """Length of prompt and answer: like ones in a micro-batch leave little padding."""
-    return len(task.request(trajectory.item).text) + len(trajectory.completion.text)
-
-
-def _make_chunk(learner: Learner, trajectories: Sequence[Trajectory], rows: list[int], known: bool) -> Chunk:
-    requests = [learner.task.request(trajectories[row].item) for row in rows]
-    device = learner.model.device
-    batch = {name: value.to(device) for name, value in encode(learner.processor, requests).items()}
-    ids, mask = pad_responses([trajectories[row].completion.token_ids for row in rows])
-    chunk = Chunk(rows, batch, ids.to(device), mask.to(device))
-    with torch.no_grad():
-        if known:
-            chunk.old = _forward(learner.engine.model, chunk, learner.settings)
-        if learner.reference:
-            chunk.reference = _forward(learner.reference, chunk, learner.settings).log_probs
-    require_finite("old log-probs", chunk.old.log_probs, chunk)
-    return chunk
-
-
 def _forward(model: Any, chunk: Chunk, settings: RLSettings) -> PolicyOutput:
-    responses, mask = chunk.responses, chunk.mask
-    return policy_forward(
-        model, chunk.batch, responses=responses, mask=mask, temperature=settings.temperature
-    )
+    shown = {"responses": chunk.responses, "mask": chunk.mask, "prompts": chunk.prompts}
+    return policy_forward(model, chunk.batch, **shown, temperature=settings.temperature)
 
 
 def advantages(
@@ -231,10 +214,6 @@ def _denominator(minibatch: Sequence[Chunk], settings: RLSettings) -> int:
     lengths = [chunk.mask.sum(dim=-1) for chunk in minibatch]
     by_token = settings.loss_reduction == "token"
     return sum(int(one.sum() if by_token else (one > 0).sum()) for one in lengths)
-
-
-def _split(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclass(frozen=True, slots=True)

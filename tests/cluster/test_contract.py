@@ -56,7 +56,12 @@ def ours(batch: SimpleNamespace, settings: RLSettings):
     empty = Completion("", (), (), "stop", ())
     trajectories = [Trajectory(pair, empty, float(reward)) for reward in batch.rewards]
     chunk = Chunk(
-        list(range(B)), {}, torch.zeros(B, T), batch.mask, PolicyOutput(batch.old, torch.zeros(B)), None
+        list(range(B)),
+        {},
+        torch.arange(B),
+        torch.zeros(B, T),
+        batch.mask,
+        PolicyOutput(batch.old, torch.zeros(B)),
     )
     rl.advantages([chunk], trajectories, settings=settings)
     log_probs = batch.new.clone().requires_grad_()

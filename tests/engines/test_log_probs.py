@@ -95,3 +95,26 @@ def test_entropy_of_a_uniform_policy(tiny: tuple[Any, Any], requests_: list[Requ
     )
     size = torch.tensor(float(model.config.text_config.vocab_size - len(vision_token_ids(model.config))))
     torch.testing.assert_close(output.entropy, size.log().expand(1, 3), atol=1e-4, rtol=0)
+
+
+def test_a_prompt_that_stands_once_changes_no_log_prob_and_no_gradient(
+    tiny: tuple[Any, Any], requests_: list[Request]
+) -> None:
+    """Six answers to three prompts, of different length and in mixed order, against a prompt for each."""
+    model, processor = tiny
+    prompts = torch.tensor([2, 0, 1, 0, 2, 0])
+    responses, mask = pad_responses(RESPONSES)
+    weights = torch.linspace(-1, 1, mask.numel()).view(mask.shape)
+
+    def run(batch: Any, **given: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        model.zero_grad()
+        output = policy_forward(model, batch, responses=responses, mask=mask, **given)
+        (weights * output.log_probs).sum().backward()
+        return output.log_probs.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    own, own_grads = run(encode(processor, [requests_[index] for index in prompts.tolist()]))
+    shared, shared_grads = run(encode(processor, requests_[:3]), prompts=prompts)
+    torch.testing.assert_close(shared, own, atol=1e-5, rtol=0)
+    for one, other in zip(shared_grads, own_grads, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
+    model.zero_grad()

@@ -83,7 +83,7 @@ def chunk_of(rows: list[int], lengths: list[int], reference: torch.Tensor | None
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     zeros = torch.zeros(mask.shape)
     old = PolicyOutput(zeros, zeros)
-    return rl.Chunk(rows, {}, mask.long(), mask, old, reference)
+    return rl.Chunk(rows, {}, torch.arange(len(rows)), mask.long(), mask, old, reference)
 
 
 def trajectories_of(rewards: list[float]) -> list[Any]:
