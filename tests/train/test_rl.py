@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from r1reward.algo.losses import LOSSES
 from r1reward.data.storage import read_pairs
+from r1reward.engines.inputs import encode
 from r1reward.engines.loading import load_model
 from r1reward.engines.log_probs import policy_forward
 from r1reward.files import read_json, read_jsonl, write_json
@@ -190,7 +191,11 @@ def test_every_algorithm_takes_the_gradient_of_its_loss(world: World, algorithm:
     tokens = sum(int(chunk.mask.sum()) for chunk in second)
     total, distances = 0.0, []
     for chunk in second:
-        new = policy_forward(learner.model, chunk.batch, responses=chunk.responses, mask=chunk.mask).log_probs
+        # A prompt of its own for each sample.
+        asked = encode(
+            learner.processor, [learner.task.request(trajectories[row].item) for row in chunk.rows]
+        )
+        new = policy_forward(learner.model, asked, responses=chunk.responses, mask=chunk.mask).log_probs
         loss = plain_loss(algorithm, new, chunk)[chunk.mask].sum() / tokens
         loss.backward()
         total += float(loss)
