@@ -135,7 +135,7 @@ def real_files_take_the_place_of_the_mini_world(studio: Studio) -> None:
     assert root == studio.folder and not (studio.folder / "world").exists()
 
 
-@effect("data.annotator", "data.script", "data.openai.folder")
+@effect("data.annotator", "data.openai.folder")
 def the_annotator_is_a_script_or_a_server(studio: Studio) -> None:
     """The script with its weaknesses (tests/mini/test_annotator.py has each); paid answers have a folder."""
     noisy, paid = (studio.profile({"data.annotator": name, "data.script.slips": 0.75,
