@@ -99,7 +99,8 @@ def each_annotator_s_student_learns_from_its_own_answers(run: Path) -> None:
         about = read_json(record / "annotation.json")
         expected = (arm, PROFILE.annotators.pairs, len(learnt))
         assert (about["arm"], about["pairs"], about["examples"]) == expected
-        assert about["annotator"] == ("scripted" if arm == "strong" else "model")
+        assert about["annotator"] == ("scripted" if arm in ("strong", "ideal") else "model")
+        assert arm != "ideal" or about["first_attempt_accuracy"] == 1
         if learnt:
             status = read_json(record / "status.json")["run"]
             assert status["examples"] == sha256_file(folder / "sft.jsonl")

@@ -2,7 +2,8 @@
 
 Every annotator is asked about the same pairs, only its right answers are kept, and the base model learns
 from each set with the same settings. The weak annotator is a real model: the base model
-without its last layers, after a short lesson in judging on other pairs.
+without its last layers, after a short lesson in judging on other pairs. The ideal one is the script without
+its weaknesses: what a cold start could be.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from r1reward.data.storage import iterate_pairs, iterate_sft, read_pairs, write_
 from r1reward.engines import load_engine
 from r1reward.engines.loading import checkpoint_hash, keep_layers, load_model, save_model
 from r1reward.files import iterate_jsonl, write_json
+from r1reward.mini.annotator import ScriptedAnnotator
 from r1reward.progress import Progress
-from r1reward.settings import ModelSettings, Profile, SFTSettings
+from r1reward.settings import ModelSettings, Profile, ScriptSettings, SFTSettings
 from r1reward.train import checkpoint
 from r1reward.train.sft import train_sft
 
-Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded"]
+Arm = Literal["strong", "weak", "weak_sampled", "weak_reworded", "ideal"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 STUDY_SEED = 0  # draws the pairs of the study, the same for all runs
 SEED_STEP = 1000  # more than the attempts, which raise a server's seed by one each
@@ -53,6 +55,11 @@ def write_study_pairs(data: Path, out: Path, *, profile: Profile) -> None:
         raise ValueError(f"annotators.pairs = {study.pairs} leaves no cold-start example for the lessons")
     write_pairs(out / "pairs.jsonl", pairs)
     write_pairs(out / "lessons.jsonl", lessons)
+
+
+def arms_of(profile: Profile) -> tuple[Arm, ...]:
+    """The arms that there can be: of real annotators none is ideal."""
+    return tuple(arm for arm in ARMS if arm != "ideal" or profile.data.annotator == "scripted")
 
 
 def trained_arms(profile: Profile) -> tuple[Arm, ...]:
@@ -94,7 +101,8 @@ def run_arm(
         annotator = profile.data.annotator
     else:
         answers = _answers_folder(arm, folder, paid=paid, profile=profile, seed=seed)
-        asked = _make_annotator(arm, out=out, log=answers / "requests.jsonl", profile=profile, seed=seed)
+        log = answers / "requests.jsonl"
+        asked = _make_annotator(arm, data=data, out=out, log=log, profile=profile, seed=seed)
         annotations = annotate_pairs(
             asked,
             pairs,
@@ -142,9 +150,12 @@ def _answers_folder(arm: Arm, work: Path, *, paid: Path, profile: Profile, seed:
 
 
 def _make_annotator(
-    arm: Arm, *, out: Path, log: Path, profile: Profile, seed: int
-) -> ModelAnnotator | OpenAIAnnotator:
+    arm: Arm, *, data: Path, out: Path, log: Path, profile: Profile, seed: int
+) -> ModelAnnotator | OpenAIAnnotator | ScriptedAnnotator:
     study, prompt = profile.annotators, _prompt_of(arm, profile)
+    if arm == "ideal":
+        world = Path(profile.data.root or data / "world")
+        return ScriptedAnnotator(world / "truth.jsonl", ScriptSettings(), seed)
     if profile.data.annotator == "openai":
         settings = study.openai
         if arm == "weak_sampled":

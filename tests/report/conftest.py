@@ -213,7 +213,7 @@ GROUPS = {
 }
 MODELS = ("base", "sft", "sft_continued", "reinforce_pp", "stable_reinforce")
 HEADS = ("scalar", "critique")
-ARMS = ("strong", "weak", "weak_sampled", "weak_reworded")
+ARMS = ("strong", "weak", "weak_sampled", "weak_reworded", "ideal")
 VARIANTS = ("wo_filter", "wo_pre_clip", "reinforce", "ppo", "grpo", "reinforce_pp_plain", "log_bound_5",
             "log_bound_10", "log_bound_100", "ratio_bound_5", "ratio_bound_10", "ratio_bound_100",
             "weight_1.0", "weight_0.1", "weight_0.0", "external", "judge_weak", "judge_noisy", "judge_random",

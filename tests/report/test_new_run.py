@@ -160,13 +160,18 @@ def test_rows_of_the_ablations(distinct, table, number: int) -> None:
 
 def test_annotators_and_their_differences(distinct, table) -> None:
     titles = {"strong": "strong", "weak": "weak", "weak_sampled": "weak, every attempt at temperature 1",
-              "weak_reworded": "weak, asked in other words"}  # fmt: skip
+              "weak_reworded": "weak, asked in other words", "ideal": "ideal"}  # fmt: skip
     values = {arm: distinct.accuracy(f"bench/{VL}/annotator_{arm}/*/greedy.jsonl") for arm in titles}
     for arm, title in titles.items():
         row = line(table("table_10"), annotator=f"{title} (scripted)†")
         assert shown(row, "overall_acc") == distinct.interval(values[arm])
         assert row["right_at_once"] == f"{50 + len(arm):.2f}"
-    for one, other in (("weak", "strong"), ("weak_sampled", "weak"), ("weak_reworded", "weak")):
+    for one, other in (
+        ("weak", "strong"),
+        ("weak_sampled", "weak"),
+        ("weak_reworded", "weak"),
+        ("ideal", "strong"),
+    ):
         row = line(table("extra_annotators"), annotator=f"{titles[one]}†", minus=f"{titles[other]}†")
         assert shown(row, "difference") == distinct.interval(values[one], values[other])
 

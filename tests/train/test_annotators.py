@@ -10,9 +10,16 @@ from r1reward.data.cold_start import select_rl, select_sft
 from r1reward.data.storage import read_pairs, read_sft, write_pairs
 from r1reward.engines.loading import load_model, weights_hash
 from r1reward.files import read_json, read_jsonl
-from r1reward.settings import Profile
+from r1reward.settings import Profile, ScriptSettings
 from r1reward.train import annotators
-from r1reward.train.annotators import run_arm, train_weak_annotator, trained_arms, write_study_pairs
+from r1reward.train.annotators import (
+    ARMS,
+    arms_of,
+    run_arm,
+    train_weak_annotator,
+    trained_arms,
+    write_study_pairs,
+)
 from r1reward.types import PreferencePair
 
 OVERRIDES = {
@@ -147,11 +154,24 @@ def test_only_the_answers_tell_the_cold_starts_of_the_study_apart(
     monkeypatch.setattr(annotators, "_make_annotator", lambda *_, **__: Right())
     profile, record = _profile(world), tmp_path / "record"
     write_study_pairs(data, tmp_path, profile=profile)
-    for arm in ("strong", "weak", "weak_sampled", "weak_reworded"):
+    for arm in ARMS:
         run_arm(arm, data=data, out=tmp_path, paid=tmp_path, record=record, profile=profile, seed=5)
     changes = {"epochs": profile.annotators.epochs, "learning_rate": profile.annotators.learning_rate}
     settings = profile.sft.model_copy(update={**changes, "max_examples": None})
     how = {"record": record, "seed": 5, "settings": settings, "model_settings": profile.model}
-    assert taught == dict.fromkeys(
-        ("strong", "weak", "weak_sampled", "weak_reworded"), (profile.model.base, True, how)
-    )
+    assert taught == dict.fromkeys(ARMS, (profile.model.base, True, how))
+
+
+def test_the_ideal_annotator_is_the_script_without_weaknesses_where_there_is_a_script(tmp_path: Path) -> None:
+    """It knows the truth of the world that the data are from, and there is none beside a real annotator."""
+    profile = load_profile("smoke")
+    (tmp_path / "world").mkdir()
+    (tmp_path / "world" / "truth.jsonl").write_text("")
+    where = {"data": tmp_path, "out": tmp_path, "log": tmp_path / "log.jsonl", "seed": 3}
+    ideal = annotators._make_annotator("ideal", profile=profile, **where)
+    assert ideal.record() == {"annotator": "scripted", **ScriptSettings().model_dump(), "seed": 3}
+    assert profile.data.script != ScriptSettings() and arms_of(profile) == ARMS
+    own = load_profile("smoke", overrides={"data": {"root": str(tmp_path / "world")}})
+    assert annotators._make_annotator("ideal", profile=own, **where).fingerprint == ideal.fingerprint
+    real = load_profile("smoke", overrides={"data": {"annotator": "openai"}})
+    assert arms_of(real) == ARMS[:-1]
