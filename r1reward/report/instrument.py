@@ -77,7 +77,7 @@ QUANTITIES = (
     Quantity("pairs that the annotator never gets right", "hard pairs (§3.2)", 8, 100, never_right),
     Quantity("its attempts after a miss that are right", "difficulty (§3.2)", 0, 40, right_at_a_retry),
     Quantity("cold start, greedy accuracy", "room for RL (Table 5)", 60, 78, _of_cold_starts("accuracy")),
-    Quantity("lower when sampled", "room for RL (Figure 3)", 8, 100, _lower_when_sampled, "points"),
+    Quantity("cold start, sampled accuracy lower by", "room for RL (Figure 3)", 8, 100, _lower_when_sampled, "points"),
     Quantity(
         "answers that contradict their reasoning", "consistency reward (Tables 7, 13)", 5, 20,
         _of_cold_starts("contradicted"),
@@ -99,7 +99,7 @@ QUANTITIES = (
 def instrument(records: Records) -> pd.DataFrame:
     """For each mechanism what has to vary, the target, and what this run's baselines did."""
     rows = [_row(quantity, quantity.measure(records), records.profile) for quantity in QUANTITIES]
-    return titled(pd.DataFrame(rows), "extra_instrument", records=records)
+    return titled(pd.DataFrame(rows).fillna(""), "extra_instrument", records=records)
 
 
 def _row(quantity: Quantity, values: Sequence[float], profile: str) -> dict[str, str]:

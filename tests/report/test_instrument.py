@@ -5,6 +5,7 @@ import json
 import pytest
 
 from r1reward.report.instrument import QUANTITIES, instrument
+from r1reward.report.layout import to_markdown
 from r1reward.report.records import Records
 
 
@@ -35,7 +36,7 @@ def test_every_quantity_is_measured_from_its_record(records):
         "pairs that the annotator never gets right": ("20.0 %", "yes"),
         "its attempts after a miss that are right": (f"{100 * 10 / (6 + 2 * 4 + 2 * 20):.1f} %", "yes"),
         "cold start, greedy accuracy": ("72.0 ± 2.8 %", "yes"),
-        "lower when sampled": ("7.0 ± 2.8 points", "no"),
+        "cold start, sampled accuracy lower by": ("7.0 ± 2.8 points", "no"),
         "answers that contradict their reasoning": ("25.0 ± 0.0 %", "no"),
         "answers that correct themselves": ("5.0 ± 0.0 %", "yes"),
         "length of answers, 95th over 5th percentile": ("2.5 ± 0.0 times", "yes"),
@@ -49,7 +50,7 @@ def test_every_quantity_is_measured_from_its_record(records):
 def test_targets_read_as_they_are_meant(records):
     frame = instrument(records).set_index("quantity")["target"]
     assert frame["cold start, greedy accuracy"] == "60 to 78 %"
-    assert frame["lower when sampled"] == "at least 8 points"
+    assert frame["cold start, sampled accuracy lower by"] == "at least 8 points"
     assert frame["its attempts after a miss that are right"] == "at most 40 %"
     assert frame["Reinforce++: runs that collapse"] == "0 %"
 
@@ -57,3 +58,10 @@ def test_targets_read_as_they_are_meant(records):
 def test_what_has_not_run_says_so(tmp_path):
     frame = instrument(Records(tmp_path / "records", "mini"))
     assert set(frame["measured"]) == {"not run"} and len(frame) == len(QUANTITIES)
+    assert to_markdown(frame).count("not run") == 2 * len(QUANTITIES)
+
+
+def test_rows_with_and_without_numbers_stand_in_one_table(records):
+    (records.folder / "data.json").unlink()
+    lines = to_markdown(instrument(records)).splitlines()
+    assert sum("not run" in line for line in lines) == 2 and sum("measured (mini" in line for line in lines) == 8
