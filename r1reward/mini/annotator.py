@@ -33,7 +33,7 @@ from r1reward.types import Position, PreferencePair
 
 MAX_COUNT = 6
 MANY = 3  # from here on things are counted one too few
-LOOKS_LIKE = {"purple": "blue", "7": "1"}
+LOOKS_LIKE = {"purple": "blue", "yellow": "green", "ring": "circle", "7": "1"}
 
 Fact = tuple[str, str]
 

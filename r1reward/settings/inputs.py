@@ -65,7 +65,7 @@ class ScriptSettings(Settings):
     undercounting: Share = 0.0  # counts from three on are one too few: models lose track of many like things
     forgotten_carries: Share = 0.0  # sums from ten on lose the ten: arithmetic that is guessed, not done
     agreeing: Share = 0.0  # "yes" where the shape asked about is there in another colour: sycophancy
-    look_alikes: Share = 0.0  # purple read as blue, 7 as 1: the nearest familiar thing
+    look_alikes: Share = 0.0  # purple read as blue, yellow as green, ring as circle, 7 as 1
     laziness: Share = 0.0  # of a list, only the first is checked: long answers are skimmed
     misreading: Share = 0.0  # of all facts, read as something else: pictures that are hard to see
     verbosity: Share = 0.0  # of equals, the longer one is called better: the known bias of judges

@@ -64,4 +64,6 @@ def test_what_has_not_run_says_so(tmp_path):
 def test_rows_with_and_without_numbers_stand_in_one_table(records):
     (records.folder / "data.json").unlink()
     lines = to_markdown(instrument(records)).splitlines()
-    assert sum("not run" in line for line in lines) == 2 and sum("measured (mini" in line for line in lines) == 8
+    assert (
+        sum("not run" in line for line in lines) == 2 and sum("measured (mini" in line for line in lines) == 8
+    )
