@@ -9,7 +9,7 @@ PICTURES_ALONE = {
     "engines/vllm.py": "its limit is one of pictures; frames are one video",
     "downstream/questions.py": "a question has no video",
     "downstream/tournament.py": "a question has no video",
-    "data/annotators.py": "the truth of the mini world is found by the name of a picture",
+    "mini/annotator.py": "the truth of the mini world is found by the name of a picture",
     "judge/widget.py": "its field for pictures",
 }
 

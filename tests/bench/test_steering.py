@@ -127,8 +127,7 @@ def test_the_table_shows_attack_minus_its_own_control(tmp_path: Path) -> None:
         "2",
         "4",
     )
-    # Paired: a pair that both texts cost counts for nothing.
-    assert float(plea["difference_low"]) <= -50 <= float(plea["difference_high"]) <= 0
+    assert float(plea["difference_low"]) < -50 < float(plea["difference_high"])
 
 
 @pytest.mark.parametrize(("judge", "trained"), [("sft", "sft"), ("stable_reinforce", "rl/stable_reinforce")])

@@ -14,7 +14,7 @@ from r1reward.bench import evaluate as module
 from r1reward.bench import steering
 from r1reward.bench.judging import generative_judge
 from r1reward.engines import Sampling
-from r1reward.files import read_json, read_jsonl
+from r1reward.files import append_jsonl, read_json, read_jsonl
 from r1reward.judge.generative import judge_request
 from r1reward.types import Comparison, Completion, PreferencePair, Request, Verdict, Vote
 
@@ -70,9 +70,13 @@ def test_validation_asks_as_the_benchmarks_do(wires: Wires, tmp_path: Path) -> N
     scores = {name: SimpleNamespace(accuracy=value, answer_one=value / 2, unparsed=value / 3)
               for name, value in (("greedy", 0.9), ("sampled", 0.6))}  # fmt: skip
     wires.cut(module, "evaluate", scores)
+    wires.cut(module, "describe_answers", {"corrected": 0.05})
+    append_jsonl(tmp_path / "sampled" / "texts.jsonl", [{"text": "sampled"}])
+    append_jsonl(tmp_path / "greedy" / "texts.jsonl", [{"text": "greedy"}])
     found = module.validate("model", PAIRS, profile=PROFILE, seed=SEED, work=tmp_path)
     assert found == {"accuracy": 0.9, "accuracy_sampled": 0.6, "answer_one": 0.45,
-                     "unparsed_share": pytest.approx(0.3), "n": 4}  # fmt: skip
+                     "unparsed_share": pytest.approx(0.3), "n": 4, "corrected": 0.05}  # fmt: skip
+    assert wires.once("describe_answers") == {"pairs": PAIRS, "lines": [{"text": "sampled"}]}
     assert wires.once("evaluate") == {
         "checkpoint": "model", "pairs": PAIRS, "profile": PROFILE, "seed": SEED, "work": tmp_path,
         "record": tmp_path, "modes": ("greedy", "sampled"), "label": "validating",

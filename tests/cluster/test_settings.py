@@ -115,7 +115,7 @@ CHANGES: dict[str, dict[str, tuple[Any, str, str | None]]] = {
         "kl_coef": (0.2, "algo.kl.init_coef", "0.2"),
         "max_grad_norm": (0.4, "actor.max_norm", "0.4"),
         "warmup_ratio": (0.5, "actor.lr_warmup_ratio", "0.5"),
-        "schedule": ("cosine", "actor.lr_scheduler", "cosine_with_min_lr"),
+        "schedule": ("constant", "actor.lr_scheduler", "constant_with_warmup"),
         "save_steps": (2, "ckpt.save_steps", "2"),
     },
     "cluster": {

@@ -45,7 +45,8 @@ def test_a_killed_build_ends_like_any_other(tmp_path: Path) -> None:
     rows.write_text(rows.read_text() + "".join(rows.open().readlines()[:6]))  # duplicates
 
     built = run(world, tmp_path / "whole")
-    assert sum(sum(counts["duplicates"].values()) for counts in built.sources.values()) == 6
+    # Two of the six rows give another one of their completions that are rated alike.
+    assert sum(sum(counts["duplicates"].values()) for counts in built.sources.values()) == 4
     assert built.sources["povid"]["overlap"]["pair"] == 1
     for target, count, last in DEATHS:
         command = [sys.executable, str(DRIVER), str(world), str(tmp_path / "killed"), target, str(count)]

@@ -121,6 +121,7 @@ def test_an_arm_that_was_not_run_says_so(records: Records, empty_root: Path) -> 
     assert list(frame[frame["source"] == "not run"]["annotator"]) == [
         "weak, every attempt at temperature 1",
         "weak, asked in other words",
+        "ideal",
     ]
     assert set(judge_table(Records.of_run(empty_root), "table_10")["source"]) == {"paper", "not run"}
 
@@ -129,7 +130,7 @@ def test_differences_of_annotators_are_paired(records: Records) -> None:
     frame = judge_table(records, "extra_annotators")
     found = compare(records, "annotator_strong", "annotator_weak", "greedy")
     assert found and frame["difference"][0] == f"{100 * found.estimate:.2f}"
-    assert list(frame["source"]) == ["measured", "not run", "not run"]
+    assert list(frame["source"]) == ["measured", "not run", "not run", "not run"]
 
 
 FAULTS = [

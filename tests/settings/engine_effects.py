@@ -184,7 +184,9 @@ def ask_annotator(profile: Profile, folder: Path, count: int) -> Any:
 
 def ask_weak_annotator(profile: Profile, folder: Path, count: int) -> Any:
     log = folder / "requests.jsonl"
-    return _annotate(annotators._make_annotator("weak", out=folder, log=log, profile=profile, seed=0), count)
+    return _annotate(
+        annotators._make_annotator("weak", data=folder, out=folder, log=log, profile=profile, seed=0), count
+    )
 
 
 def _annotate(annotator: Any, count: int) -> Any:
@@ -309,7 +311,12 @@ def later_attempts_have_their_own_temperature(studio: Studio) -> None:
     makers = {
         "data.openai": lambda profile: make_annotator(profile.data, studio.folder, 0),
         "annotators.openai": lambda profile: annotators._make_annotator(
-            "weak", out=studio.folder, log=studio.fresh() / "log.jsonl", profile=profile, seed=0
+            "weak",
+            data=studio.folder,
+            out=studio.folder,
+            log=studio.fresh() / "log.jsonl",
+            profile=profile,
+            seed=0,
         ),
     }
     for section, make in makers.items():

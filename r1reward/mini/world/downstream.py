@@ -217,7 +217,7 @@ def _hallusion(writer: Writer, count: int) -> Iterator[dict[str, object]]:
             subjects = [f"{colour} {shape}" for shape, colour in zip(shapes, asked, strict=True)]
             right = [colour[figure] == said for colour, said in zip(colours, asked, strict=True)]
             scene = place(items, rng)
-            case = Case("existence", "", ((subjects[0], ""),), ("",), (scene,), 1)
+            case = Case("existence", "", ((subjects[0], ""),), ("",), (scene,))
             png = writer.draw(case, rng)[0]
             for question, (subject, there) in enumerate(zip(subjects, right, strict=True)):
                 yield {

@@ -349,11 +349,13 @@ def _write_multiple_choice(folder: Path, count: int, writer: Writer) -> tuple[li
     with zipfile.ZipFile(packed, "w") as archive:
         for row in range(count):
             rng = writer.generator(row)
-            case, chosen, rejected = multiple_choice(rng)
+            case, *answers = multiple_choice(rng)
+            if writer.mislabels(rng):
+                answers.reverse()
             path = f"mcq/{writer.name}_{row:06d}.png"
             archive.writestr(zipfile.ZipInfo(path), writer.draw(case, rng)[0])
             writer.note(path[4:], case, case.question)
-            rows.append(_row(path, case, chosen, rejected))
+            rows.append(_row(path, case, *answers))
     write_atomic(folder / "mcq.zip", packed.getvalue())
     return rows, writer.truth
 
