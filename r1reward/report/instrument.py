@@ -61,7 +61,7 @@ def _nearly_right(records: Records) -> Sequence[float]:
     frame = records.training(PLAIN)
     if frame is None:
         return []
-    return (100 * (frame["accuracy"] > NEARLY_RIGHT)).groupby(frame["seed"]).mean().tolist()
+    return [100 * float((run["accuracy"] > NEARLY_RIGHT).mean()) for _, run in frame.groupby("seed")]
 
 
 def _collapsed(records: Records) -> Sequence[float]:
