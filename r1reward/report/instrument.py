@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+import numpy as np
 import pandas as pd
 
 from r1reward.report.layout import NOT_RUN
@@ -61,7 +62,9 @@ def _nearly_right(records: Records) -> Sequence[float]:
     frame = records.training(PLAIN)
     if frame is None:
         return []
-    return [100 * float((run["accuracy"] > NEARLY_RIGHT).mean()) for _, run in frame.groupby("seed")]
+    return [
+        100 * float(np.mean(run["accuracy"].to_numpy() > NEARLY_RIGHT)) for _, run in frame.groupby("seed")
+    ]
 
 
 def _collapsed(records: Records) -> Sequence[float]:
