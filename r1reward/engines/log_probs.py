@@ -93,7 +93,7 @@ def response_states(
     ids[at] = responses[mask]
     places[:, *at] = ((lengths[:, None] + deltas)[prompts] + steps)[mask]
     pixels = {name: value for name, value in batch.items() if name.startswith(("pixel_", "image_", "video_"))}
-    if len(prompts) != len(lengths):
+    if bool(same_prompt.any()):
         pixels["attention_mask"] = _sees(front, at, mask)
     with computing(model):
         hidden = model.model(input_ids=ids, position_ids=places, use_cache=False, **pixels)[0]

@@ -51,11 +51,13 @@ def right_at_a_retry(records: Records) -> Sequence[float]:
 
 
 def _of_cold_starts(name: str, *, factor: float = 100.0) -> Callable[[Records], Sequence[float]]:
-    return lambda records: [factor * found[name] for found in records.validation("sft") if name in found]
+    return lambda records: [
+        factor * found[name] for found in records.validation("sft").values() if name in found
+    ]
 
 
 def _lower_when_sampled(records: Records) -> Sequence[float]:
-    return [100 * (one["accuracy"] - one["accuracy_sampled"]) for one in records.validation("sft")]
+    return [100 * (one["accuracy"] - one["accuracy_sampled"]) for one in records.validation("sft").values()]
 
 
 def _nearly_right(records: Records) -> Sequence[float]:
@@ -73,7 +75,8 @@ def _collapsed(records: Records) -> Sequence[float]:
 
 def _weaker(records: Records) -> Sequence[float]:
     strong, weak = (records.validation(f"annotators/{arm}") for arm in ("strong", "weak"))
-    return [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(strong, weak, strict=False)]
+    both = sorted(strong.keys() & weak.keys())
+    return [100 * (strong[seed]["accuracy"] - weak[seed]["accuracy"]) for seed in both]
 
 
 QUANTITIES = (

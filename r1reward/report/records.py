@@ -94,10 +94,10 @@ class Records:
         rows = [self.files.document(file) for file in files.values()]
         return pd.DataFrame(rows) if rows else None
 
-    def validation(self, stage: str) -> list[dict[str, Any]]:
+    def validation(self, stage: str) -> dict[int, dict[str, Any]]:
         """How the checkpoints of a stage ("sft", "annotators/weak") did on the validation split, by seed."""
         files = self.files.seeds(f"{stage}/seed_*/validation.json")
-        return [self.files.document(file) for file in files.values()]
+        return {seed: self.files.document(file) for seed, file in files.items()}
 
     def scripted(self, model: str) -> bool:
         """Whether a script stands behind a model's training data. Doubted when the record is silent."""

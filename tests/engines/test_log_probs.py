@@ -117,4 +117,7 @@ def test_a_prompt_that_stands_once_changes_no_log_prob_and_no_gradient(
     torch.testing.assert_close(shared, own, atol=1e-5, rtol=0)
     for one, other in zip(shared_grads, own_grads, strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
+    # Three prompts that nobody answers change nothing, though there are as many prompts as answers then.
+    spare, _ = run(encode(processor, requests_[:6]), prompts=prompts)
+    torch.testing.assert_close(spare, own, atol=1e-5, rtol=0)
     model.zero_grad()

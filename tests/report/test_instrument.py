@@ -23,6 +23,9 @@ def records(tmp_path):
         put(f"sft/seed_{seed}/validation.json", {**found, "length_spread": 2.5})
         put(f"annotators/strong/seed_{seed}/validation.json", {"accuracy": 0.7})
         put(f"annotators/weak/seed_{seed}/validation.json", {"accuracy": 0.67})
+    # Of this seed there is one annotator alone, which is compared with nobody.
+    put("annotators/weak/seed_7/validation.json", {"accuracy": 0.1})
+    put("annotators/strong/seed_5/validation.json", {"accuracy": 0.9})
     put("rl/reinforce_pp_plain/seed_0/status.json", {"status": "finished", "step": 4})
     rows = [{"step": step, "accuracy": share} for step, share in enumerate((0.5, 0.8, 0.95, 0.9))]
     (root / "rl/reinforce_pp_plain/seed_0/metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))

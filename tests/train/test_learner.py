@@ -1,10 +1,15 @@
-"""Which pairs a step takes, and its learning rate."""
+"""Which pairs a step takes, in which batches, and its learning rate."""
 
 import pytest
+import torch
 from helpers import RL, World, new_learner
 
 from r1reward.data.storage import read_pairs
-from r1reward.train.learner import choose_prompts, learning_rate
+from r1reward.engines.inputs import encode
+from r1reward.train.learner import choose_prompts, learning_rate, make_chunk, split_rollout
+from r1reward.types import Completion, Trajectory
+
+ANSWER = Completion("word", (1,), (0.0,), "stop", ())
 
 
 def test_every_pass_takes_every_pair_once(world: World) -> None:
@@ -34,3 +39,35 @@ def test_the_rate_warms_up_and_stays_or_falls(world: World, schedule: str, expec
     for learner.update_count in range(8):
         rates.append(learning_rate(learner))
     assert rates == pytest.approx(expected)
+
+
+def test_samples_of_a_prompt_stay_together_and_like_lengths_with_them(world: World) -> None:
+    """Eight prompts of two samples in two mini-batches; micro-batches of four go from short to long."""
+    changes = {"samples_per_prompt": 2, "train_batch_size": 8, "micro_batch_size": 4}
+    learner = new_learner(world, RL.model_copy(update=changes))
+    pairs = read_pairs(world.pairs)[:8]
+    answers = [Completion("word " * (20 * (7 * place % 8)), (1,), (0.0,), "stop", ()) for place in range(8)]
+    trajectories = [Trajectory(pairs[row // 2], answers[row // 2], 0.0) for row in range(16)]
+    orders = [split_rollout(learner, trajectories, step) for step in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(row for batch in orders[0] for micro in batch for row in micro) == list(range(16))
+    for batch in orders[0]:
+        assert [len(micro) for micro in batch] == [4, 4]
+        rows = [row for micro in batch for row in micro]
+        assert rows[1::2] == [row + 1 for row in rows[::2]] and not any(row % 2 for row in rows[::2])
+        lengths = [len(answers[row // 2].text) for row in rows]
+        assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_chunk_has_each_prompt_once_where_attention_takes_a_mask(world: World, implementation: str) -> None:
+    learner = new_learner(world, RL.model_copy(update={"samples_per_prompt": 2}))
+    learner.model.config._attn_implementation = implementation
+    pairs = read_pairs(world.pairs)[:3]
+    trajectories = [Trajectory(pairs[row // 2], ANSWER, 0.0) for row in range(6)]
+    chunk = make_chunk(learner, trajectories, [4, 5, 0, 1])
+    once = implementation == "sdpa"
+    assert chunk.prompts.tolist() == ([0, 0, 1, 1] if once else [0, 1, 2, 3])
+    own = encode(learner.processor, [learner.task.request(pairs[place]) for place in (2, 2, 0, 0)])
+    ids = chunk.batch["input_ids"][chunk.prompts]
+    assert torch.equal(ids, own["input_ids"]) and len(chunk.batch["input_ids"]) == (2 if once else 4)
