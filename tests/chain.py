@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from r1reward.bench.evaluate import describe_answers
 from r1reward.bench.judging import ORDERS
 from r1reward.config import load_profile
 from r1reward.data.cold_start import SHARE
 from r1reward.data.storage import read_pairs, read_sft
-from r1reward.engines import Sampling, load_engine
+from r1reward.engines import Sampling, identify, load_engine
 from r1reward.engines.loading import weights_hash
 from r1reward.files import read_json, read_jsonl, sha256_file
 from r1reward.judge.consistency_judges import ModelConsistencyJudge
@@ -81,6 +82,18 @@ def cold_starts_learn_from_the_cold_start_data(run: Path) -> None:
     known |= {"start": weights_hash("mini"), "examples": sha256_file(run / "work/data/sft.jsonl")}
     assert status["run"].items() >= known.items()
     assert status["weights"] == weights_hash(run / "work/sft/seed_0/model")
+
+
+def each_validation_is_of_its_own_judge(run: Path) -> None:
+    """Cold starts and two annotators' students: who was asked, and what the record says of the answers."""
+    pairs = read_pairs(run / "work/data/validation.jsonl")
+    for stage in ("sft", "annotators/strong", "annotators/weak"):
+        folder = run / f"work/{stage}/seed_0"
+        asked = read_json(folder / "validation/sampled/run.json")["model"]
+        assert asked == identify(folder / "model", PROFILE), stage
+        said = describe_answers(pairs, read_jsonl(folder / "validation/sampled/texts.jsonl"))
+        found = read_json(run / f"records/{stage}/seed_0/validation.json")
+        assert found.items() >= said.items(), stage
 
 
 def each_annotator_s_student_learns_from_its_own_answers(run: Path) -> None:
@@ -275,6 +288,7 @@ PARTS = (
     the_base_model_was_asked_so_often,
     cold_starts_learn_from_the_cold_start_data,
     each_annotator_s_student_learns_from_its_own_answers,
+    each_validation_is_of_its_own_judge,
     two_consistency_judges_learnt_different_amounts,
     rl_arms_are_what_they_are_called,
     the_control_takes_the_time_of_stable_reinforce,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,10 +94,15 @@ def figure_construction(records: Records) -> Figure:
         return figure
 
 
+def _wrapped(text: str) -> str:
+    """Lines of the gallery; a full stop with a space before it stays with its word."""
+    return textwrap.fill(re.sub(r" ([.?,])", "\u00a0\\1", text), _GALLERY_WIDTH)
+
+
 def figure_gallery(examples: Sequence[Example]) -> Figure:
     """Two columns of (picture, question, responses, preferred position, source); preferred ones are bold."""
     rows = -(-len(examples) // _GALLERY_COLUMNS)
-    figure = new_figure(9.0, 1.75 * rows)
+    figure = new_figure(9.0, 2.0 * rows)
     grid = figure.add_gridspec(rows, 2 * _GALLERY_COLUMNS, width_ratios=[1, 2.4] * _GALLERY_COLUMNS)
     for index, (picture, question, responses, preferred, source) in enumerate(examples):
         row, column = divmod(index, _GALLERY_COLUMNS)
@@ -106,13 +112,13 @@ def figure_gallery(examples: Sequence[Example]) -> Figure:
         words = figure.add_subplot(grid[row, 2 * column + 1])
         words.set_axis_off()
         words.text(0, 0.98, source, color=COLOURS["quiet"], fontsize=7.5, va="top")
-        words.text(0, 0.8, textwrap.fill(question, _GALLERY_WIDTH), va="top")
+        words.text(0, 0.8, _wrapped(question), va="top")
         for position, response in enumerate(responses, start=1):
             chosen = position == preferred
             words.text(
                 0,
                 0.46 if position == 1 else 0.16,
-                textwrap.fill(f"{position}  {response}", _GALLERY_WIDTH),
+                _wrapped(f"{position}  {response}"),
                 va="center",
                 fontweight="bold" if chosen else "normal",
                 color=COLOURS["stable_reinforce"] if chosen else COLOURS["paper"],

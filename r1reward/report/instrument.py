@@ -25,7 +25,8 @@ PLAIN = "reinforce_pp_plain"
 class Quantity:
     """Something that has to vary: in which part of the paper it shows, and within which bounds it should lie.
 
-    `measure` gives its values, one a seed (shares, points or a ratio), none where nothing has run.
+    `measure` gives its values, one a seed (shares, points or a ratio), none where nothing has run. What is
+    `annotated` says something about the annotator, which may be a script.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Quantity:
     high: float
     measure: Callable[[Records], Sequence[float]]
     unit: str = "%"
+    annotated: bool = False
 
 
 def never_right(records: Records) -> Sequence[float]:
@@ -80,8 +82,14 @@ def _weaker(records: Records) -> Sequence[float]:
 
 
 QUANTITIES = (
-    Quantity("pairs that the annotator never gets right", "hard pairs (§3.2)", 8, 100, never_right),
-    Quantity("its attempts after a miss that are right", "difficulty (§3.2)", 0, 40, right_at_a_retry),
+    Quantity(
+        "pairs that the annotator never gets right", "hard pairs (§3.2)", 8, 100, never_right,
+        annotated=True,
+    ),
+    Quantity(
+        "its attempts after a miss that are right", "difficulty (§3.2)", 0, 40, right_at_a_retry,
+        annotated=True,
+    ),
     Quantity("cold start, greedy accuracy", "room for RL (Table 5)", 60, 78, _of_cold_starts("accuracy")),
     Quantity("cold start, sampled accuracy lower by", "Figure 3", 8, 100, _lower_when_sampled, "points"),
     Quantity(
@@ -104,18 +112,19 @@ QUANTITIES = (
 
 def instrument(records: Records) -> pd.DataFrame:
     """For each mechanism what has to vary, the target, and what this run's baselines did."""
-    rows = [_row(quantity, quantity.measure(records), records.profile) for quantity in QUANTITIES]
+    rows = [_row(quantity, quantity.measure(records), records) for quantity in QUANTITIES]
     return titled(pd.DataFrame(rows).fillna(""), "extra_instrument", records=records)
 
 
-def _row(quantity: Quantity, values: Sequence[float], profile: str) -> dict[str, str]:
+def _row(quantity: Quantity, values: Sequence[float], records: Records) -> dict[str, str]:
     about = {"quantity": quantity.name, "shows in": quantity.shows, "target": _target(quantity)}
     if not values:
         return {**about, "measured": NOT_RUN, "met": "", "source": NOT_RUN}
     middle = mean(values)
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     met = "yes" if quantity.low <= middle <= quantity.high else "no"
-    seeds = {"source": "measured", "profile": profile, "seeds": str(len(values))}
+    source = "scripted" if quantity.annotated and records.scripted("sft") else "measured"
+    seeds = {"source": source, "profile": records.profile, "seeds": str(len(values))}
     return {**about, "measured": f"{middle:.1f}{spread} {quantity.unit}", "met": met, **seeds}
 
 

@@ -48,6 +48,7 @@ def test_every_quantity_is_measured_from_its_record(records):
         "Reinforce++: runs that collapse": ("0.0 %", "yes"),
     }
     assert {name: (row["measured"], row["met"]) for name, row in frame.iterrows()} == expected
+    assert list(frame["source"]) == ["scripted"] * 2 + ["measured"] * 8
 
 
 def test_targets_read_as_they_are_meant(records):
