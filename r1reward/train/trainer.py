@@ -116,7 +116,13 @@ def run_trainer(
             trainer = trainer_class(
                 model=model,
                 args=arguments,
-                train_dataset=ExampleStream(examples, seed=seed, length=steps * settings.batch_size),
+                train_dataset=ExampleStream(
+                    examples,
+                    prompt=model_settings.prompt,
+                    batch_size=settings.batch_size,
+                    steps=steps,
+                    seed=seed,
+                ),
                 data_collator=make_collator(processor),
                 callbacks=[Recorder(record / "metrics.jsonl", show)] if show else [],
                 **(options or {}),
@@ -145,17 +151,34 @@ def choose_examples(examples: Sequence[AnyExample], limit: int | None, seed: int
 
 
 class ExampleStream(Dataset[Any]):
-    """The examples of a whole run, pass after pass, each pass in an order of its own."""
+    """The examples of a whole run, pass after pass, each pass in an order of its own.
 
-    def __init__(self, examples: Sequence[Example], *, seed: int, length: int) -> None:
-        self._examples, self._seed, self._length = examples, seed, length
+    Those of one update stand by their length, so that its micro-batches hold less padding.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], *, prompt: PromptName, batch_size: int, steps: int, seed: int
+    ) -> None:
+        self._examples, self._batch_size, self._steps, self._seed = examples, batch_size, steps, seed
+        self._lengths = [len(one.request(prompt).text) + len(one.completion) for one in examples]
+        self._update, self._batch = -1, list[int]()
 
     def __len__(self) -> int:
-        return self._length
+        return self._steps * self._batch_size
 
     def __getitem__(self, place: int) -> Example:
+        update, row = divmod(place, self._batch_size)
+        if update != self._update:
+            places = range(update * self._batch_size, (update + 1) * self._batch_size)
+            self._update, self._batch = (
+                update,
+                sorted(map(self._drawn, places), key=self._lengths.__getitem__),
+            )
+        return self._examples[self._batch[row]]
+
+    def _drawn(self, place: int) -> int:
         epoch, index = divmod(place, len(self._examples))
-        return self._examples[order_of_pass(len(self._examples), self._seed, epoch)[index]]
+        return order_of_pass(len(self._examples), self._seed, epoch)[index]
 
 
 class CheckpointedTrainer(Trainer):

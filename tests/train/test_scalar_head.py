@@ -103,7 +103,7 @@ def test_the_first_loss_is_the_mean_over_the_whole_batch(
     train(world, examples, tmp_path, kind, epochs=0.25, critique_weight=0.5)
     model, processor = new_reward_model(world.model, kind=kind, seed=3)
     rows = read_sft(examples) if kind == "critique" else [SFTExample(e.pair, "") for e in read_sft(examples)]
-    stream = ExampleStream(rows, seed=3, length=4)
+    stream = ExampleStream(rows, prompt="mini", batch_size=4, steps=1, seed=3)
     collate = PairCollator(processor, "mini", kind=kind)
     preference, critique, tokens = 0.0, 0.0, 0
     for place in range(4):

@@ -87,7 +87,7 @@ def test_the_first_loss_is_the_mean_over_the_tokens_of_the_whole_batch(
     """Against the library's logits for each answer alone, unpadded: not over padding, nor by micro-batch."""
     train("sft", world, uneven, tmp_path)
     model, processor = load_model(world.model)
-    stream = ExampleStream(read_sft(uneven), seed=0, length=SFT.batch_size)
+    stream = ExampleStream(read_sft(uneven), prompt="mini", batch_size=SFT.batch_size, steps=1, seed=0)
     sums = [loss_of(model, processor, stream[place]) for place in range(SFT.batch_size)]
     total, tokens = (sum(column) for column in zip(*sums, strict=True))
     assert read_jsonl(tmp_path / "metrics.jsonl")[0]["loss"] == pytest.approx(total / tokens, rel=1e-4)
@@ -292,15 +292,19 @@ def train(kind: str, world: World, data: Path, out: Path, *, seed: int = 0, **ch
     return train_reward_model(world.model, data, kind="scalar", settings=settings, **common)
 
 
-def test_every_pass_shows_every_example_once(world: World) -> None:
-    examples = read_sft(world.examples)
-    stream = ExampleStream(examples, seed=1, length=3 * len(examples))
-    passes = [
-        [stream[place].pair.pair_id for place in range(start, start + len(examples))]
-        for start in range(0, len(stream), len(examples))
-    ]
-    assert all(sorted(ids) == sorted(example.pair.pair_id for example in examples) for ids in passes)
-    assert passes[0] != passes[1] != passes[2]
+def test_every_pass_shows_every_example_once_and_an_update_sorts_them_by_length(world: World) -> None:
+    examples, size = read_sft(world.examples), 4
+    assert len(examples) % size == 0
+    stream = ExampleStream(examples, prompt="mini", batch_size=size, steps=3 * len(examples) // size, seed=1)
+    shown = [stream[place] for place in range(len(stream))]
+    passes = [shown[start : start + len(examples)] for start in range(0, len(shown), len(examples))]
+    ids = [[example.pair.pair_id for example in one] for one in passes]
+    assert all(sorted(one) == sorted(example.pair.pair_id for example in examples) for one in ids)
+    assert ids[0] != ids[1] != ids[2]
+    lengths = [len(judge_prompt(one.pair)) + len(one.completion) for one in shown]
+    updates = [lengths[start : start + size] for start in range(0, len(lengths), size)]
+    assert all(update == sorted(update) for update in updates)
+    assert any(len(set(update)) > 1 for update in updates)
     limited = choose_examples(examples, 5, 1)
     assert len(limited) == 5 and limited == choose_examples(examples, 5, 1) != choose_examples(examples, 5, 2)
 
