@@ -25,7 +25,7 @@ def judgment_html(comparison: Comparison, judgment: Judgment) -> str:
     """Pictures, both responses with the better one marked, reasoning and every vote."""
     pictures = "".join(picture_html(path) for path in (*comparison.images, *comparison.frames))
     better = int(judgment.verdict.value) if judgment.verdict is not Verdict.UNPARSED else None
-    votes = "".join(_vote(number, vote) for number, vote in enumerate(judgment.votes, start=1))
+    votes = "".join(map(_vote, judgment.votes))
     exchanged = "<p>Its vote saw the responses exchanged:</p>" if judgment.swapped else ""
     return (
         f'<div style="font-family:sans-serif;max-width:900px"><div>{pictures}</div>'
@@ -84,7 +84,7 @@ def _responses(responses: tuple[str, str], marked: int | None, word: str) -> str
     return _grid([*zip(titles, responses, strict=True)], marked)
 
 
-def _vote(number: int, vote: Vote) -> str:
+def _vote(vote: Vote) -> str:
     chance = "" if vote.probability is None else f", probability {vote.probability:.3f}"
     order = ", responses exchanged" if vote.swapped else ""
     text = html_text(vote.completion.text)

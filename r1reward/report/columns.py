@@ -281,11 +281,11 @@ def examples(shown: Shown) -> str:
 
 def cell_title(cell: str) -> str:
     """A cell of the stress grid in words; a name of another form stays as it is."""
-    pattern = r"rate_([^_]+)_epochs_(\d+)(?:_lag_(\d+))?_(hard|sure)(?:_(\w+))?"
+    pattern = r"rate_([^_]+)_epochs_(\d+)(?:_lag_(\d+))?(?:_(hard|sure))?(?:_(\w+))?"
     if not (parts := re.fullmatch(pattern, cell)):
         return cell
     rate, passes, lag, pairs, precision = parts.groups()
-    said = [f"rate {rate}", f"passes {passes}", lag and f"lag {lag}", f"{pairs} pairs", precision]
+    said = [f"rate {rate}", f"passes {passes}", lag and f"lag {lag}", pairs and f"{pairs} pairs", precision]
     return ", ".join(filter(None, said))
 
 

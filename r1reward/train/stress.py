@@ -1,10 +1,12 @@
 """Training off policy, from mildly to hard: does StableReinforce hold where Reinforce++ breaks? (paper §2.1)
 
-Pre-CLIP acts on ratios far from 1, which on-policy training never has. The cells below are one axis, mildest
-first: rollouts that are some rollouts old, as in asynchronous RL, then more passes over each rollout, then
-higher rates. The search runs Reinforce++ alone, over all cells, on tuning seeds, and chooses the cell in
-which it collapses nearest to half of the time: there another algorithm can do better or worse. Which one
-does is asked only then, of every variant, on fresh seeds. All runs start from one cold-started judge.
+Pre-CLIP acts on ratios far from 1, which on-policy training never has, and the filter on rollouts with few
+wrong answers: so all train on pairs about which the judge is sure, where a broken judge has most to lose. The
+cells below are one axis, mildest first: rollouts that are some rollouts old, as in asynchronous RL, more
+passes over each rollout, higher rates. The search runs Reinforce++ alone, over all cells, on tuning seeds,
+and chooses the cell in which it collapses nearest to half of the time: there another algorithm can do better
+or worse. Which one does is asked only then, of every variant, on fresh seeds. All runs start from one
+cold-started judge.
 """
 
 from __future__ import annotations
@@ -32,25 +34,22 @@ COMPARED += ("log_bound_5", "log_bound_100", "ratio_bound_5", "ratio_bound_100")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One point of the axis; the fields are settings of `rl`, and the pairs that are trained on."""
+    """One point of the axis; the fields are settings of `rl`."""
 
     learning_rate: float
     inner_epochs: int
     rollout_lag: int
-    pairs: Literal["hard", "sure"] = "hard"
     rollout_precision: Literal["same", "bfloat16", "float16"] = "same"
 
     @property
     def name(self) -> str:
-        """For example "rate_0.0001_epochs_4_lag_2_hard", or "..._hard_bfloat16"."""
+        """For example "rate_0.0001_epochs_4_lag_2", or "..._lag_2_bfloat16"."""
         precision = "" if self.rollout_precision == "same" else f"_{self.rollout_precision}"
-        passes = f"epochs_{self.inner_epochs}_lag_{self.rollout_lag}"
-        return f"rate_{self.learning_rate:g}_{passes}_{self.pairs}{precision}"
+        return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_lag_{self.rollout_lag}{precision}"
 
     def settings(self, base: RLSettings, size: StressSettings) -> RLSettings:
         """The profile's RL settings with those of the cell, whose rate does not fall."""
-        own = {name: value for name, value in asdict(self).items() if name != "pairs"}
-        batch = size.rollout_batch_size
+        own, batch = asdict(self), size.rollout_batch_size
         sizes = {"rollout_batch_size": batch, "train_batch_size": batch // 2, "micro_batch_size": batch // 2}
         lengths = {"max_steps": size.steps, "epochs": 1000, "save_steps": size.steps}
         return base.model_copy(update={**own, **sizes, **lengths, "schedule": "constant"})
@@ -123,7 +122,7 @@ def make_stress_grid(grid: Grid, cell: Cell, seeds: Iterable[int]) -> Grid:
         grid,
         profile=grid.profile.model_copy(update={"rl": cell.settings(grid.profile.rl, grid.profile.stress)}),
         starts=dict.fromkeys(seeds, start),
-        rl_pairs={"hard": grid.rl_pairs[cell.pairs]},
+        rl_pairs={"hard": grid.rl_pairs["sure"]},
         benchmark=(),
         references=records,
         work=grid.work / cell.name,

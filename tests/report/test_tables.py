@@ -184,10 +184,10 @@ def test_collapse_rates_have_exact_intervals(run_root: Path, stress: dict) -> No
 
 
 def test_cells_are_named_in_words() -> None:
-    names = [cell_title(cell.name) for cell in (Cell(1e-4, 4, 2), Cell(2e-4, 1, 0, "sure", "bfloat16"))]
+    names = [cell_title(cell.name) for cell in (Cell(1e-4, 4, 2), Cell(2e-4, 1, 0, "bfloat16"))]
     assert names == [
-        "rate 0.0001, passes 4, lag 2, hard pairs",
-        "rate 0.0002, passes 1, lag 0, sure pairs, bfloat16",
+        "rate 0.0001, passes 4, lag 2",
+        "rate 0.0002, passes 1, lag 0, bfloat16",
     ]
     assert cell_title("rate_0.0002_epochs_4_sure") == "rate 0.0002, passes 4, sure pairs", "before the axis"
     assert cell_title("another") == "another"

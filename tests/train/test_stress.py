@@ -119,8 +119,8 @@ def test_a_run_that_is_identical_to_a_collapsed_one_has_collapsed(grid: Grid, ou
 
 
 def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp_path: Path) -> None:
-    cell = Cell(1e-3, 4, 2, "sure", "float16")
-    assert cell.name == "rate_0.001_epochs_4_lag_2_sure_float16"
+    cell = Cell(1e-3, 4, 2, "float16")
+    assert cell.name == "rate_0.001_epochs_4_lag_2_float16"
     made = make_stress_grid(grid, cell, range(100, 105))
     assert made.starts == dict.fromkeys(range(100, 105), tmp_path / "sft")
     assert made.rl_pairs == {"hard": tmp_path / "sure.jsonl"}
