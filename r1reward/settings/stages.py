@@ -46,6 +46,7 @@ class AnnotatorStudySettings(Settings):
     lessons: int = Field(default=3000, ge=1)  # cold-start examples on other pairs it learns from
     epochs: float = Field(default=1.0, gt=0)  # passes over lessons or answers
     learning_rate: float = Field(default=1e-5, gt=0)  # peak learning rate
+    batch_size: int = Field(default=256, ge=1)  # examples an update
     openai: WeakAnnotatorSettings = WeakAnnotatorSettings()  # the server of the weak annotator
 
 

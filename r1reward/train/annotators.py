@@ -180,7 +180,9 @@ def _sft_settings(profile: Profile) -> SFTSettings:
     """Of the weak annotator's lesson and of every cold start of the study."""
     study = profile.annotators
     changes = {"epochs": study.epochs, "learning_rate": study.learning_rate, "max_examples": None}
-    return profile.sft.model_copy(update=changes)
+    micro = min(study.batch_size, profile.sft.micro_batch_size)
+    sizes = {"batch_size": study.batch_size, "micro_batch_size": micro}
+    return profile.sft.model_copy(update=changes | sizes)
 
 
 def _prompt_of(arm: Arm, profile: Profile) -> Any:

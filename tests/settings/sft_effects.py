@@ -264,13 +264,16 @@ def so_many_pairs_and_lessons_are_drawn(studio: Studio) -> None:
     assert (len(others), len(more)) == (2, 4)
 
 
-@effect("annotators.layers", "annotators.temperature", "annotators.epochs", "annotators.learning_rate")
+@effect(
+    "annotators.layers", "annotators.temperature",
+    "annotators.epochs", "annotators.learning_rate", "annotators.batch_size",
+)  # fmt: skip
 def the_weak_annotator_is_a_small_model_asked_at_its_temperature(studio: Studio) -> None:
     """Layers of its checkpoint, updates and rates of both trainings, temperature of every attempt."""
     data = study(studio, "arm")
     changes = {"annotators.pairs": 4, "annotators.lessons": 4, "annotators.layers": 2,
                "annotators.temperature": 0.5, "annotators.epochs": 3.0, "annotators.learning_rate": 2e-3,
-               "data.max_attempts": 2, "sft.warmup_ratio": 0.0}  # fmt: skip
+               "annotators.batch_size": 2, "data.max_attempts": 2, "sft.warmup_ratio": 0.0}  # fmt: skip
     profile, record = studio.profile(changes), data / "record"
     write_study_pairs(data, data / "out", profile=profile)
     (data / "rl.jsonl").touch()
@@ -283,11 +286,12 @@ def the_weak_annotator_is_a_small_model_asked_at_its_temperature(studio: Studio)
     model, _ = load_model(data / "out" / "annotator_mini" / "seed_0" / "model")
     assert len(model.model.language_model.layers) == 2
     rows = read_jsonl(data / "out" / "annotator_mini" / "seed_0" / "metrics.jsonl")
-    assert [row["learning_rate"] for row in rows] == pytest.approx([2e-3, 4e-3 / 3, 2e-3 / 3])
+    rates = [2e-3 * left / 6 for left in range(6, 0, -1)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(rates), "four lessons, two an update"
     run_arm(
         "strong", data=data, out=data / "out", paid=data, record=record / "strong", profile=profile, seed=0
     )
     status = read_json(record / "strong" / "status.json")
     examples = len(read_sft(data / "out" / "strong" / "seed_0" / "sft.jsonl"))
-    assert status["step"] == math.ceil(3.0 * examples / profile.sft.batch_size)
+    assert status["step"] == math.ceil(3.0 * examples / 2)
     assert read_jsonl(record / "strong" / "metrics.jsonl")[0]["learning_rate"] == 2e-3
