@@ -97,35 +97,43 @@ class ScriptedAnnotator:
         now = np.random.default_rng([self.seed, digest, attempt + 1])
         names = ScriptSettings.model_fields
         habit = dict(zip(names, of_pair.random(len(names)), strict=True))
-        facts = self._look(truth, habit, of_pair, now)
+        facts, misled = self._look(truth, habit, of_pair, now)
         if habit["laziness"] < self.settings.laziness:
             facts = facts[:1]
-        lines, marks = self._compare(truth, facts, list(zip(*claims, strict=True)), now)
+        said = list(zip(*claims, strict=True))
+        lines, marks = self._compare(truth, facts, said, now)
         better = fewer_wrong(marks)
         if better is None:
             lines.append("both are equal .")
             better = self._choose(pair, habit, of_pair)
         slipped = now.random() < self.settings.slips
         answer = 3 - better if slipped else better
+        if misled and habit["intuition"] < self.settings.intuition:
+            answer = fewer_wrong(_compared(truth.facts, said)) or better
         return f"<think>{' '.join([*lines, conclusion(better)])}</think><answer>{answer}</answer>"
 
     def _look(
         self, truth: Truth, habit: dict[str, float], of_pair: np.random.Generator, now: np.random.Generator
-    ) -> list[Fact]:
-        """The facts as seen: by the rules that this pair is subject to, and misread now and then."""
-        settings, seen = self.settings, []
+    ) -> tuple[list[Fact], bool]:
+        """The facts as seen: by the rules that this pair is subject to, and misread now and then.
+
+        And whether a rule made something else of one of them.
+        """
+        settings, seen, misled = self.settings, [], False
         rules = {name for name in RULES if habit[name] < getattr(settings, name)}
-        for subject, value in truth.facts:
+        for subject, true in truth.facts:
+            value = true
             for name in RULES:
                 if name in rules:
                     value = RULES[name](truth, subject, value)
-            other = misread(truth.task, value, of_pair)
+            misled |= value != true
+            other = misread(truth, value, of_pair)
             if of_pair.random() < settings.misreading:
                 value = other
             if now.random() < settings.lapses:
-                value = misread(truth.task, value, now)
+                value = misread(truth, value, now)
             seen.append((subject, value))
-        return seen
+        return seen, misled
 
     def _compare(
         self, truth: Truth, facts: Sequence[Fact], claims: Sequence[tuple[str, str]], now: np.random.Generator
@@ -135,7 +143,7 @@ class ScriptedAnnotator:
         for (subject, value), said in zip(facts, claims, strict=False):
             line, wrong = compare_claims(subject, value, *said)
             if now.random() < settings.corrections:
-                first, _ = compare_claims(subject, misread(truth.task, value, now), *said)
+                first, _ = compare_claims(subject, misread(truth, value, now), *said)
                 line = f"{first} check {subject} , no , {line}"
             lines.append(line)
             marks.append(wrong)
@@ -203,8 +211,9 @@ RULES = {
 }
 
 
-def misread(task: str, value: str, rng: np.random.Generator) -> str:
+def misread(truth: Truth, value: str, rng: np.random.Generator) -> str:
     """A wrong but plausible reading of a fact's value: another colour, a count one off, another digit."""
+    task = truth.task
     if task in ("sum", "total"):
         digits = value.split()[:3:2]
         index = int(rng.integers(2))
@@ -219,11 +228,16 @@ def misread(task: str, value: str, rng: np.random.Generator) -> str:
         return _other(nearby, value, rng)
     if task == "more":
         counts, _, shape = value.rpartition(" ")
-        return f"{counts} {_other([plural(name) for name in SHAPES], shape, rng)}"
+        return f"{counts} {_other(sorted({plural(name) for name, _ in truth.items}), shape, rng)}"
     for kind in (COLOUR_NAMES, SHAPES, ("yes", "no"), (*NUMBERS, "secret")):
         if value in kind:
             return _other(kind, value, rng)
     raise ValueError(f"task {task!r} has no value {value!r}")
+
+
+def _compared(facts: Sequence[Fact], said: Sequence[tuple[str, str]]) -> list[tuple[bool, bool]]:
+    """Which claims are wrong, fact by fact."""
+    return [compare_claims(*fact, *claims)[1] for fact, claims in zip(facts, said, strict=True)]
 
 
 def _other(options: Sequence[str], value: str, rng: np.random.Generator) -> str:

@@ -57,7 +57,7 @@ class ScriptSettings(Settings):
     """What the scripted annotator does wrong, as real ones do; all zero is the ideal teacher.
 
     The first four are rules of what the picture shows: wherever one applies, in so large a share of the
-    pairs, so that more of the annotator's answers teach the rule. The next three are shares of the pairs,
+    pairs, so that more of the annotator's answers teach the rule. The next four are shares of the pairs,
     which only the pair's id decides. All of these are the same at every attempt. The last four are drawn
     for each answer.
     """
@@ -68,6 +68,9 @@ class ScriptSettings(Settings):
     look_alikes: Share = 0.0  # purple read as blue, yellow as green, ring as circle, 7 as 1
     laziness: Share = 0.0  # of a list, only the first is checked: long answers are skimmed
     misreading: Share = 0.0  # of all facts, read as something else: pictures that are hard to see
+    intuition: Share = (
+        0.0  # where a rule misled the reasoning, the verdict is right all the same: unfaithful reasons
+    )
     verbosity: Share = 0.0  # of equals, the longer one is called better: the known bias of judges
     lapses: Share = 0.0  # of all facts, read as something else this once: no answer is quite repeatable
     slips: Share = 0.0  # the answer is not what the reasoning concluded: the verdict was made up before

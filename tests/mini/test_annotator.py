@@ -136,6 +136,23 @@ def test_slips_contradict_the_reasoning_and_differ_by_attempt(world, pairs):
     assert all(abs(share - 0.3) < 0.09 for share in shares) and answers[0] != answers[1]
 
 
+def test_intuition_gives_the_right_verdict_where_a_rule_misled_the_reasoning(world, pairs):
+    """Against its own conclusion; of what nothing misled, nothing changes."""
+    asked, rules = about(world, pairs, "existence", "count", "sum"), dict.fromkeys(RULES, 1.0)
+    misled, sensed = annotator(world, **rules), annotator(world, **rules, intuition=1.0)
+    assert right_share(misled, asked) < 0.7 < 1 == right_share(sensed, asked)
+    wrong = [pair for pair in asked if not parse_verdict(misled.answer(pair, 0)).agrees_with(pair.preferred)]
+    for pair in asked:
+        texts = [judge.answer(pair, 0) for judge in (misled, sensed)]
+        assert extract_reasoning(texts[0]) == extract_reasoning(texts[1])
+        (opinion,) = ScriptedConsistencyJudge().judge(
+            [extract_reasoning(texts[1])], [parse_verdict(texts[1])]
+        )
+        assert (opinion is False) == (pair in wrong) == (texts[0] != texts[1])
+    ideal, calm = annotator(world), annotator(world, intuition=1.0)
+    assert [ideal.answer(pair, 0) for pair in asked] == [calm.answer(pair, 0) for pair in asked]
+
+
 def test_corrections_are_aloud_and_end_right(world, pairs):
     judge = annotator(world, corrections=1.0)
     texts = [judge.answer(pair, 0) for pair in pairs]
@@ -178,8 +195,9 @@ def test_every_fact_is_misread_as_another_answer(task):
     rng = np.random.default_rng(0)
     for _ in range(50):
         case = TASKS[task](rng)
+        items = tuple((item.name, item.colour) for _, item in case.scenes[0].items)
         for _, value in case.facts:
-            seen = misread(task, value, rng)
+            seen = misread(Truth(task, case.facts, items), value, rng)
             assert seen != value
             if task in ("sum", "total"):
                 first, _, second, _, total = seen.split()
@@ -193,7 +211,7 @@ def test_every_fact_is_misread_as_another_answer(task):
 
 def test_misreading_an_unknown_value_is_an_error():
     with pytest.raises(ValueError, match="mauve"):
-        misread("colour", "mauve", np.random.default_rng(0))
+        misread(Truth("colour", (), ()), "mauve", np.random.default_rng(0))
 
 
 def test_a_pair_without_truth_or_with_other_claims_is_named(world, pairs):
