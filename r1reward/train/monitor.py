@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 from statistics import fmean as mean
 from typing import Any
 
@@ -70,7 +71,8 @@ def collapse_reason(
     """Why a run with these rows of metrics has collapsed as of the last one; empty if it has not.
 
     It has when, for `patience` steps running (0 never sees it), more than half of its answers are cut off at
-    the length limit or its reward is 0.3 below that of the first rollout, which the starting policy made.
+    the length limit or its reward is 0.3 below its best: that of the first rollout, which the starting policy
+    made, or the mean of as many steps running. A judge that breaks after it has learned has collapsed too.
     `unknown_reward` is what one unknown consistency would add to the mean reward at most: it is not missed,
     or a judge that cannot be reached would pass for a collapse.
     """
@@ -80,8 +82,10 @@ def collapse_reason(
     if all(row["truncated_share"] > MAX_TRUNCATED_SHARE for row in last):
         return f"more than half of the answers were cut off for {patience} steps"
     possible = [row["reward"] + unknown_reward * row.get("judge_unknown", 0) for row in last]
-    if max(possible) < rows[0]["reward"] - MAX_REWARD_DROP:
-        return f"the reward was {MAX_REWARD_DROP} below the start for {patience} steps"
+    rewards = [row["reward"] for row in rows]
+    means = [fmean(rewards[end - patience : end]) for end in range(patience, len(rewards) + 1)]
+    if max(possible) < max(rewards[0], *means) - MAX_REWARD_DROP:
+        return f"the reward was {MAX_REWARD_DROP} below its best for {patience} steps"
     return ""
 
 

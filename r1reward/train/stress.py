@@ -48,8 +48,10 @@ class Cell:
         return f"rate_{self.learning_rate:g}_epochs_{self.inner_epochs}_lag_{self.rollout_lag}{precision}"
 
     def settings(self, base: RLSettings, size: StressSettings) -> RLSettings:
-        """The profile's RL settings with those of the cell, whose rate does not fall."""
-        own, batch = asdict(self), size.rollout_batch_size
+        """The profile's RL settings with those of the cell, whose rate does not fall and whose reward is that
+        of the verdict and its format: what is compared is the update.
+        """
+        own, batch = {**asdict(self), "consistency_weight": 0.0}, size.rollout_batch_size
         sizes = {"rollout_batch_size": batch, "train_batch_size": batch // 2, "micro_batch_size": batch // 2}
         lengths = {"max_steps": size.steps, "epochs": 1000, "save_steps": size.steps}
         return base.model_copy(update={**own, **sizes, **lengths, "schedule": "constant"})

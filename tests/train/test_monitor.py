@@ -45,7 +45,15 @@ def reasons(seen: list[dict[str, float]], **how: Any) -> list[str]:
 def test_a_reward_below_the_start_for_five_steps_is_a_collapse():
     said = reasons(rows((1.0, 0), *[(0.69, 0)] * 4, (0.71, 0), *[(0.69, 0)] * 5), patience=5)
     assert said[:-1] == [""] * 10
-    assert "0.3 below the start" in said[-1]
+    assert "0.3 below its best" in said[-1]
+
+
+def test_a_reward_that_falls_after_it_has_risen_is_a_collapse():
+    """From a mean of 1.4 over five steps to that of a coin, which is where it started."""
+    risen = [(1.3, 0), (1.5, 0), (1.4, 0), (1.4, 0), (1.4, 0)]
+    said = reasons(rows((1.0, 0), *risen, *[(1.05, 0)] * 5), patience=5)
+    assert said[:-1] == [""] * 10 and "0.3 below its best" in said[-1]
+    assert not any(reasons(rows((1.0, 0), *risen, *[(1.15, 0)] * 9), patience=5))
 
 
 def test_answers_cut_off_for_five_steps_are_a_collapse():

@@ -128,7 +128,9 @@ def test_a_cell_changes_what_it_says_and_starts_every_seed_alike(grid: Grid, tmp
     settings = made.profile.rl
     assert (settings.learning_rate, settings.inner_epochs, settings.max_steps) == (1e-3, 4, 2)
     assert (settings.schedule, settings.rollout_lag, settings.rollout_precision) == ("constant", 2, "float16")
+    assert settings.consistency_weight == 0 < grid.profile.rl.consistency_weight
     left = {"learning_rate", "schedule", "inner_epochs", "max_steps", "epochs", "save_steps"}
+    left |= {"consistency_weight"}
     left |= {"rollout_lag", "rollout_precision"}
     left |= {"rollout_batch_size", "train_batch_size", "micro_batch_size"}
     assert settings.model_dump(exclude=left) == grid.profile.rl.model_dump(exclude=left)
