@@ -71,6 +71,22 @@ def _nearly_right(records: Records) -> Sequence[float]:
     ]
 
 
+def _still_contradicted(records: Records) -> Sequence[float]:
+    frame = records.training(PLAIN)
+    if frame is None or "contradicted_share" not in frame:
+        return []
+    return [100 * run["contradicted_share"].iloc[-10:].mean() for _, run in frame.groupby("seed")]
+
+
+def _far_and_negative(records: Records) -> Sequence[float]:
+    """In the cell that was chosen, tokens in a million that only Pre-CLIP would have kept from the loss."""
+    stress = records.stress()
+    if stress is None:
+        return []
+    runs = [rows for _, rows in records.stress_runs(stress["chosen"], "reinforce_pp")]
+    return [1e6 * float(rows["pre_clip_high_negative"].mean()) for rows in runs if len(rows)]
+
+
 def _collapsed(records: Records) -> Sequence[float]:
     return [100 * (status == "collapsed") for status in records.statuses(PLAIN)]
 
@@ -106,6 +122,14 @@ QUANTITIES = (
     ),
     Quantity("weak annotator: cold start lower by", "Table 10", 1, 6, _weaker, "points"),
     Quantity("Reinforce++: steps with under 10 % wrong", "advantage filter (§3.1)", 20, 100, _nearly_right),
+    Quantity(
+        "Reinforce++: right answers contradicted at the end", "consistency reward (Tables 7, 13)", 1, 100,
+        _still_contradicted,
+    ),
+    Quantity(
+        "Reinforce++ off policy: ratio above 1,000 and advantage negative", "Pre-CLIP (§3.1)", 1, 100,
+        _far_and_negative, "tokens a million",
+    ),
     Quantity("Reinforce++: runs that collapse", "stability (Figure 4)", 0, 0, _collapsed),
 )  # fmt: skip
 

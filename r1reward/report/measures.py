@@ -81,7 +81,7 @@ def change(records: Records, *, variant: str, column: str) -> Measured | None:
     series = _series(records, variant, column)
     if series is None:
         return None
-    return _over_seeds(100 * (series[:, -5:].mean(axis=1) / series[:, :5].mean(axis=1) - 1))
+    return _over_seeds(np.array([100 * (run[-5:].mean() / run[:5].mean() - 1) for run in series]))
 
 
 @measure
@@ -91,7 +91,10 @@ def loss_spread(records: Records) -> Measured | None:
     there = {name: series for name, series in losses.items() if series is not None}
     if len(there) < len(losses):
         return None
-    spreads = (f"{MODEL_NAMES[name]} {series.std(axis=1).mean():.3f}" for name, series in there.items())
+    spreads = (
+        f"{MODEL_NAMES[name]} {fmean(float(run.std()) for run in series):.3f}"
+        for name, series in there.items()
+    )
     return Measured(None, min(map(len, there.values())), f"{', '.join(spreads)}; {LOSS_NOTE}")
 
 
@@ -265,13 +268,12 @@ def _about_stress(stress: Mapping[str, Any]) -> str:
     return f"{', '.join(counts)}; {where}"
 
 
-def _series(records: Records, variant: str, column: str) -> np.ndarray | None:
-    """A metric (seeds, steps), cut to the shortest run; None without it."""
+def _series(records: Records, variant: str, column: str) -> list[np.ndarray] | None:
+    """A metric over the steps of each run, which may have stopped early; None without it."""
     frame = records.training(variant)
     if frame is None or column not in frame:
         return None
-    runs = [group[column].to_numpy(dtype=float) for _, group in frame.groupby("seed")]
-    return np.stack([run[: min(map(len, runs))] for run in runs])
+    return [run[column].to_numpy(dtype=float) for _, run in frame.groupby("seed")]
 
 
 def _over_seeds(values: np.ndarray) -> Measured:

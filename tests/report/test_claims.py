@@ -105,9 +105,9 @@ def test_without_records_nothing_has_a_verdict(empty_root: Path) -> None:
 
 def test_a_change_is_relative_and_over_seeds(run_root: Path, write_jsonl) -> None:
     for seed, last in ((0, 9.0), (1, 8.0)):
-        rows = [{"step": step, "response_length": 10.0 if step < 5 else last} for step in range(10)]
-        # What only one of the runs reached compares with nothing.
-        rows += [{"step": step, "response_length": 100.0} for step in range(10, 10 + 5 * seed)]
+        rows = [{"step": step, "response_length": 10.0 if step < 5 else 100.0} for step in range(10)]
+        # Each run has an end of its own: one may have collapsed early.
+        rows += [{"step": step, "response_length": last} for step in range(10, 15 + 10 * seed)]
         write_jsonl(run_root / f"records/rl/made_up/seed_{seed}/metrics.jsonl", rows)
     found = change(Records.of_run(run_root), variant="made_up", column="response_length")
     assert found and found.interval and found.seeds == 2

@@ -27,8 +27,22 @@ def records(tmp_path):
     put("annotators/weak/seed_7/validation.json", {"accuracy": 0.1})
     put("annotators/strong/seed_5/validation.json", {"accuracy": 0.9})
     put("rl/reinforce_pp_plain/seed_0/status.json", {"status": "finished", "step": 4})
-    rows = [{"step": step, "accuracy": share} for step, share in enumerate((0.5, 0.8, 0.95, 0.9))]
+    shares = ((0.5, 0.08), *[(0.9, 0.02)] * 8, (0.95, 0.04), (0.95, 0.04))
+    rows = [{"step": n, "accuracy": a, "contradicted_share": c} for n, (a, c) in enumerate(shares)]
     (root / "rl/reinforce_pp_plain/seed_0/metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    put(
+        "stress.json",
+        {
+            "chosen": "hard",
+            "tried": [{"cell": "hard", "ended": {"reinforce_pp": {"collapsed": [1, 0]}}}],
+            "fresh": {},
+        },
+    )
+    for seed, far in ((100, (0.0, 4e-6)), (101, (0.0, 0.0))):
+        folder = f"stress/hard/reinforce_pp/seed_{seed}"
+        put(f"{folder}/run.json", {"seed": seed, "variant": "reinforce_pp", "status": "finished"})
+        hits = [{"step": n, "pre_clip_high_negative": share} for n, share in enumerate(far)]
+        (root / folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, hits)))
     return Records(root, "mini")
 
 
@@ -44,11 +58,17 @@ def test_every_quantity_is_measured_from_its_record(records):
         "answers that correct themselves": ("5.0 ± 0.0 %", "yes"),
         "length of answers, 95th over 5th percentile": ("2.5 ± 0.0 times", "yes"),
         "weak annotator: cold start lower by": ("3.0 ± 0.0 points", "yes"),
-        "Reinforce++: steps with under 10 % wrong": ("25.0 %", "yes"),
+        "Reinforce++: steps with under 10 % wrong": (f"{100 * 2 / 11:.1f} %", "no"),
+        # Of the last ten steps.
+        "Reinforce++: right answers contradicted at the end": ("2.4 %", "yes"),
+        "Reinforce++ off policy: ratio above 1,000 and advantage negative": (
+            "1.0 ± 1.4 tokens a million",
+            "yes",
+        ),
         "Reinforce++: runs that collapse": ("0.0 %", "yes"),
     }
     assert {name: (row["measured"], row["met"]) for name, row in frame.iterrows()} == expected
-    assert list(frame["source"]) == ["scripted"] * 2 + ["measured"] * 8
+    assert list(frame["source"]) == ["scripted"] * 2 + ["measured"] * 10
 
 
 def test_targets_read_as_they_are_meant(records):
@@ -69,5 +89,6 @@ def test_rows_with_and_without_numbers_stand_in_one_table(records):
     (records.folder / "data.json").unlink()
     lines = to_markdown(instrument(records)).splitlines()
     assert (
-        sum("not run" in line for line in lines) == 2 and sum("measured (mini" in line for line in lines) == 8
+        sum("not run" in line for line in lines) == 2
+        and sum("measured (mini" in line for line in lines) == 10
     )
