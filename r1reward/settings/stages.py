@@ -157,7 +157,7 @@ class JudgesSettings(Settings):
 class StressSettings(Settings):
     """Size of the runs off policy that show when training breaks (`train.stress`)."""
 
-    rollout_batch_size: int = Field(default=64, ge=2)  # prompts a rollout; updates take half
+    rollout_batch_size: int = Field(default=32, ge=2)  # prompts a rollout; updates take half
     steps: int = Field(default=40, ge=1)  # rollouts of a run
     seeds: int = Field(default=10, ge=1, le=100)  # seeds for the search
     # Other seeds for the cell that is found. About half of them collapse: of fewer than twelve, too few tell

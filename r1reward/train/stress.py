@@ -2,11 +2,11 @@
 
 Pre-CLIP acts on ratios far from 1, which on-policy training never has, and the filter on rollouts with few
 wrong answers: so all train on pairs about which the judge is sure, where a broken judge has most to lose. The
-cells below are one axis, mildest first: rollouts that are some rollouts old, as in asynchronous RL, more
-passes over each rollout, higher rates. The search runs Reinforce++ alone, over all cells, on tuning seeds,
-and chooses the cell in which it collapses nearest to half of the time: there another algorithm can do better
-or worse. Which one does is asked only then, of every variant, on fresh seeds. All runs start from one
-cold-started judge.
+cells below are one axis, mildest first: rollouts that are some rollouts old, as in asynchronous RL; two
+passes over each, sampled by weights of a lower precision, as engines hold them; higher rates. The search runs
+Reinforce++ alone, over all cells, on tuning seeds, and chooses the cell in which it collapses nearest to half
+of the time: there another algorithm can do better or worse. Which one does is asked only then, of every
+variant, on fresh seeds. All runs start from one cold-started judge.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Cell:
 
 CELLS = (
     Cell(1e-4, 1, 0),
-    Cell(1e-4, 1, 2),
     Cell(1e-4, 1, 4),
-    Cell(1e-4, 4, 4),
-    Cell(1e-4, 8, 4),
-    Cell(2e-4, 8, 4),
-    Cell(5e-4, 8, 4),
+    Cell(1e-4, 2, 4, "bfloat16"),
+    Cell(2e-4, 2, 4, "bfloat16"),
+    Cell(3e-4, 2, 4, "bfloat16"),
+    Cell(5e-4, 2, 4, "bfloat16"),
+    Cell(1e-3, 2, 4, "bfloat16"),
 )
 
 
