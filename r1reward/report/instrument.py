@@ -71,11 +71,11 @@ def _nearly_right(records: Records) -> Sequence[float]:
     ]
 
 
-def _still_contradicted(records: Records) -> Sequence[float]:
+def _contradicted(records: Records) -> Sequence[float]:
     frame = records.training(PLAIN)
     if frame is None or "contradicted_share" not in frame:
         return []
-    return [100 * run["contradicted_share"].iloc[-10:].mean() for _, run in frame.groupby("seed")]
+    return [100 * run["contradicted_share"].mean() for _, run in frame.groupby("seed")]
 
 
 def _far_and_negative(records: Records) -> Sequence[float]:
@@ -123,8 +123,8 @@ QUANTITIES = (
     Quantity("weak annotator: cold start lower by", "Table 10", 1, 6, _weaker, "points"),
     Quantity("Reinforce++: steps with under 10 % wrong", "advantage filter (§3.1)", 20, 100, _nearly_right),
     Quantity(
-        "Reinforce++: right answers contradicted at the end", "consistency reward (Tables 7, 13)", 1, 100,
-        _still_contradicted,
+        "Reinforce++: right answers that are contradicted", "consistency reward (Tables 7, 13)", 1, 100,
+        _contradicted,
     ),
     Quantity(
         "Reinforce++ off policy: ratio above 1,000 and advantage negative", "Pre-CLIP (§3.1)", 1, 100,

@@ -100,15 +100,16 @@ def loss_spread(records: Records) -> Measured | None:
 
 @measure
 def contradictions(records: Records, *, variant: str, minus: str) -> Measured | None:
-    """Share of contradicted right answers in the last ten steps, one variant minus another, in points."""
-    ends = []
+    """Share of contradicted right answers over a run, one variant minus another, in points."""
+    shares = []
     for frame in (records.training(variant), records.training(minus)):
         if frame is None or "contradicted_share" not in frame:
             return None
         runs = frame.groupby("seed")
-        ends.append({seed: run["contradicted_share"].iloc[-10:].mean() for seed, run in runs})
-    seeds = [seed for seed in ends[0] if seed in ends[1]]
-    return _over_seeds(np.array([100 * (ends[0][seed] - ends[1][seed]) for seed in seeds])) if seeds else None
+        shares.append({seed: run["contradicted_share"].mean() for seed, run in runs})
+    one, other = shares
+    seeds = [seed for seed in one if seed in other]
+    return _over_seeds(np.array([100 * (one[seed] - other[seed]) for seed in seeds])) if seeds else None
 
 
 @measure

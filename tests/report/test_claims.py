@@ -115,10 +115,10 @@ def test_a_change_is_relative_and_over_seeds(run_root: Path, write_jsonl) -> Non
     assert (interval.estimate, interval.low, interval.high) == pytest.approx((-15, -15 - half, -15 + half))
 
 
-def test_contradictions_are_compared_at_the_end(run_root: Path, write_jsonl) -> None:
+def test_contradictions_are_compared_over_the_run(run_root: Path, write_jsonl) -> None:
     for name, share, seeds in (("one", 0.1, (0, 1)), ("other", 0.4, (1, 0, 2))):
         for seed in seeds:
-            rows = [{"step": step, "contradicted_share": 1.0 if step < 10 else share} for step in range(20)]
+            rows = [{"step": step, "contradicted_share": 2 * share * (step < 10)} for step in range(20)]
             write_jsonl(run_root / f"records/rl/{name}/seed_{seed}/metrics.jsonl", rows)
     found = contradictions(Records.of_run(run_root), variant="one", minus="other")
     assert found and found.interval and found.interval.high == pytest.approx(-30)
