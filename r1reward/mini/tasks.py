@@ -128,7 +128,7 @@ def _digit(rng: np.random.Generator) -> Case:
 def _sum(rng: np.random.Generator) -> Case:
     first, second = rng.integers(10, size=(2, 2))
     while first.sum() == second.sum():
-        first, second = rng.integers(10, size=(2, 2))
+        second = rng.integers(10, size=2)
     colours = _pick(rng, COLOUR_NAMES, 2)
     items = [Item(str(digit), colour) for digit, colour in zip(first, colours, strict=True)]
     value = f"{first[0]} plus {first[1]} is {first.sum()}"

@@ -36,6 +36,8 @@ ELSEWHERE = {
         ),
         "mini/test_annotator.py::test_what_is_wrong_once_is_wrong_again",
     ),
+    "data.script.intuition": "mini/test_annotator.py::"
+    "test_intuition_gives_the_right_verdict_where_a_rule_misled_the_reasoning",
     "data.script.verbosity": "mini/test_annotator.py::test_the_longer_of_equals_is_better_for_the_verbose",
     "data.script.lapses": "mini/test_annotator.py::test_lapses_differ_by_attempt",
     "data.script.slips": "mini/test_annotator.py::test_slips_contradict_the_reasoning_and_differ_by_attempt",

@@ -23,8 +23,8 @@ from r1reward.train.annotators import (
 from r1reward.types import PreferencePair
 
 OVERRIDES = {
-    "annotators": {"pairs": 8, "lessons": 5, "layers": 2},
-    "sft": {"batch_size": 4, "micro_batch_size": 4, "epochs": 1.0},
+    "annotators": {"pairs": 8, "lessons": 5, "layers": 2, "batch_size": 4},
+    "sft": {"batch_size": 8, "micro_batch_size": 8, "epochs": 1.0},
     "engine": {"batch_size": 8, "max_new_tokens": 6},
 }
 
@@ -157,7 +157,8 @@ def test_only_the_answers_tell_the_cold_starts_of_the_study_apart(
     for arm in ARMS:
         run_arm(arm, data=data, out=tmp_path, paid=tmp_path, record=record, profile=profile, seed=5)
     changes = {"epochs": profile.annotators.epochs, "learning_rate": profile.annotators.learning_rate}
-    settings = profile.sft.model_copy(update={**changes, "max_examples": None})
+    sizes = {"batch_size": 4, "micro_batch_size": 4}
+    settings = profile.sft.model_copy(update={**changes, **sizes, "max_examples": None})
     how = {"record": record, "seed": 5, "settings": settings, "model_settings": profile.model}
     assert taught == dict.fromkeys(ARMS, (profile.model.base, True, how))
 

@@ -118,9 +118,13 @@ def test_a_supervised_trainer_gets_the_settings_of_its_run(
     }  # fmt: skip
     chosen = trainer.choose_examples(found.kept, 10, SEED)
     assert len(stream) == 30 and len(chosen) == 10
-    for number in range(3):
-        shown = [stream[place].pair.pair_id for place in range(10 * number, 10 * number + 10)]
-        order = trainer.order_of_pass(10, SEED, number)
-        assert shown == [chosen[index].pair.pair_id for index in order], "each pass in an order of its own"
+    drawn = [chosen[index] for number in range(3) for index in trainer.order_of_pass(10, SEED, number)]
+    for start in range(0, 30, 6):
+        shown = [stream[place] for place in range(start, start + 6)]
+        by_length = sorted(
+            drawn[start : start + 6],
+            key=lambda one: len(one.request(profile.model.prompt).text) + len(one.completion),
+        )
+        assert shown == by_length, "each pass in an order of its own, each update by length"
     used = {"examples": 10, "left_out": {"too long": 2}}
     assert trained == [None, (tmp_path, record, used, "processor of None", tmp_path / "checkpoints")]

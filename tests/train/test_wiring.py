@@ -36,8 +36,12 @@ def wires(monkeypatch: pytest.MonkeyPatch) -> Wires:
 PROFILE = distinct_profile(model={"prompt": "mini"}, data={"annotator": "scripted"})
 STUDY = PROFILE.annotators
 TAUGHT = PROFILE.sft.model_copy(
-    update={"epochs": STUDY.epochs, "learning_rate": STUDY.learning_rate, "max_examples": None}
-)
+    update={
+        "epochs": STUDY.epochs, "learning_rate": STUDY.learning_rate, "max_examples": None,
+        "batch_size": STUDY.batch_size,
+        "micro_batch_size": min(STUDY.batch_size, PROFILE.sft.micro_batch_size),
+    }
+)  # fmt: skip
 # How the annotator of an arm is asked: its prompt, and the temperature of its first attempt.
 ARMS = {
     "weak": ("mini", 0.0),
