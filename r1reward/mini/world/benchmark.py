@@ -26,7 +26,7 @@ TASK_SHARES: dict[str, dict[str, float]] = {
         "describe": 0.25, "describe_4": 0.15, "colours_3": 0.3, "colours_2": 0.15, "existence": 0.15,
     },
     "general": {"shape": 0.3, "sign": 0.3, "secret": 0.1, "colours_2": 0.3},
-    "reasoning": {"sum": 0.35, "count": 0.2, "digit": 0.15, "total": 0.2, "more": 0.1},
+    "reasoning": {"sum": 0.3, "count": 0.25, "digit": 0.2, "total": 0.2, "more": 0.05},
 }  # fmt: skip
 GROUP_SHARES = {"general": 0.15, "hallucination": 0.6, "reasoning": 0.25}
 ID_PREFIXES = {

@@ -27,8 +27,8 @@ TASK_SHARES: dict[str, dict[str, float]] = {
     "rlaif_v": {"existence": 0.3, "colour": 0.2, "colours_2": 0.25, "describe": 0.25},
     "povid": {"describe": 0.3, "describe_4": 0.2, "colours_3": 0.3, "existence": 0.2},
     "vl_feedback": {
-        "count": 0.15, "digit": 0.1, "sum": 0.2, "total": 0.2, "more": 0.15,
-        "shape": 0.05, "sign": 0.075, "secret": 0.075,
+        "count": 0.2, "digit": 0.15, "sum": 0.2, "total": 0.15, "more": 0.05,
+        "shape": 0.05, "sign": 0.1, "secret": 0.1,
     },
     "wildvision_battle": {"shape": 0.25, "sign": 0.15, "colours_2": 0.25, "digit": 0.15, "existence": 0.2},
     "long": {"describe_4": 0.7, "colours_3": 0.3},
