@@ -75,7 +75,7 @@ def _contradicted(records: Records) -> Sequence[float]:
     frame = records.training(PLAIN)
     if frame is None or "contradicted_share" not in frame:
         return []
-    return [100 * run["contradicted_share"].mean() for _, run in frame.groupby("seed")]
+    return [100 * float(np.mean(run["contradicted_share"].to_numpy())) for _, run in frame.groupby("seed")]
 
 
 def _far_and_negative(records: Records) -> Sequence[float]:
@@ -84,7 +84,7 @@ def _far_and_negative(records: Records) -> Sequence[float]:
     if stress is None:
         return []
     runs = [rows for _, rows in records.stress_runs(stress["chosen"], "reinforce_pp")]
-    return [1e6 * float(rows["pre_clip_high_negative"].mean()) for rows in runs if len(rows)]
+    return [1e6 * float(np.mean(rows["pre_clip_high_negative"].to_numpy())) for rows in runs if len(rows)]
 
 
 def _collapsed(records: Records) -> Sequence[float]:
